@@ -1,0 +1,19 @@
+// Deterministic rounding [li2017, Eqs. 3, 4]: to the nearest level. Ties go away from the value
+// 0, and upwards where the half-way point is 0.
+#pragma once
+
+#include "walker.h"
+
+namespace qt {
+
+struct deterministic_rounding {
+  static QT_FN float probability(const Spec &spec, int32_t index, const Split &s) {
+    float reach = float(s.whole) + 0.5f;
+    float half_way = float(index) + (s.down ? -reach : reach);
+    bool outward = (half_way >= spec.zero) != s.down;
+    bool more = (s.fraction > 0.5f) | ((s.fraction == 0.5f) & outward);
+    return more ? 1.0f : 0.0f;
+  }
+};
+
+}  // namespace qt

@@ -1,0 +1,80 @@
+// What every kernel may use: fixed-width integers, bits of floats, comparisons. No libm, no
+// implicit fused multiply-add, nothing whose result depends on the machine. The file compiles
+// under g++, nvcc and NVRTC (which has no standard headers).
+#pragma once
+
+#if defined(__CUDACC_RTC__)
+typedef signed char int8_t;
+typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
+typedef int int32_t;
+typedef unsigned int uint32_t;
+typedef long long int64_t;
+typedef unsigned long long uint64_t;
+#else
+#include <stdint.h>
+#include <string.h>
+#endif
+
+#if defined(__CUDACC__)
+#define QT_FN __host__ __device__ __forceinline__
+#else
+#define QT_FN inline __attribute__((always_inline))
+#endif
+
+namespace qt {
+
+// A lattice and the numbers of an algorithm, the same for all weights of a launch.
+struct Spec {
+  float spacing;       // distance between levels, in weight units
+  float zero;          // position of the value 0, in units of the index
+  int32_t size;        // number of levels
+  float parameter[4];  // the algorithm's own numbers, in the order of its spec's fields
+};
+
+QT_FN uint32_t bits(float x) {
+#if defined(__CUDA_ARCH__)
+  return __float_as_uint(x);
+#else
+  uint32_t b;
+  memcpy(&b, &x, sizeof b);
+  return b;
+#endif
+}
+
+QT_FN float real(uint32_t b) {
+#if defined(__CUDA_ARCH__)
+  return __uint_as_float(b);
+#else
+  float x;
+  memcpy(&x, &b, sizeof x);
+  return x;
+#endif
+}
+
+QT_FN float absolute(float x) { return real(bits(x) & 0x7fffffffu); }
+
+// The smaller one; b if a is NaN.
+QT_FN float minimum(float a, float b) { return a < b ? a : b; }
+
+// Correctly rounded, everywhere.
+QT_FN float square_root(float x) {
+#if defined(__CUDA_ARCH__)
+  return __fsqrt_rn(x);
+#else
+  return __builtin_sqrtf(x);
+#endif
+}
+
+// floor(p 2^32) for p in [0, 1], 64 bits because certainty is 2^32 itself.
+QT_FN uint64_t threshold(float p) {
+  return p >= 1.0f ? uint64_t{1} << 32 : uint64_t(uint32_t(p * 0x1p32f));
+}
+
+// word < threshold(p), written with 32-bit lanes so that it vectorises.
+QT_FN bool below(uint32_t word, float p) {
+  uint32_t finite = uint32_t(minimum(p, 0x1.fffffep-1f) * 0x1p32f);
+  return (p >= 1.0f) | (word < finite);
+}
+
+}  // namespace qt

@@ -1,0 +1,226 @@
+// The CPU library: a plain C ABI, one build for each level of the instruction set. Every number
+// comes from the headers one folder up; here are only loops, threads and dispatch.
+#include "../abi.h"
+#include "pool.h"
+#include "step.h"
+
+#define QT_EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace qt {
+namespace {
+
+constexpr int64_t TASK = 32 * RUN;  // weights a thread takes at a time
+
+enum Error : int { OK = 0, BAD_RULE = 1, BAD_OPTIMISER = 2, BAD_STORAGE = 3, BAD_REAL = 4, BAD_SIZE = 5 };
+
+template <class Optimiser>
+MakeIncrements choose(int32_t gradient, int32_t moment) {
+  if (gradient == REAL_FLOAT32)
+    return moment == REAL_FLOAT32 ? make_increments<Optimiser, Float32, Float32>
+                                  : make_increments<Optimiser, Float32, BFloat16>;
+  return moment == REAL_FLOAT32 ? make_increments<Optimiser, BFloat16, Float32>
+                                : make_increments<Optimiser, BFloat16, BFloat16>;
+}
+
+int check(const Launch &launch) {
+  if (launch.storage != STORAGE_INT8 && launch.storage != STORAGE_TRITS) return BAD_STORAGE;
+  for (int32_t real : {launch.gradient_type, launch.moment_type})
+    if (real != REAL_FLOAT32 && real != REAL_BFLOAT16) return BAD_REAL;
+  if (launch.spec.size < 2 || launch.spec.size > (launch.storage == STORAGE_TRITS ? 3 : 256))
+    return BAD_SIZE;
+  return OK;
+}
+
+struct Functions {
+  MakeIncrements make_increments;
+  Move move;
+  int moments;
+};
+
+int find(const Launch &launch, Functions &functions) {
+#define QT_MOVE(rule) move<rule>,
+  const Move moves[] = {QT_ALGORITHMS(QT_MOVE)};
+#undef QT_MOVE
+#define QT_CHOOSE(name) {choose<name>(launch.gradient_type, launch.moment_type), name::moments},
+  const struct {
+    MakeIncrements make;
+    int moments;
+  } optimisers[] = {QT_OPTIMISERS(QT_CHOOSE)};
+#undef QT_CHOOSE
+  if (uint32_t(launch.rule) >= sizeof moves / sizeof *moves) return BAD_RULE;
+  if (uint32_t(launch.optimiser) >= sizeof optimisers / sizeof *optimisers) return BAD_OPTIMISER;
+  functions = {optimisers[launch.optimiser].make, moves[launch.rule],
+               optimisers[launch.optimiser].moments};
+  return check(launch);
+}
+
+// Weights start .. start + count - 1 of a tensor, count <= RUN.
+void step_run(const Launch &launch, const Functions &functions, const Tensor &tensor,
+              const Scalars &scalars, uint32_t iteration, int64_t start, int64_t count,
+              Counters &counters) {
+  alignas(64) float increment[RUN];
+  alignas(64) int8_t codes[RUN];
+  WordBuffer<RUN> buffer, moment_buffer;
+  const uint64_t element = uint64_t(tensor.offset + start);
+  const uint32_t *moment_words = moment_buffer.storage;
+  if (functions.moments && launch.moment_type == REAL_BFLOAT16)
+    moment_words =
+        moment_buffer.fill(launch.seed, iteration, tensor.tensor, STREAM_MOMENT, element, count);
+  functions.make_increments(scalars, tensor.gradient, tensor.first, tensor.second, start, count,
+                            moment_words, increment);
+  const uint32_t *words =
+      buffer.fill(launch.seed, iteration, tensor.tensor, STREAM_MOVE, element, count);
+  if (launch.storage == STORAGE_INT8) {
+    functions.move(launch.spec, count, increment, words, (int8_t *)tensor.state + start, counters);
+  } else {
+    uint8_t *bytes = (uint8_t *)tensor.state + start / 4;
+    unpack_trits(bytes, count, codes);
+    functions.move(launch.spec, count, increment, words, codes, counters);
+    pack_trits(codes, count, bytes);
+  }
+}
+
+int64_t minimum64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+}  // namespace
+
+// Optimiser and move for every weight of every tensor, in place; counters are added to.
+// Returns 0, or the number of the rule that the launch breaks.
+QT_EXPORT int qt_step_all(const Launch *launch, const Tensor *tensors, int64_t n, const float *scalars,
+                          const int64_t *iteration, Counters *counters, int32_t threads) {
+  Functions functions;
+  if (int error = find(*launch, functions)) return error;
+  struct Task {
+    int64_t tensor, start;
+  };
+  std::vector<Task> tasks;
+  for (int64_t t = 0; t < n; ++t)
+    for (int64_t start = 0; start < tensors[t].count; start += TASK) tasks.push_back({t, start});
+  Scalars numbers;
+  memcpy(&numbers, scalars, sizeof numbers);
+  const uint32_t now = uint32_t(*iteration);
+  parallel(int64_t(tasks.size()), threads, [&](int64_t number) {
+    const Task task = tasks[size_t(number)];
+    const Tensor &tensor = tensors[task.tensor];
+    const int64_t end = minimum64(task.start + TASK, tensor.count);
+    Counters sum{0, 0};
+    for (int64_t start = task.start; start < end; start += RUN)
+      step_run(*launch, functions, tensor, numbers, now, start, minimum64(RUN, end - start), sum);
+    __atomic_fetch_add(&counters[task.tensor].moved, sum.moved, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&counters[task.tensor].nan, sum.nan, __ATOMIC_RELAXED);
+  });
+  return OK;
+}
+
+// The words of elements first .. first + count - 1.
+QT_EXPORT void qt_words(uint64_t seed, uint32_t iteration, uint32_t tensor, uint32_t stream,
+                        int64_t first, int64_t count, uint32_t *out, int32_t threads) {
+  parallel((count + TASK - 1) / TASK, threads, [&](int64_t number) {
+    WordBuffer<RUN> buffer;
+    const int64_t end = minimum64((number + 1) * TASK, count);
+    for (int64_t start = number * TASK; start < end; start += RUN) {
+      const int64_t length = minimum64(RUN, end - start);
+      const uint32_t *words =
+          buffer.fill(seed, iteration, tensor, stream, uint64_t(first + start), length);
+      memcpy(out + start, words, size_t(length) * sizeof *out);
+    }
+  });
+}
+
+// The threshold below which a word takes a weight one level more than its whole spacings.
+QT_EXPORT int qt_thresholds(const Launch *launch, const int8_t *codes, const float *increments,
+                            int64_t count, uint64_t *out) {
+  if (int error = check(*launch)) return error;
+  FloatEnvironment environment;
+  const Spec &spec = launch->spec;
+  int32_t rule = 0;
+#define QT_THRESHOLDS(name)                                                         \
+  if (launch->rule == rule++) {                                                     \
+    for (int64_t i = 0; i < count; ++i) {                                           \
+      float x = increments[i];                                                      \
+      float p = name::probability(spec, codes[i] + centre(spec), split(spec, x));   \
+      out[i] = x == x ? threshold(p) : 0;                                           \
+    }                                                                               \
+    return OK;                                                                      \
+  }
+  QT_ALGORITHMS(QT_THRESHOLDS)
+#undef QT_THRESHOLDS
+  return BAD_RULE;
+}
+
+// Visible weights: levels[index], as float32 or (rounded to nearest, ties to even) bfloat16.
+QT_EXPORT int qt_decode(int32_t storage, const float *levels, int32_t size, const void *state,
+                        int64_t count, void *out, int32_t real, int32_t threads) {
+  if (storage != STORAGE_INT8 && storage != STORAGE_TRITS) return BAD_STORAGE;
+  if (real != REAL_FLOAT32 && real != REAL_BFLOAT16) return BAD_REAL;
+  if (size < 2 || size > (storage == STORAGE_TRITS ? 3 : 256)) return BAD_SIZE;
+  alignas(64) float table[256] = {};
+  alignas(64) uint16_t half[256] = {};
+  for (int32_t i = 0; i < size; ++i) {  // indexed by the code's low eight bits
+    uint8_t place = uint8_t(i - size / 2);
+    table[place] = levels[i];
+    uint32_t b = bits(levels[i]);
+    half[place] = uint16_t((b + 0x7fffu + ((b >> 16) & 1u)) >> 16);
+  }
+  parallel((count + TASK - 1) / TASK, threads, [&](int64_t number) {
+    int8_t codes[RUN];
+    const int64_t end = minimum64((number + 1) * TASK, count);
+    for (int64_t start = number * TASK; start < end; start += RUN) {
+      const int64_t length = minimum64(RUN, end - start);
+      const int8_t *source = (const int8_t *)state + start;
+      if (storage == STORAGE_TRITS) {
+        unpack_trits((const uint8_t *)state + start / 4, length, codes);
+        source = codes;
+      }
+      for (int64_t i = 0; i < length; ++i) {
+        if (real == REAL_FLOAT32)
+          ((float *)out)[start + i] = table[uint8_t(source[i])];
+        else
+          ((uint16_t *)out)[start + i] = half[uint8_t(source[i])];
+      }
+    }
+  });
+  return OK;
+}
+
+// Number of illegal trits among the first `count`.
+QT_EXPORT int64_t qt_illegal(const uint8_t *trits, int64_t count) {
+  int64_t illegal = 0;
+  for (int64_t b = 0; b < count / 4; ++b) illegal += illegal_trits(trits[b]);
+  if (count & 3) illegal += illegal_trits(uint8_t(trits[count / 4] & ((1 << 2 * (count & 3)) - 1)));
+  return illegal;
+}
+
+QT_EXPORT void qt_pack(const int8_t *codes, int64_t count, uint8_t *trits) {
+  pack_trits(codes, count, trits);
+}
+
+QT_EXPORT void qt_unpack(const uint8_t *trits, int64_t count, int8_t *codes) {
+  unpack_trits(trits, count, codes);
+}
+
+// The name of a rule or of an optimiser, null past the last: how Python learns their numbers.
+QT_EXPORT const char *qt_rule(int32_t number) {
+#define QT_NAME(name) #name,
+  static const char *const names[] = {QT_ALGORITHMS(QT_NAME)};
+  return uint32_t(number) < sizeof names / sizeof *names ? names[number] : nullptr;
+}
+
+QT_EXPORT const char *qt_optimiser(int32_t number) {
+  static const char *const names[] = {QT_OPTIMISERS(QT_NAME)};
+#undef QT_NAME
+  return uint32_t(number) < sizeof names / sizeof *names ? names[number] : nullptr;
+}
+
+// The highest level of the x86-64 instruction set that this processor runs: 1, 3 or 4; 0 elsewhere.
+QT_EXPORT int qt_processor_level() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("x86-64-v4")) return 4;
+  return __builtin_cpu_supports("x86-64-v3") ? 3 : 1;
+#else
+  return 0;
+#endif
+}
+
+}  // namespace qt

@@ -1,0 +1,110 @@
+// A small pool of threads. Each task runs with the default floating-point environment (round to
+// nearest, denormals kept), whatever the caller's is, and the caller's is put back afterwards.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
+namespace qt {
+
+class FloatEnvironment {
+ public:
+#if defined(__SSE2__)
+  FloatEnvironment() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  ~FloatEnvironment() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#endif
+};
+
+class Pool {
+ public:
+  // The process's pool. A forked child gets a fresh one: threads do not survive a fork.
+  static Pool &instance() {
+    static std::atomic<Pool *> pool{nullptr};
+    static std::once_flag once;
+    std::call_once(once, [] {
+      pool = new Pool;
+      pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });
+    });
+    return *pool;
+  }
+
+  // Runs body(context, task) for task = 0 .. tasks - 1 on at most `threads` threads, the caller
+  // among them, and returns when all are done.
+  void run(void (*body)(const void *, int64_t), const void *context, int64_t tasks, int threads) {
+    if (threads > tasks) threads = int(tasks);
+    if (threads <= 1) {
+      FloatEnvironment environment;
+      for (int64_t task = 0; task < tasks; ++task) body(context, task);
+      return;
+    }
+    std::lock_guard<std::mutex> one_caller(callers_);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      body_ = body;
+      context_ = context;
+      tasks_ = tasks;
+      next_ = 0;
+      wanted_ = running_ = threads - 1;
+      ++generation_;
+      while (int(workers_.size()) < wanted_) {
+        int number = int(workers_.size());
+        workers_.emplace_back([this, number] { serve(number); });
+        workers_.back().detach();
+      }
+    }
+    wake_.notify_all();
+    work();
+    std::unique_lock<std::mutex> lock(mutex_);
+    done_.wait(lock, [this] { return running_ == 0; });
+  }
+
+ private:
+  void work() {
+    FloatEnvironment environment;
+    for (int64_t task; (task = next_.fetch_add(1)) < tasks_;) body_(context_, task);
+  }
+
+  void serve(int number) {
+    uint64_t seen = 0;
+    for (;;) {
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        wake_.wait(lock, [&] { return generation_ != seen && number < wanted_; });
+        seen = generation_;
+      }
+      work();
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (--running_ == 0) done_.notify_one();
+    }
+  }
+
+  std::mutex callers_, mutex_;
+  std::condition_variable wake_, done_;
+  std::vector<std::thread> workers_;
+  void (*body_)(const void *, int64_t) = nullptr;
+  const void *context_ = nullptr;
+  int64_t tasks_ = 0;
+  std::atomic<int64_t> next_{0};
+  int wanted_ = 0, running_ = 0;
+  uint64_t generation_ = 0;
+};
+
+template <class Body>
+void parallel(int64_t tasks, int threads, const Body &body) {
+  Pool::instance().run([](const void *context, int64_t task) { (*(const Body *)context)(task); },
+                       &body, tasks, threads);
+}
+
+}  // namespace qt

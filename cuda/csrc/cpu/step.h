@@ -1,0 +1,88 @@
+// One run of weights through optimiser and move. A run fits the first-level cache; its increments
+// and words pass through small buffers there, so each gradient, moment and weight is read from
+// memory once and the loops vectorise on their own.
+#pragma once
+
+#include "../abi.h"
+#include "../algorithms/registry.h"
+#include "../optimisers.h"
+#include "../storage.h"
+#include "philox_fill.h"
+
+namespace qt {
+
+constexpr int64_t RUN = 1024;  // weights; a multiple of 4, so packed bytes are not shared
+
+struct Float32 {
+  using Stored = float;
+  static QT_FN float load(float x) { return x; }
+  static QT_FN float store(float x, uint32_t) { return x; }
+};
+
+struct BFloat16 {
+  using Stored = uint16_t;
+  static QT_FN float load(uint16_t x) { return widen(x); }
+  static QT_FN uint16_t store(float x, uint32_t sixteen_bits) {
+    return round_stochastically(x, sixteen_bits);
+  }
+};
+
+// increment[i] from gradient[i]; moments are updated in place.
+template <class Optimiser, class Gradient, class Moment>
+void make_increments(const Scalars scalars, const void *gradient, void *first, void *second,
+                     int64_t start, int64_t count, const uint32_t *__restrict moment_words,
+                     float *__restrict increment) {
+  auto g = (const typename Gradient::Stored *)gradient + start;
+  auto m = (typename Moment::Stored *)first + start;
+  auto v = (typename Moment::Stored *)second + start;
+  for (int64_t i = 0; i < count; ++i) {
+    float one = 0.0f, two = 0.0f;
+    if constexpr (Optimiser::moments > 0) one = Moment::load(m[i]);
+    if constexpr (Optimiser::moments > 1) two = Moment::load(v[i]);
+    increment[i] = Optimiser::increment(scalars, Gradient::load(g[i]), one, two);
+    if constexpr (Optimiser::moments > 0) m[i] = Moment::store(one, moment_words[i] >> 16);
+    if constexpr (Optimiser::moments > 1) v[i] = Moment::store(two, moment_words[i] & 0xffffu);
+  }
+}
+
+// Moves codes in place and counts.
+template <class Rule>
+void move(const Spec spec, int64_t count, const float *__restrict increment,
+          const uint32_t *__restrict words, int8_t *__restrict codes, Counters &counters) {
+  int32_t moved = 0, nan = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    int32_t index = codes[i] + centre(spec);
+    int32_t next = step<Rule>(spec, index, increment[i], words[i]);
+    moved += next != index;
+    nan += increment[i] != increment[i];
+    codes[i] = int8_t(next - centre(spec));
+  }
+  counters.moved += moved;
+  counters.nan += nan;
+}
+
+inline void unpack_trits(const uint8_t *__restrict bytes, int64_t count, int8_t *__restrict codes) {
+  int64_t whole = count / 4;
+  for (int64_t b = 0; b < whole; ++b)
+    for (int lane = 0; lane < 4; ++lane) codes[4 * b + lane] = int8_t(trit(bytes[b], lane));
+  for (int64_t i = 4 * whole; i < count; ++i) codes[i] = int8_t(trit(bytes[whole], int(i & 3)));
+}
+
+inline void pack_trits(const int8_t *__restrict codes, int64_t count, uint8_t *__restrict bytes) {
+  int64_t whole = count / 4;
+  for (int64_t b = 0; b < whole; ++b) {
+    const int8_t *c = codes + 4 * b;
+    bytes[b] = uint8_t(trit_bits(c[0], 0) | trit_bits(c[1], 1) | trit_bits(c[2], 2) | trit_bits(c[3], 3));
+  }
+  if (count & 3) {
+    uint8_t last = 0;
+    for (int64_t i = 4 * whole; i < count; ++i) last |= trit_bits(codes[i], int(i & 3));
+    bytes[whole] = last;
+  }
+}
+
+using MakeIncrements = void (*)(Scalars, const void *, void *, void *, int64_t, int64_t,
+                                const uint32_t *, float *);
+using Move = void (*)(Spec, int64_t, const float *, const uint32_t *, int8_t *, Counters &);
+
+}  // namespace qt

@@ -1,0 +1,35 @@
+// How weights and moments are stored: codes as int8 or as trits, reals as float32 or bfloat16.
+#pragma once
+
+#include "core.h"
+
+namespace qt {
+
+// A code is an index less the lattice's centre.
+QT_FN int32_t centre(const Spec &spec) { return spec.size / 2; }
+
+// Trits: two bits in two's complement, so 00 / 01 / 11 are 0 / +1 / -1. 10 is illegal.
+QT_FN int32_t trit(uint8_t byte, int lane) { return int32_t(uint32_t(byte) << (30 - 2 * lane)) >> 30; }
+
+QT_FN uint8_t trit_bits(int32_t code, int lane) { return uint8_t((uint32_t(code) & 3u) << (2 * lane)); }
+
+// Number of illegal codes in a byte of four trits.
+QT_FN int illegal_trits(uint8_t byte) {
+  uint32_t high = (byte >> 1) & 0x55u, low = byte & 0x55u;
+  uint32_t bad = high & ~low;
+  return int((bad & 1u) + ((bad >> 2) & 1u) + ((bad >> 4) & 1u) + ((bad >> 6) & 1u));
+}
+
+QT_FN float widen(uint16_t bfloat16) { return real(uint32_t(bfloat16) << 16); }
+
+// Stochastic rounding to bfloat16: up with probability (dropped bits) / 2^16, so the mean is x.
+// A NaN stays one (its quiet bit is set), infinities stay themselves.
+QT_FN uint16_t round_stochastically(float x, uint32_t sixteen_bits) {
+  uint32_t b = bits(x);
+  uint32_t magnitude = b & 0x7fffffffu;
+  uint32_t finite = magnitude < 0x7f800000u ? sixteen_bits : 0u;
+  uint32_t quiet = magnitude > 0x7f800000u ? 0x00400000u : 0u;
+  return uint16_t(((b | quiet) + finite) >> 16);
+}
+
+}  // namespace qt

@@ -1,0 +1,52 @@
+"""Discrete state transition (DST), the update rule of GXNOR-Net [deng2018].
+
+An increment of x lattice spacings is split into its whole part and a fraction f.
+The weight moves the whole part, and one level more with probability tanh(m f),
+then stops at the ends of the lattice.
+
+The paper stops the increment at the boundary before the move; stopping the weight after
+the move has the same law, because the ends are levels themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from qtheory.algorithms.walker import split, walker_law
+from qtheory.arrays import Pmf
+from qtheory.lattice import Lattice
+
+
+@dataclass(frozen=True, slots=True)
+class DST:
+    """What the algorithm is; no state, no randomness.
+
+    nonlinearity: m > 0, a pure number; the paper uses 3.
+
+    Raises ValueError if the nonlinearity is not positive and finite.
+    """
+
+    lattice: Lattice
+    nonlinearity: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.nonlinearity) and self.nonlinearity > 0):
+            raise ValueError(f"the nonlinearity is positive and finite, got {self.nonlinearity}")
+
+
+def law(spec: DST, index: ArrayLike, increment: ArrayLike) -> Pmf:
+    """Exact law of the next level, shape (..., size) [deng2018].
+
+    index, increment: arrays that broadcast, or numbers; the increment is in weight units. NaN
+    does not move the weight; infinities go to the ends.
+    Raises ValueError if the index is not on the lattice.
+
+    >>> law(DST(Lattice.ternary()), 1, 0.1).round(6).tolist()
+    [0.0, 0.708687, 0.291313]
+    """
+    parts = split(spec.lattice, index, increment)
+    return walker_law(spec.lattice, parts, np.tanh(spec.nonlinearity * parts.fraction))

@@ -1,0 +1,138 @@
+"""Base optimisers: from a gradient to the increment that a weight is asked to make.
+
+SGD       increment = -lr g
+momentum  b <- beta b + g                     increment = -lr b
+Adam      m <- beta1 m + (1 - beta1) g
+          v <- beta2 v + (1 - beta2) g g      increment = -lr' m / (sqrt(v) c + epsilon)
+          with lr' = lr / (1 - beta1**t) and c = 1 / sqrt(1 - beta2**t), t = 1, 2, ...
+          [kingma2015, Algorithm 1]
+
+All arrays are float32 and every operation is rounded to float32, in the order written and
+without fused multiply-add. The scalars are computed here, once, in float64, and rounded to
+float32, so every room starts from the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+
+class Scalars(NamedTuple):
+    """The float32 numbers of one iteration, in the order in which kernels receive them."""
+
+    learning_rate: np.float32  # lr, or lr' of Adam
+    first_decay: np.float32  # beta or beta1
+    first_gain: np.float32  # 1, or 1 - beta1
+    second_decay: np.float32  # beta2
+    second_gain: np.float32  # 1 - beta2
+    second_scale: np.float32  # c
+    epsilon: np.float32
+
+
+def _check_learning_rate(learning_rate: float) -> None:
+    if not (math.isfinite(learning_rate) and learning_rate >= 0):
+        raise ValueError(f"a learning rate is finite and >= 0, got {learning_rate}")
+
+
+def _check_decay(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} is in [0, 1), got {value}")
+
+
+def power(base: float, exponent: int) -> float:
+    """base**exponent by repeated squaring, in float64.
+
+    Only multiplications, so the same bits on every machine; relative error below
+    2 log2(exponent) 2**-53 to first order in base's own powers.
+
+    >>> power(0.5, 10) == 0.5**10
+    True
+    """
+    result = 1.0
+    while exponent:
+        if exponent & 1:
+            result *= base
+        base *= base
+        exponent >>= 1
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class SGD:
+    """Gradient descent. learning_rate: weight units per unit of gradient, >= 0."""
+
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        _check_learning_rate(self.learning_rate)
+
+    def scalars(self, iteration: int) -> Scalars:
+        """The float32 numbers of iteration t = 1, 2, ..."""
+        return _scalars(self.learning_rate, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Momentum:
+    """Heavy ball, as torch.optim.SGD(momentum=...) without dampening [polyak1964].
+
+    learning_rate: weight units per unit of gradient, >= 0. momentum: beta in [0, 1).
+    """
+
+    learning_rate: float
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        _check_learning_rate(self.learning_rate)
+        _check_decay("momentum", self.momentum)
+
+    def scalars(self, iteration: int) -> Scalars:
+        """The float32 numbers of iteration t = 1, 2, ..."""
+        return _scalars(self.learning_rate, self.momentum, 1.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """Adam with bias correction, epsilon outside the root [kingma2015, Algorithm 1].
+
+    learning_rate: weight units, >= 0. betas: (beta1, beta2) in [0, 1). epsilon: > 0, in units
+    of the gradient.
+    """
+
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _check_learning_rate(self.learning_rate)
+        _check_decay("beta1", self.betas[0])
+        _check_decay("beta2", self.betas[1])
+        if not (math.isfinite(self.epsilon) and np.float32(self.epsilon) > 0):
+            raise ValueError(f"epsilon is positive and finite in float32, got {self.epsilon}")
+
+    def scalars(self, iteration: int) -> Scalars:
+        """The float32 numbers of iteration t = 1, 2, ... Raises ValueError if t < 1."""
+        if iteration < 1:
+            raise ValueError(f"Adam counts iterations from 1, got {iteration}")
+        beta1, beta2 = self.betas
+        return _scalars(
+            self.learning_rate / (1.0 - power(beta1, iteration)),
+            beta1,
+            1.0 - beta1,
+            beta2,
+            1.0 - beta2,
+            1.0 / math.sqrt(1.0 - power(beta2, iteration)),
+            self.epsilon,
+        )
+
+
+def _scalars(*values: float) -> Scalars:
+    return Scalars(*(np.float32(value) for value in values))
+
+
+Optimiser: TypeAlias = SGD | Momentum | Adam
+
+OPTIMISERS: dict[str, type[Optimiser]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
