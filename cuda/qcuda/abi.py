@@ -1,0 +1,134 @@
+"""The C ABI of the kernels in Python: mirrors of cuda/csrc/abi.h and core.h, for CPU and GPU.
+
+Only ctypes: importing this file loads no library and no torch. Sizes are asserted below, field
+names and order are those of the headers (a test compares the offsets with the compiler's).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from enum import IntEnum
+
+# Places in the registry of cuda/csrc/algorithms/registry.h: a kernel's number is its place here.
+RULES = ("dst", "stochastic_rounding", "deterministic_rounding")
+OPTIMISERS = ("given", "sgd", "momentum", "adam")
+MOMENTS = {"given": 0, "sgd": 0, "momentum": 1, "adam": 2}  # moments an optimiser keeps
+
+
+class Storage(IntEnum):
+    """How indices are stored: one int8 code a byte, or four 2-bit trits a byte."""
+
+    INT8 = 0
+    TRITS = 1
+
+    def bytes(self, count: int) -> int:
+        """Bytes that `count` weights take."""
+        return count if self is Storage.INT8 else (count + 3) // 4
+
+
+class Real(IntEnum):
+    """Type of gradients, moments and visible weights."""
+
+    FLOAT32 = 0
+    BFLOAT16 = 1
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one number."""
+        return 4 if self is Real.FLOAT32 else 2
+
+
+class Spec(ctypes.Structure):
+    """A lattice and the numbers of an algorithm."""
+
+    _fields_ = (
+        ("spacing", ctypes.c_float),
+        ("zero", ctypes.c_float),
+        ("size", ctypes.c_int32),
+        ("parameter", ctypes.c_float * 4),
+    )
+
+
+class Launch(ctypes.Structure):
+    """What all tensors of a launch share."""
+
+    _fields_ = (
+        ("seed", ctypes.c_uint64),
+        ("rule", ctypes.c_int32),
+        ("optimiser", ctypes.c_int32),
+        ("storage", ctypes.c_int32),
+        ("gradient_type", ctypes.c_int32),
+        ("moment_type", ctypes.c_int32),
+        ("spec", Spec),
+    )
+
+
+class Tensor(ctypes.Structure):
+    """One tensor of a multi-tensor launch. Pointers are plain integers, 0 for none."""
+
+    _fields_ = (
+        ("state", ctypes.c_void_p),
+        ("gradient", ctypes.c_void_p),
+        ("first", ctypes.c_void_p),
+        ("second", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("offset", ctypes.c_int64),
+        ("tensor", ctypes.c_uint32),
+        ("unused", ctypes.c_uint32),
+    )
+
+
+class Counters(ctypes.Structure):
+    """What a launch adds to, for each tensor."""
+
+    _fields_ = (("moved", ctypes.c_int64), ("nan", ctypes.c_int64))
+
+
+for _structure, _bytes in ((Spec, 28), (Launch, 56), (Tensor, 56), (Counters, 16)):
+    if ctypes.sizeof(_structure) != _bytes:
+        raise ImportError(
+            f"{_structure.__name__} takes {_bytes} bytes in the C ABI, "
+            f"got {ctypes.sizeof(_structure)}"
+        )
+
+
+def spec(spacing: float, zero: float, size: int, parameters: Sequence[float] = ()) -> Spec:
+    """A Spec from the lattice's numbers and the algorithm's own, at most four."""
+    if len(parameters) > 4:
+        raise ValueError(f"an algorithm has at most four parameters, got {len(parameters)}")
+    padded = (*parameters, *(0.0,) * (4 - len(parameters)))
+    return Spec(spacing, zero, size, (ctypes.c_float * 4)(*padded))
+
+
+def launch(
+    spec: Spec,
+    *,
+    seed: int,
+    rule: str,
+    optimiser: str,
+    storage: Storage = Storage.INT8,
+    gradient_type: Real = Real.FLOAT32,
+    moment_type: Real = Real.FLOAT32,
+) -> Launch:
+    """A Launch, from the names of the registry."""
+    if rule not in RULES:
+        raise ValueError(f"a rule is one of {', '.join(RULES)}, got {rule!r}")
+    if optimiser not in OPTIMISERS:
+        raise ValueError(f"an optimiser is one of {', '.join(OPTIMISERS)}, got {optimiser!r}")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"a seed is in [0, 2**64), got {seed}")
+    return Launch(
+        seed,
+        RULES.index(rule),
+        OPTIMISERS.index(optimiser),
+        storage,
+        gradient_type,
+        moment_type,
+        spec,
+    )
+
+
+def tensors(rows: Sequence[Tensor]) -> ctypes.Array[Tensor]:
+    """A contiguous table of Tensors."""
+    return (Tensor * len(rows))(*rows)

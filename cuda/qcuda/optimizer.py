@@ -1,0 +1,289 @@
+"""The optimiser of lattice weights: base optimiser and move in one kernel launch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
+
+from qcuda import abi
+from qcuda.nn import LatticeLayer
+from qcuda.ops import check
+from qcuda.slot import GradientSlot
+from qtheory.algorithms import Spec, parameters, stem
+from qtheory.optimisers import OPTIMISERS, SGD, Adam, Momentum, Optimiser
+from qtheory.streams import MAX_ITERATION, MAX_SEED
+
+MOMENT_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def _knobs(base: Optimiser) -> dict[str, Any]:
+    """A base optimiser's numbers under the names that torch's schedulers know."""
+    match base:
+        case Adam():
+            return {"lr": base.learning_rate, "betas": tuple(base.betas), "eps": base.epsilon}
+        case Momentum():
+            return {"lr": base.learning_rate, "momentum": base.momentum}
+        case SGD():
+            return {"lr": base.learning_rate}
+
+
+def _base_of(name: str, group: dict[str, Any]) -> Optimiser:
+    """The base optimiser as a group's numbers have it now, checked."""
+    learning_rate = float(group["lr"])
+    if name == "adam":
+        beta1, beta2 = group["betas"]
+        return Adam(learning_rate, (float(beta1), float(beta2)), float(group["eps"]))
+    if name == "momentum":
+        return Momentum(learning_rate, float(group["momentum"]))
+    return SGD(learning_rate)
+
+
+class LatticeOptimizer(torch.optim.Optimizer):
+    """Moves lattice weights by `spec` and trains all other parameters by `base`, in one object.
+
+    params: parameters or groups, as for any torch optimiser. Gradient slots of lattice layers are
+    moved on their lattices; everything else is an ordinary parameter of the base optimiser.
+    spec: the algorithm, e.g. DST(Lattice.ternary()); its lattice is that of every layer.
+    base: SGD, Momentum or Adam of qtheory.optimisers.
+    seed: key of the random words, 0 .. 2**64 - 1.
+    moments: how the moments of lattice weights are kept, "float32" or "bfloat16" (rounded
+    stochastically).
+
+    Groups carry `lr`, the base optimiser's other numbers, and those of the spec (for DST
+    `nonlinearity`); any of them may be scheduled. Slots are numbered 0, 1, ... in the order given:
+    the tensor number of the random counter. `moved` and `nan` count, by slot, the weights that
+    changed level and the increments that were not a number, since the optimiser was made.
+
+    Raises ValueError if a layer's lattice is not the spec's, or a number breaks its rule; then no
+    state has changed.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        spec: Spec,
+        *,
+        base: Optimiser | None = None,
+        seed: int = 0,
+        moments: str = "float32",
+    ) -> None:
+        base = Adam() if base is None else base
+        check(0 <= seed <= MAX_SEED, f"a seed is in 0..2**64 - 1, got {seed}")
+        check(
+            moments in MOMENT_TYPES,
+            f"moments are one of {sorted(MOMENT_TYPES)}, got {moments!r}",
+        )
+        self.spec, self.rule = spec, stem(spec)
+        self.base = next(name for name, cls in OPTIMISERS.items() if type(base) is cls)
+        self.moment_type = MOMENT_TYPES[moments]
+        self.spec_knobs = [f.name for f in dataclasses.fields(spec) if f.name != "lattice"]
+        knobs = dict(zip(self.spec_knobs, parameters(spec), strict=True))
+        super().__init__(params, {**_knobs(base), **knobs, "iteration": 0, "seed": seed})
+        self.moved = torch.zeros(len(self.slots), dtype=torch.int64)
+        self.nan = torch.zeros(len(self.slots), dtype=torch.int64)
+
+    @property
+    def slots(self) -> list[GradientSlot]:
+        """The slots of all groups, in order; a slot's place is its tensor number."""
+        return [p for group in self.param_groups for p in group["params"] if _is_slot(p)]
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's; raises ValueError for an unknown key or a layer with another lattice."""
+        unknown = set(param_group) - {"params", "initial_lr", *self.defaults}
+        check(not unknown, f"a group has the keys {sorted(self.defaults)}, got {sorted(unknown)}")
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        try:
+            self._check_group(group)
+        except ValueError:
+            self.param_groups.pop()
+            raise
+        if hasattr(self, "moved"):
+            added = sum(_is_slot(p) for p in group["params"])
+            self.moved = torch.cat([self.moved, self.moved.new_zeros(added)])
+            self.nan = torch.cat([self.nan, self.nan.new_zeros(added)])
+
+    def _check_group(self, group: dict[str, Any]) -> tuple[Optimiser, Spec]:
+        for slot in filter(_is_slot, group["params"]):
+            lattice = _layer(slot).lattice
+            check(
+                lattice == self.spec.lattice,
+                f"a layer has the spec's lattice, {self.spec.lattice}, got {lattice}",
+            )
+        check(
+            group["iteration"] < MAX_ITERATION,
+            f"an iteration is at most {MAX_ITERATION}, got {group['iteration']}",
+        )
+        knobs = {name: float(group[name]) for name in self.spec_knobs}
+        return _base_of(self.base, group), dataclasses.replace(self.spec, **knobs)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One iteration over every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        checked = [self._check_group(group) for group in self.param_groups]
+        numbers = {id(slot): number for number, slot in enumerate(self.slots)}
+        for group, (base, spec) in zip(self.param_groups, checked, strict=True):
+            group["iteration"] += 1
+            ready = [p for p in group["params"] if p.grad is not None]
+            launches: dict[Any, list[GradientSlot]] = {}
+            for slot in filter(_is_slot, ready):
+                key = (slot.device, _layer(slot).storage, slot.grad.dtype)
+                launches.setdefault(key, []).append(slot)
+            for (_, storage, _), slots in launches.items():
+                self._move(slots, [numbers[id(s)] for s in slots], storage, group, base, spec)
+            self._train([p for p in ready if not _is_slot(p)], group, base)
+        return loss
+
+    def _move(
+        self,
+        slots: list[GradientSlot],
+        numbers: list[int],
+        storage: abi.Storage,
+        group: dict[str, Any],
+        base: Optimiser,
+        spec: Spec,
+    ) -> None:
+        device, kept = slots[0].device, abi.MOMENTS[self.base]
+        for slot in slots:
+            for name in ("first", "second")[:kept]:
+                if name not in self.state[slot]:
+                    self.state[slot][name] = torch.zeros(
+                        slot.shape, dtype=self.moment_type, device=device
+                    )
+        counters = torch.zeros(len(slots), 2, dtype=torch.int64, device=device)
+        seed = group["seed"]
+        torch.ops.qtheory.step_(
+            [_layer(slot).state for slot in slots],
+            [slot.grad.contiguous() for slot in slots],
+            [self.state[slot]["first"] for slot in slots] if kept > 0 else [],
+            [self.state[slot]["second"] for slot in slots] if kept > 1 else [],
+            counters,
+            torch.tensor(base.scalars(group["iteration"]), dtype=torch.float32, device=device),
+            torch.tensor([group["iteration"]], dtype=torch.int64, device=device),
+            numbers,
+            [0] * len(slots),
+            seed if seed < 2**63 else seed - 2**64,
+            self.rule,
+            self.base,
+            int(storage),
+            spec.lattice.spacing,
+            spec.lattice.zero,
+            spec.lattice.size,
+            list(parameters(spec)),
+        )
+        where = torch.tensor(numbers)
+        self.moved = self.moved.to(device).index_add(0, where.to(device), counters[:, 0])
+        self.nan = self.nan.to(device).index_add(0, where.to(device), counters[:, 1])
+
+    def _train(self, params: list[Tensor], group: dict[str, Any], base: Optimiser) -> None:
+        """The base optimiser on ordinary parameters, by torch's own kernels."""
+        if not params:
+            return
+        states = [self.state[p] for p in params]
+        for p, state in zip(params, states, strict=True):
+            if not state:
+                state["step"] = torch.zeros((), dtype=torch.float32)
+                state["first"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+                if isinstance(base, Adam):
+                    state["second"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+        grads = [p.grad for p in params]
+        first = [state["first"] for state in states]
+        if isinstance(base, Adam):
+            adam(
+                params, grads, first, [state["second"] for state in states], [],
+                [state["step"] for state in states], foreach=True, amsgrad=False,
+                beta1=base.betas[0], beta2=base.betas[1], lr=base.learning_rate,
+                weight_decay=0.0, eps=base.epsilon, maximize=False,
+            )  # fmt: skip
+        else:
+            heavy = base.momentum if isinstance(base, Momentum) else 0.0
+            sgd(
+                params, grads, list(first), foreach=True, weight_decay=0.0, momentum=heavy,
+                lr=base.learning_rate, dampening=0.0, nesterov=False, maximize=False,
+            )  # fmt: skip
+
+    def increments(self, slot: GradientSlot) -> Tensor:
+        """The increments that the last step asked of a weight, float32, in weight units.
+
+        They are computed anew from what the step left behind: moments, or for SGD the gradient,
+        which must still be there. With float32 moments they are the kernel's own, bit for bit.
+        Raises ValueError if the slot was not in the last step.
+        """
+        group = next(g for g in self.param_groups if any(p is slot for p in g["params"]))
+        base = _base_of(self.base, group)
+        s = base.scalars(group["iteration"])
+        state = self.state[slot]
+        if isinstance(base, SGD):
+            check(slot.grad is not None, "the increments of SGD need the gradient, got none")
+            assert slot.grad is not None
+            return -(float(s.learning_rate) * slot.grad.float())
+        check("first" in state, "a slot has moments after its first step, got none")
+        first = state["first"].float()
+        if isinstance(base, Momentum):
+            return -(float(s.learning_rate) * first)
+        second = state["second"].float().cpu().numpy()
+        with np.errstate(all="ignore"):
+            denominator = np.sqrt(second) * s.second_scale + s.epsilon
+        return -((float(s.learning_rate) * first) / torch.from_numpy(denominator).to(first.device))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore a state bit for bit.
+
+        torch casts the state of a parameter to the parameter's dtype; the tensors given are put
+        back as they were. Raises ValueError if a state does not fit; then nothing has changed.
+        """
+        params = [p for group in self.param_groups for p in group["params"]]
+        order = [number for group in state_dict["param_groups"] for number in group["params"]]
+        check(
+            len(order) == len(params),
+            f"a state is for as many parameters as there are, {len(params)}, got {len(order)}",
+        )
+        known = {"params", "initial_lr", *self.defaults}
+        for group in state_dict["param_groups"]:
+            check(
+                set(group) - {"initial_lr"} == known - {"initial_lr"},
+                f"a group has the keys {sorted(self.defaults)}, got {sorted(map(str, group))}",
+            )
+            _base_of(self.base, group)
+        names = ("first", "second", "step")
+        for number, param in zip(order, params, strict=True):
+            for name, value in state_dict["state"].get(number, {}).items():
+                self._check_saved(param, name, value, names)
+        super().load_state_dict(state_dict)
+        for number, param in zip(order, params, strict=True):
+            for name, value in state_dict["state"].get(number, {}).items():
+                device = "cpu" if name == "step" else param.device
+                self.state[param][name] = value.detach().clone().to(device)
+
+    def _check_saved(self, param: Tensor, name: str, value: Any, names: tuple[str, ...]) -> None:
+        check(name in names and isinstance(value, Tensor), f"a state is one of {names}, got {name}")
+        shape = torch.Size() if name == "step" else param.shape
+        check(
+            value.shape == shape,
+            f"the state {name!r} has shape {tuple(shape)}, got {tuple(value.shape)}",
+        )
+        if name != "step":
+            dtype = self.moment_type if _is_slot(param) else param.dtype
+            check(value.dtype == dtype, f"the state {name!r} is {dtype}, got {value.dtype}")
+
+
+def _is_slot(param: Tensor) -> bool:
+    return isinstance(param, GradientSlot)
+
+
+def _layer(slot: GradientSlot) -> LatticeLayer:
+    layer = slot.owner()
+    if layer is None:
+        raise ReferenceError("the layer of a gradient slot no longer exists")
+    return layer
