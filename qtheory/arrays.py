@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
+import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt32, UInt64
 from numpy import ndarray
 
@@ -25,3 +28,6 @@ Words = UInt32[ndarray, "..."]
 
 Thresholds = UInt64[ndarray, "..."]
 """Integers 0 to 2**32; a word below its threshold moves the weight."""
+
+Numbers: TypeAlias = int | float | np.integer | np.floating | ndarray
+"""A number or an array of them; what an exact law is asked about."""

@@ -12,10 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from qtheory.algorithms.walker import split, walker_law
-from qtheory.arrays import Pmf
+from qtheory.arrays import Numbers, Pmf
 from qtheory.lattice import Lattice
 
 
@@ -26,7 +25,7 @@ class DeterministicRounding:
     lattice: Lattice
 
 
-def law(spec: DeterministicRounding, index: ArrayLike, increment: ArrayLike) -> Pmf:
+def law(spec: DeterministicRounding, index: Numbers, increment: Numbers) -> Pmf:
     """Exact law of the next level, shape (..., size): all mass on one level [li2017, Eq. 4].
 
     index, increment: arrays that broadcast, or numbers; the increment is in weight units. NaN

@@ -14,10 +14,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from qtheory.algorithms.walker import split, walker_law
-from qtheory.arrays import Pmf
+from qtheory.arrays import Numbers, Pmf
 from qtheory.lattice import Lattice
 
 
@@ -38,7 +37,7 @@ class DST:
             raise ValueError(f"the nonlinearity is positive and finite, got {self.nonlinearity}")
 
 
-def law(spec: DST, index: ArrayLike, increment: ArrayLike) -> Pmf:
+def law(spec: DST, index: Numbers, increment: Numbers) -> Pmf:
     """Exact law of the next level, shape (..., size) [deng2018].
 
     index, increment: arrays that broadcast, or numbers; the increment is in weight units. NaN

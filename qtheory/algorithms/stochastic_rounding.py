@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from numpy.typing import ArrayLike
-
 from qtheory.algorithms.walker import split, walker_law
-from qtheory.arrays import Pmf
+from qtheory.arrays import Numbers, Pmf
 from qtheory.lattice import Lattice
 
 
@@ -23,7 +21,7 @@ class StochasticRounding:
     lattice: Lattice
 
 
-def law(spec: StochasticRounding, index: ArrayLike, increment: ArrayLike) -> Pmf:
+def law(spec: StochasticRounding, index: Numbers, increment: Numbers) -> Pmf:
     """Exact law of the next level, shape (..., size) [li2017, Eq. 5].
 
     index, increment: arrays that broadcast, or numbers; the increment is in weight units. NaN

@@ -9,24 +9,21 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
-from numpy import ndarray
-from numpy.typing import ArrayLike
 
-from qtheory.arrays import Pmf
+from qtheory.arrays import Numbers, Pmf
 from qtheory.lattice import Lattice
 
 
 class Split(NamedTuple):
     """An increment in spacings: sign (-1 or +1), whole spacings, and the fraction in [0, 1)."""
 
-    index: Int[ndarray, "..."]
-    sign: Int[ndarray, "..."]
-    whole: Int[ndarray, "..."]
-    fraction: Float[ndarray, "..."]
+    index: Numbers
+    sign: Numbers
+    whole: Numbers
+    fraction: Numbers
 
 
-def split(lattice: Lattice, index: ArrayLike, increment: ArrayLike) -> Split:
+def split(lattice: Lattice, index: Numbers, increment: Numbers) -> Split:
     """Measure increments, in weight units, in spacings by one division, and split them.
 
     Index and increment broadcast against each other. Beyond the size of the lattice it makes no
@@ -44,11 +41,12 @@ def split(lattice: Lattice, index: ArrayLike, increment: ArrayLike) -> Split:
     return Split(i, np.where(x < 0, -1, 1), whole.astype(np.int64), distance - whole)
 
 
-def walker_law(lattice: Lattice, parts: Split, probability: Float[ndarray, "..."]) -> Pmf:
+def walker_law(lattice: Lattice, parts: Split, probability: Numbers) -> Pmf:
     """Law of walkers that go one level more with the given probability, shape (..., size)."""
-    pmf = np.zeros((*parts.index.shape, lattice.size))
-    near = parts.index + parts.sign * parts.whole
-    for position, mass in ((near, 1.0 - probability), (near + parts.sign, probability)):
+    sign, p = np.asarray(parts.sign), np.asarray(probability)
+    near = np.asarray(parts.index + sign * parts.whole)
+    pmf = np.zeros((*near.shape, lattice.size))
+    for position, mass in ((near, 1.0 - p), (near + sign, p)):
         end = np.clip(position, 0, lattice.size - 1)[..., None]
         np.put_along_axis(pmf, end, np.take_along_axis(pmf, end, -1) + mass[..., None], -1)
     return pmf
