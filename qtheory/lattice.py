@@ -25,7 +25,8 @@ class Lattice:
     spacing: distance between neighbouring levels, in weight units.
     low: the lowest level, in weight units.
 
-    Raises ValueError if size < 2, or spacing is not positive and finite, or low is not finite.
+    Raises ValueError if size < 2, or spacing is not positive and finite in float32, in which kernels
+    measure increments, or low is not finite in float32.
     """
 
     size: int
@@ -33,14 +34,18 @@ class Lattice:
     low: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int):
+        if type(self.size) is not int:
             raise ValueError(f"a lattice size is a whole number, got {self.size!r}")
         if self.size < 2:
             raise ValueError(f"a lattice needs at least two levels, got {self.size}")
-        if not (math.isfinite(self.spacing) and self.spacing > 0):
-            raise ValueError(f"a lattice spacing is positive and finite, got {self.spacing}")
-        if not math.isfinite(self.low):
-            raise ValueError(f"the lowest level of a lattice is finite, got {self.low}")
+        with np.errstate(over="ignore", under="ignore"):
+            spacing, low = np.float32(self.spacing), np.float32(self.low)
+        if not (math.isfinite(spacing) and spacing > 0):
+            raise ValueError(
+                f"a lattice spacing is positive and finite in float32, got {self.spacing}"
+            )
+        if not math.isfinite(low):
+            raise ValueError(f"the lowest level is finite in float32, got {self.low}")
 
     @classmethod
     def z(cls, order: int, bound: float = 1.0) -> Lattice:
@@ -51,7 +56,7 @@ class Lattice:
         >>> Lattice.z(2).size
         5
         """
-        if isinstance(order, bool) or not isinstance(order, int) or order < 0:
+        if type(order) is not int or order < 0:
             raise ValueError(f"the order of Z_N is a whole number >= 0, got {order!r}")
         return cls.uniform(-bound, bound, 2**order + 1 if order else 2)
 
@@ -74,7 +79,7 @@ class Lattice:
         """
         if not high > low:
             raise ValueError(f"a lattice needs low < high, got low {low} and high {high}")
-        if isinstance(size, int) and size < 2:
+        if size < 2:
             raise ValueError(f"a lattice needs at least two levels, got {size}")
         return cls(size=size, spacing=(high - low) / (size - 1), low=low)
 
@@ -92,10 +97,12 @@ class Lattice:
     def zero(self) -> float:
         """Position of the value 0 in units of the index; need not be whole, nor on the lattice.
 
+        It decides ties, so it is the float32 that kernels compare with.
+
         >>> Lattice.binary().zero
         0.5
         """
-        return -self.low / self.spacing
+        return float(np.float32(-self.low / self.spacing))
 
     @property
     def centre(self) -> int:

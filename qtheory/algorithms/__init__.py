@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from qtheory.algorithms.deterministic_rounding import DeterministicRounding
 from qtheory.algorithms.dst import DST
@@ -65,10 +65,11 @@ def from_dict(values: Mapping[str, Any]) -> Spec:
 
 
 def _build(cls: type[Any], values: Any) -> Any:
-    if not isinstance(values, Mapping):
+    if not isinstance(values, dict):
         raise ValueError(f"{cls.__name__} is written as a table of its fields, got {values!r}")
+    given = cast(dict[str, Any], values)
     names = {f.name for f in dataclasses.fields(cls)}
     required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
-    if not required <= set(values) <= names:
-        raise ValueError(f"{cls.__name__} has the keys {sorted(names)}, got {sorted(values)}")
-    return cls(**values)
+    if not required <= set(given) <= names:
+        raise ValueError(f"{cls.__name__} has the keys {sorted(names)}, got {sorted(given)}")
+    return cls(**given)

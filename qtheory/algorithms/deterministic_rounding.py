@@ -36,7 +36,7 @@ def law(spec: DeterministicRounding, index: Numbers, increment: Numbers) -> Pmf:
     [0.0, 0.0, 1.0]
     """
     parts = split(spec.lattice, index, increment)
-    half_way = parts.index + parts.sign * (parts.whole + 0.5)
+    half_way = parts.start + parts.sign * (parts.whole + 0.5)
     outward = np.where(half_way >= spec.lattice.zero, parts.sign > 0, parts.sign < 0)
     more = (parts.fraction > 0.5) | ((parts.fraction == 0.5) & outward)
     return walker_law(spec.lattice, parts, more.astype(np.float64))

@@ -15,9 +15,9 @@ from qtheory.lattice import Lattice
 
 
 class Split(NamedTuple):
-    """An increment in spacings: sign (-1 or +1), whole spacings, and the fraction in [0, 1)."""
+    """Start index; sign (-1 or +1), whole spacings, and the fraction in [0, 1)."""
 
-    index: Numbers
+    start: Numbers
     sign: Numbers
     whole: Numbers
     fraction: Numbers
@@ -28,6 +28,11 @@ def split(lattice: Lattice, index: Numbers, increment: Numbers) -> Split:
 
     Index and increment broadcast against each other. Beyond the size of the lattice it makes no
     difference how far, so whole is at most the size, with fraction 0. NaN is no move.
+
+    Here the division is in float64; reference and kernels divide float32 by float32. The same
+    split comes out wherever the spacing is a power of two; elsewhere a fraction can wrap at a
+    whole number, and the measured increment is the rooms' quotient times the spacing.
+
     Raises ValueError if an index is not on the lattice.
     """
     i, x = np.broadcast_arrays(np.asarray(index), np.asarray(increment, dtype=np.float64))
@@ -44,7 +49,7 @@ def split(lattice: Lattice, index: Numbers, increment: Numbers) -> Split:
 def walker_law(lattice: Lattice, parts: Split, probability: Numbers) -> Pmf:
     """Law of walkers that go one level more with the given probability, shape (..., size)."""
     sign, p = np.asarray(parts.sign), np.asarray(probability)
-    near = np.asarray(parts.index + sign * parts.whole)
+    near = np.asarray(parts.start) + sign * np.asarray(parts.whole)
     pmf = np.zeros((*near.shape, lattice.size))
     for position, mass in ((near, 1.0 - p), (near + sign, p)):
         end = np.clip(position, 0, lattice.size - 1)[..., None]
