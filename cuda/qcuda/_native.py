@@ -43,6 +43,7 @@ SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "qt_rule": (ctypes.c_char_p, [_INT32]),
     "qt_optimiser": (ctypes.c_char_p, [_INT32]),
     "qt_processor_level": (ctypes.c_int, []),
+    "qt_share_threads": (None, [_POINTER]),
 }
 
 
@@ -101,8 +102,25 @@ def library() -> ctypes.CDLL:
             "Install a C++ compiler and run `python3 bootstrap.py`, or `make kernels` in a checkout"
         )
     loaded = open_library(path)
+    loaded.qt_share_threads(openmp_of_torch())
     self_test(loaded, path)
     return loaded
+
+
+def openmp_of_torch() -> int | None:
+    """Address of GOMP_parallel in the OpenMP runtime that torch has loaded, None without one.
+
+    With two runtimes in a process each keeps spinning workers, so the mapped file is looked up
+    instead of a name.
+    """
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return None
+    mapped = {line.split()[-1] for line in maps.read_text().splitlines() if ".so" in line}
+    for file in sorted(mapped):
+        if Path(file).name.startswith(("libgomp", "libomp", "libiomp5")) and "torch" in file:
+            return ctypes.cast(ctypes.CDLL(file).GOMP_parallel, ctypes.c_void_p).value
+    return None
 
 
 def self_test(library: ctypes.CDLL, path: Path) -> None:

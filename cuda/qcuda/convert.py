@@ -95,7 +95,8 @@ def _convert(module: nn.Module, config: LatticeConfig, tensor: int) -> LatticeLa
         layer.draw_levels(config.seed, tensor)
     else:
         layer.set_index(torch.from_numpy(config.lattice.nearest(weight / scale)))
-    layer.bias = module.bias
+    if module.bias is not None:
+        layer.bias = nn.Parameter(module.bias.detach(), module.bias.requires_grad)
     return layer.to(module.weight.device).train(module.training)
 
 

@@ -50,7 +50,7 @@ class LatticeLayer(nn.Module):
         self.register_buffer("state", stored.encode(index, lattice, self.storage))
         levels = torch.from_numpy(lattice.levels).to(torch.float32)
         self.register_buffer("levels", levels, persistent=False)
-        self.slot = GradientSlot(shape)
+        self.slot = GradientSlot(shape)  # pyright: ignore[reportArgumentType]
         self.slot.owner = weakref.ref(self)
         self.bias = nn.Parameter(torch.zeros(shape[0])) if bias else None
 
@@ -212,7 +212,7 @@ class _MultiStep(torch.autograd.Function):
         return x.sign() * steps / len(thresholds)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (x,) = ctx.saved_tensors
         thresholds, a, window = ctx.shape
         magnitude = x.abs()
@@ -226,7 +226,7 @@ class _MultiStep(torch.autograd.Function):
                 slope += (distance <= a) * (height / (2 * a))
             else:
                 slope += (1 - distance / a).clamp_min(0) * (height / a)
-        return gradient * slope, None, None, None
+        return gradients[0] * slope, None, None, None
 
 
 class MultiStep(nn.Module):
@@ -238,7 +238,7 @@ class MultiStep(nn.Module):
     window of area h and half-width a around it: rectangular h / 2a, or triangular h / a at its
     peak.
 
-    order: N_2 >= 0. threshold: r >= 0, in units of the input. half_width: a > 0, likewise.
+    order: N_2 >= 0. threshold: r >= 0, in units of the input, below 1 for order > 1. half_width: a > 0, likewise.
     """
 
     def __init__(
@@ -251,7 +251,10 @@ class MultiStep(nn.Module):
     ) -> None:
         super().__init__()
         check(order >= 0, f"the order of an activation is >= 0, got {order}")
-        check(0 <= threshold < 1, f"the first threshold is in [0, 1), got {threshold}")
+        check(
+            0 <= threshold < (1 if order > 1 else math.inf),
+            f"the first threshold is >= 0, and below 1 for order > 1, got {threshold}",
+        )
         check(
             half_width > 0 and math.isfinite(half_width),
             f"a half-width is positive and finite, got {half_width}",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
+from typing_extensions import TypeIs
 
 from qcuda import abi
 from qcuda.nn import LatticeLayer
@@ -138,6 +139,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
             ready = [p for p in group["params"] if p.grad is not None]
             launches: dict[Any, list[GradientSlot]] = {}
             for slot in filter(_is_slot, ready):
+                assert slot.grad is not None
                 key = (slot.device, _layer(slot).storage, slot.grad.dtype)
                 launches.setdefault(key, []).append(slot)
             for (_, storage, _), slots in launches.items():
@@ -165,7 +167,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         seed = group["seed"]
         torch.ops.qtheory.step_(
             [_layer(slot).state for slot in slots],
-            [slot.grad.contiguous() for slot in slots],
+            [slot.grad.contiguous() for slot in slots if slot.grad is not None],
             [self.state[slot]["first"] for slot in slots] if kept > 0 else [],
             [self.state[slot]["second"] for slot in slots] if kept > 1 else [],
             counters,
@@ -197,7 +199,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 state["first"] = torch.zeros_like(p, memory_format=torch.preserve_format)
                 if isinstance(base, Adam):
                     state["second"] = torch.zeros_like(p, memory_format=torch.preserve_format)
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]
         first = [state["first"] for state in states]
         if isinstance(base, Adam):
             adam(
@@ -278,7 +280,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
             check(value.dtype == dtype, f"the state {name!r} is {dtype}, got {value.dtype}")
 
 
-def _is_slot(param: Tensor) -> bool:
+def _is_slot(param: Tensor) -> TypeIs[GradientSlot]:
     return isinstance(param, GradientSlot)
 
 

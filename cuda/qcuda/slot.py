@@ -39,7 +39,7 @@ class GradientSlot(torch.nn.Parameter):
         return torch.Tensor._make_subclass(cls, data, True)  # pyright: ignore
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GradientSlot:
-        copy = GradientSlot(self.shape, self.dtype, self.device)
+        copy = GradientSlot.__new__(GradientSlot, self.shape, self.dtype, self.device)
         if self.grad is not None:
             copy.grad = self.grad.clone()
         memo[id(self)] = copy

@@ -84,6 +84,11 @@ int64_t minimum64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 }  // namespace
 
+// Work on OpenMP's threads from now on: `parallel` is the address of GOMP_parallel, or null.
+QT_EXPORT void qt_share_threads(void *parallel) {
+  Pool::instance().share(reinterpret_cast<OpenMP>(parallel));
+}
+
 // Optimiser and move for every weight of every tensor, in place; counters are added to.
 // Returns 0, or the number of the rule that the launch breaks.
 QT_EXPORT int qt_step_all(const Launch *launch, const Tensor *tensors, int64_t n, const float *scalars,

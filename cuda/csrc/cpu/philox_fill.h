@@ -39,7 +39,12 @@ QT_FN Vector round_of(Vector state, Vector multiplier, Vector key) {
 }
 #endif
 
-constexpr int64_t BLOCKS_AT_ONCE = 16;
+// Enough independent counters to hide the latency of a round.
+#if defined(__AVX512F__)
+constexpr int64_t BLOCKS_AT_ONCE = 48;
+#else
+constexpr int64_t BLOCKS_AT_ONCE = 24;
+#endif
 
 // Words of blocks first .. first + blocks - 1; blocks is a multiple of BLOCKS_AT_ONCE.
 inline void fill_words(uint64_t seed, uint32_t iteration, uint32_t tensor, uint32_t stream,

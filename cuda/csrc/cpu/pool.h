@@ -1,8 +1,14 @@
-// A small pool of threads. Each task runs with the default floating-point environment (round to
-// nearest, denormals kept), whatever the caller's is, and the caller's is put back afterwards.
+// Threads. Each task runs with the default floating-point environment (round to nearest, denormals
+// kept), whatever the caller's is, and the caller's is put back afterwards.
+//
+// Two pools on the same cores disturb each other: OpenMP's workers spin for milliseconds after
+// torch's last operation. So work goes to torch's own OpenMP workers where the loader has found
+// them (GOMP_parallel is the C ABI of both GNU's and LLVM's runtime), and to a small pool of our
+// own elsewhere: without OpenMP, and in a forked child, where OpenMP's workers no longer exist.
 #pragma once
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -27,6 +33,8 @@ class FloatEnvironment {
 #endif
 };
 
+using OpenMP = void (*)(void (*)(void *), void *, unsigned threads, unsigned flags);
+
 class Pool {
  public:
   // The process's pool. A forked child gets a fresh one: threads do not survive a fork.
@@ -40,6 +48,13 @@ class Pool {
     return *pool;
   }
 
+  // Use these workers from now on, in this process.
+  void share(OpenMP openmp) {
+    std::lock_guard<std::mutex> one_caller(callers_);
+    openmp_ = openmp;
+    openmp_process_ = getpid();
+  }
+
   // Runs body(context, task) for task = 0 .. tasks - 1 on at most `threads` threads, the caller
   // among them, and returns when all are done.
   void run(void (*body)(const void *, int64_t), const void *context, int64_t tasks, int threads) {
@@ -50,6 +65,14 @@ class Pool {
       return;
     }
     std::lock_guard<std::mutex> one_caller(callers_);
+    if (openmp_ && openmp_process_ == getpid()) {
+      body_ = body;
+      context_ = context;
+      tasks_ = tasks;
+      next_ = 0;
+      openmp_([](void *self) { ((Pool *)self)->work(); }, this, unsigned(threads), 0);
+      return;
+    }
     {
       std::lock_guard<std::mutex> lock(mutex_);
       body_ = body;
@@ -98,6 +121,8 @@ class Pool {
   int64_t tasks_ = 0;
   std::atomic<int64_t> next_{0};
   int wanted_ = 0, running_ = 0;
+  OpenMP openmp_ = nullptr;
+  pid_t openmp_process_ = 0;
   uint64_t generation_ = 0;
 };
 

@@ -11,7 +11,8 @@
 
 namespace qt {
 
-constexpr int64_t RUN = 1024;  // weights; a multiple of 4, so packed bytes are not shared
+// Weights of a run: a multiple of 4, so packed bytes are not shared, and of the words made at once.
+constexpr int64_t RUN = 1536;
 
 struct Float32 {
   using Stored = float;
