@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from qcuda import _native, abi
+from qcuda.gpu import launcher
 
 REALS = {torch.float32: abi.Real.FLOAT32, torch.bfloat16: abi.Real.BFLOAT16}
 STATES = {abi.Storage.INT8: torch.int8, abi.Storage.TRITS: torch.uint8}
@@ -118,6 +119,11 @@ def _describe(
         iteration.dtype == torch.int64 and iteration.numel() == 1,
         f"the iteration is one int64, got {iteration.dtype} {tuple(iteration.shape)}",
     )
+    for name, small in (("counters", counters), ("scalars", scalars), ("iteration", iteration)):
+        check(
+            small.device == gradients[0].device,
+            f"{name} are on the gradients' device, {gradients[0].device}, got {small.device}",
+        )
     check(
         len(tensors) == len(offsets) == n,
         f"there is one number and one offset for each state, got {len(tensors)} and {len(offsets)}",
@@ -166,15 +172,37 @@ def _step_cpu(states: list[Tensor], *arguments: Any) -> None:
     check(error == 0, f"the kernel takes this launch, got error {error}")
 
 
-def _decode_cpu(
+def _step_cuda(states: list[Tensor], *arguments: Any) -> None:
+    if not states:
+        return
+    launch, rows = _describe(states, *arguments)
+    counters, scalars, iteration = arguments[3:6]
+    device = states[0].device
+    launcher(device.index).step_all(
+        launch,
+        rows,
+        scalars.data_ptr(),
+        iteration.data_ptr(),
+        counters.data_ptr(),
+        torch.cuda.current_stream(device).cuda_stream,
+    )
+
+
+def _check_decode(
     state: Tensor, slot: Tensor, levels: Tensor, storage: int, dtype: torch.dtype
-) -> Tensor:
+) -> None:
     check(dtype in REALS, f"visible weights are float32 or bfloat16, got {dtype}")
     check_state(state, abi.Storage(storage), slot.numel())
     check(
         levels.dtype == torch.float32 and levels.is_contiguous() and levels.device == state.device,
         f"levels are contiguous float32 on {state.device}, got {levels.dtype} on {levels.device}",
     )
+
+
+def _decode_cpu(
+    state: Tensor, slot: Tensor, levels: Tensor, storage: int, dtype: torch.dtype
+) -> Tensor:
+    _check_decode(state, slot, levels, storage, dtype)
     weights = torch.empty(slot.shape, dtype=dtype)
     error = _native.library().qt_decode(
         storage,
@@ -190,6 +218,24 @@ def _decode_cpu(
     return weights
 
 
+def _decode_cuda(
+    state: Tensor, slot: Tensor, levels: Tensor, storage: int, dtype: torch.dtype
+) -> Tensor:
+    _check_decode(state, slot, levels, storage, dtype)
+    weights = torch.empty(slot.shape, dtype=dtype, device=state.device)
+    launcher(state.device.index).decode(
+        storage,
+        levels.data_ptr(),
+        levels.numel(),
+        state.data_ptr(),
+        slot.numel(),
+        weights.data_ptr(),
+        REALS[dtype],
+        torch.cuda.current_stream(state.device).cuda_stream,
+    )
+    return weights
+
+
 def _decode_fake(
     state: Tensor, slot: Tensor, levels: Tensor, storage: int, dtype: torch.dtype
 ) -> Tensor:
@@ -201,7 +247,9 @@ def _decode_backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, No
 
 
 LIBRARY.impl("step_", _step_cpu, "CPU")
+LIBRARY.impl("step_", _step_cuda, "CUDA")
 LIBRARY.impl("decode", _decode_cpu, "CPU")
+LIBRARY.impl("decode", _decode_cuda, "CUDA")
 torch.library.register_fake("qtheory::step_", lambda *_: None, lib=LIBRARY)
 torch.library.register_fake("qtheory::decode", _decode_fake, lib=LIBRARY)
 torch.library.register_autograd(

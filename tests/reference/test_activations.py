@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_types_are_kept():
     ("arguments", "message"),
     [
         ({"order": -1}, "got -1"),
-        ({"threshold": 1.0}, r"the threshold r is in \[0, 1\), got 1.0"),
+        ({"threshold": math.inf}, r"the threshold r is >= 0, and below 1 for order > 1, got inf"),
         ({"half_width": 0.0}, "the half-width is positive and finite, got 0.0"),
     ],
 )
