@@ -24,7 +24,7 @@ struct Tensor {
 struct Launch {
   uint64_t seed;
   int32_t rule;           // place in QT_ALGORITHMS
-  int32_t optimiser;      // place in QT_OPTIMISERS
+  int32_t optimiser;      // place in QT_OPTIMISERS_OF
   int32_t storage;        // Storage
   int32_t gradient_type;  // Real
   int32_t moment_type;    // Real

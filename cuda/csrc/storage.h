@@ -22,6 +22,9 @@ QT_FN int illegal_trits(uint8_t byte) {
 
 QT_FN float widen(uint16_t bfloat16) { return real(uint32_t(bfloat16) << 16); }
 
+// The bits of the nearest bfloat16 of a finite number given by its bits; ties to even.
+QT_FN uint32_t nearest_bfloat16(uint32_t b) { return (b + 0x7fffu + ((b >> 16) & 1u)) >> 16; }
+
 // Stochastic rounding to bfloat16: up with probability (dropped bits) / 2^16, so the mean is x.
 // A NaN stays one (its quiet bit is set), infinities stay themselves.
 QT_FN uint16_t round_stochastically(float x, uint32_t sixteen_bits) {

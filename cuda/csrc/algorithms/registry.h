@@ -6,4 +6,4 @@
 #include "stochastic_rounding.h"
 
 #define QT_ALGORITHMS(X) X(dst) X(stochastic_rounding) X(deterministic_rounding)
-#define QT_OPTIMISERS(X) X(given) X(sgd) X(momentum) X(adam)
+#define QT_OPTIMISERS_OF(X, rule) X(rule, given) X(rule, sgd) X(rule, momentum) X(rule, adam)

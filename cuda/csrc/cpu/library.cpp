@@ -41,11 +41,11 @@ int find(const Launch &launch, Functions &functions) {
 #define QT_MOVE(rule) move<rule>,
   const Move moves[] = {QT_ALGORITHMS(QT_MOVE)};
 #undef QT_MOVE
-#define QT_CHOOSE(name) {choose<name>(launch.gradient_type, launch.moment_type), name::moments},
+#define QT_CHOOSE(rule, name) {choose<name>(launch.gradient_type, launch.moment_type), name::moments},
   const struct {
     MakeIncrements make;
     int moments;
-  } optimisers[] = {QT_OPTIMISERS(QT_CHOOSE)};
+  } optimisers[] = {QT_OPTIMISERS_OF(QT_CHOOSE, any)};
 #undef QT_CHOOSE
   if (uint32_t(launch.rule) >= sizeof moves / sizeof *moves) return BAD_RULE;
   if (uint32_t(launch.optimiser) >= sizeof optimisers / sizeof *optimisers) return BAD_OPTIMISER;
@@ -164,8 +164,7 @@ QT_EXPORT int qt_decode(int32_t storage, const float *levels, int32_t size, cons
   for (int32_t i = 0; i < size; ++i) {  // indexed by the code's low eight bits
     uint8_t place = uint8_t(i - size / 2);
     table[place] = levels[i];
-    uint32_t b = bits(levels[i]);
-    half[place] = uint16_t((b + 0x7fffu + ((b >> 16) & 1u)) >> 16);
+    half[place] = uint16_t(nearest_bfloat16(bits(levels[i])));
   }
   parallel((count + TASK - 1) / TASK, threads, [&](int64_t number) {
     int8_t codes[RUN];
@@ -208,12 +207,14 @@ QT_EXPORT void qt_unpack(const uint8_t *trits, int64_t count, int8_t *codes) {
 QT_EXPORT const char *qt_rule(int32_t number) {
 #define QT_NAME(name) #name,
   static const char *const names[] = {QT_ALGORITHMS(QT_NAME)};
+#undef QT_NAME
   return uint32_t(number) < sizeof names / sizeof *names ? names[number] : nullptr;
 }
 
 QT_EXPORT const char *qt_optimiser(int32_t number) {
-  static const char *const names[] = {QT_OPTIMISERS(QT_NAME)};
-#undef QT_NAME
+#define QT_SECOND_NAME(rule, name) #name,
+  static const char *const names[] = {QT_OPTIMISERS_OF(QT_SECOND_NAME, any)};
+#undef QT_SECOND_NAME
   return uint32_t(number) < sizeof names / sizeof *names ? names[number] : nullptr;
 }
 

@@ -1,0 +1,87 @@
+"""Make qtheory.fatbin: machine code for sm_80 and sm_90, and PTX for what comes after.
+
+Standard library only, so that CMake or a bare machine can call it:
+
+    python3 cuda/csrc/gpu/build.py OUTPUT_FOLDER [--nvcc PATH] [--resources]
+
+Beside the image goes qtheory.json, which names the sources it was made from: the package
+refuses an image that its sources did not make. Takes some ten seconds on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+HERE = Path(__file__).resolve().parent
+MACHINES = (80, 90)
+
+
+def load_source() -> ModuleType:
+    """qcuda/gpu/source.py by its path: importing the package would need torch."""
+    path = HERE.parent.parent / "qcuda" / "gpu" / "source.py"
+    spec = importlib.util.spec_from_file_location("qtheory_gpu_source", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"the recipe needs {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def find_nvcc(named: str | None = None) -> str | None:
+    """Path of nvcc: the named one, on PATH, or the default toolkit's; None if there is none."""
+    return named or shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+
+
+def build(folder: Path, nvcc: str, *flags: str) -> Path:
+    """Compile, and return the image's path. Raises CalledProcessError if nvcc fails.
+
+    flags: more of them for nvcc.
+    """
+    source = load_source()
+    text = source.one_text(HERE / "kernels.cu")
+    targets = [f"-gencode=arch=compute_{m},code=sm_{m}" for m in MACHINES]
+    targets.append(f"-gencode=arch=compute_{MACHINES[-1]},code=compute_{MACHINES[-1]}")
+    folder.mkdir(parents=True, exist_ok=True)
+    image = folder / "qtheory.fatbin"
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "kernels.cu"
+        file.write_text(text, encoding="utf-8")
+        command = [nvcc, "-fatbin", *source.EXACT, *targets, *flags, "-o", str(image), str(file)]
+        subprocess.run(command, check=True)
+    version = subprocess.run([nvcc, "--version"], check=True, capture_output=True, text=True)
+    note = {
+        "source": source.digest(text),
+        "machines": list(MACHINES),
+        "compiler": version.stdout.strip().splitlines()[-1],
+    }
+    image.with_suffix(".json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+    return image
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="make qtheory.fatbin")
+    parser.add_argument("folder", type=Path, help="where the image goes")
+    parser.add_argument("--resources", action="store_true", help="print registers and spills")
+    parser.add_argument("--nvcc", help="the compiler (default: on PATH, else /usr/local/cuda)")
+    arguments = parser.parse_args()
+    nvcc = find_nvcc(arguments.nvcc)
+    if nvcc is None:
+        print(
+            "qtheory.fatbin needs nvcc, found none on PATH or in /usr/local/cuda", file=sys.stderr
+        )
+        return 2
+    flags = ("-Xptxas", "-v") if arguments.resources else ()
+    print(build(arguments.folder, nvcc, *flags))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

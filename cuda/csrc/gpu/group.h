@@ -1,0 +1,198 @@
+// What one thread handles at a time: GROUP consecutive weights, with their gradients, moments and
+// words. A whole group of an aligned tensor is read and written 16 bytes at a time; the last group
+// of a tensor, and tensors that start at odd addresses, one number at a time. Same bits either way.
+#pragma once
+
+#include "../abi.h"
+#include "../philox.h"
+#include "../storage.h"
+
+#define QT_DEVICE __device__ __forceinline__
+#if defined(__CUDACC__)
+#define QT_UNROLL _Pragma("unroll")
+#define QT_LOOP _Pragma("unroll 1")
+#define QT_GLOBAL(p) __builtin_assume(__isGlobal(p))  // an address read from memory says not where
+#else
+#define QT_UNROLL
+#define QT_LOOP
+#define QT_GLOBAL(p)
+#endif
+
+namespace qt {
+
+constexpr int GROUP = 8;             // weights of a thread at a time: whole bytes of trits
+constexpr int THREADS = 256;         // of a block
+constexpr int64_t CHUNK = 8192;      // weights of a block
+
+struct alignas(16) Sixteen {
+  uint32_t part[4];
+};
+struct alignas(8) Eight {
+  uint32_t part[2];
+};
+
+// The weights of a group that exist: GROUP, or fewer at a tensor's end.
+struct Range {
+  int64_t start;
+  int32_t count;
+  bool whole;  // all of them exist and their addresses suit vectors
+};
+
+QT_DEVICE Range range(int64_t start, int64_t end, bool aligned) {
+  int32_t count = end - start < GROUP ? int32_t(end - start) : GROUP;
+  return Range{start, count, aligned && count == GROUP};
+}
+
+QT_DEVICE bool divisible(const void *a, uint32_t by) { return ((uint64_t)a & (by - 1)) == 0; }
+
+// GROUP reals as they lie in memory. Loading is kept apart from decoding so that all loads of a
+// group are on their way before the first is waited for.
+struct Reals {
+  uint32_t part[GROUP];  // GROUP float32, or GROUP / 2 pairs of bfloat16
+};
+
+QT_DEVICE Reals load_reals(const void *base, int32_t type, const Range &at) {
+  Reals x = {};
+  if (type == REAL_FLOAT32) {
+    const uint32_t *p = (const uint32_t *)base + at.start;
+    if (at.whole) {
+      Sixteen a = ((const Sixteen *)p)[0], b = ((const Sixteen *)p)[1];
+      QT_UNROLL for (int i = 0; i < 4; ++i) x.part[i] = a.part[i], x.part[4 + i] = b.part[i];
+    } else {
+      QT_UNROLL for (int i = 0; i < GROUP; ++i) if (i < at.count) x.part[i] = p[i];
+    }
+  } else {
+    const uint16_t *p = (const uint16_t *)base + at.start;
+    if (at.whole) {
+      Sixteen a = ((const Sixteen *)p)[0];
+      QT_UNROLL for (int i = 0; i < 4; ++i) x.part[i] = a.part[i];
+    } else {
+      QT_UNROLL for (int i = 0; i < GROUP; ++i)
+        if (i < at.count) x.part[i / 2] |= uint32_t(p[i]) << 16 * (i & 1);
+    }
+  }
+  return x;
+}
+
+QT_DEVICE void decode_reals(const Reals &x, int32_t type, float out[GROUP]) {
+  if (type == REAL_FLOAT32) {
+    QT_UNROLL for (int i = 0; i < GROUP; ++i) out[i] = real(x.part[i]);
+  } else {
+    QT_UNROLL for (int i = 0; i < GROUP; ++i) out[i] = widen(uint16_t(x.part[i / 2] >> 16 * (i & 1)));
+  }
+}
+
+// Writes float32 bits (type float32), or the low halves of the numbers (type bfloat16).
+QT_DEVICE void store_reals(void *base, int32_t type, const Range &at, const uint32_t x[GROUP]) {
+  if (type == REAL_FLOAT32) {
+    uint32_t *p = (uint32_t *)base + at.start;
+    if (at.whole) {
+      ((Sixteen *)p)[0] = Sixteen{{x[0], x[1], x[2], x[3]}};
+      ((Sixteen *)p)[1] = Sixteen{{x[4], x[5], x[6], x[7]}};
+    } else {
+      QT_UNROLL for (int i = 0; i < GROUP; ++i) if (i < at.count) p[i] = x[i];
+    }
+  } else {
+    uint16_t *p = (uint16_t *)base + at.start;
+    if (at.whole) {
+      Sixteen a;
+      QT_UNROLL for (int i = 0; i < 4; ++i) a.part[i] = (x[2 * i] & 0xffffu) | x[2 * i + 1] << 16;
+      ((Sixteen *)p)[0] = a;
+    } else {
+      QT_UNROLL for (int i = 0; i < GROUP; ++i) if (i < at.count) p[i] = uint16_t(x[i]);
+    }
+  }
+}
+
+// Codes of a group, one int8 each.
+struct int8 {
+  Eight bytes;
+
+  static QT_DEVICE bool aligned(const void *base) { return divisible(base, 8); }
+
+  static QT_DEVICE int8 load(const void *base, const Range &at) {
+    const uint8_t *p = (const uint8_t *)base + at.start;
+    int8 x = {};
+    if (at.whole) {
+      x.bytes = *(const Eight *)p;
+    } else {
+      QT_UNROLL for (int i = 0; i < GROUP; ++i)
+        if (i < at.count) x.bytes.part[i / 4] |= uint32_t(p[i]) << 8 * (i & 3);
+    }
+    return x;
+  }
+
+  QT_DEVICE int32_t code(int i) const { return int8_t(uint8_t(bytes.part[i / 4] >> 8 * (i & 3))); }
+
+  // Into a group that began as zeros.
+  QT_DEVICE void put(int i, int32_t code) {
+    bytes.part[i / 4] |= (uint32_t(code) & 0xffu) << 8 * (i & 3);
+  }
+
+  QT_DEVICE void store(void *base, const Range &at) const {
+    uint8_t *p = (uint8_t *)base + at.start;
+    if (at.whole) {
+      *(Eight *)p = bytes;
+    } else {
+      QT_UNROLL for (int i = 0; i < GROUP; ++i)
+        if (i < at.count) p[i] = uint8_t(bytes.part[i / 4] >> 8 * (i & 3));
+    }
+  }
+};
+
+// Codes of a group, four trits a byte. No two threads share a byte.
+struct trits {
+  uint8_t byte[2];
+
+  static QT_DEVICE bool aligned(const void *base) { return divisible(base, 2); }
+
+  static QT_DEVICE trits load(const void *base, const Range &at) {
+    const uint8_t *p = (const uint8_t *)base + at.start / 4;
+    trits x = {};
+    if (at.whole) {
+      uint16_t both = *(const uint16_t *)p;
+      x.byte[0] = uint8_t(both), x.byte[1] = uint8_t(both >> 8);
+    } else {
+      x.byte[0] = p[0];
+      if (at.count > 4) x.byte[1] = p[1];
+    }
+    return x;
+  }
+
+  QT_DEVICE int32_t code(int i) const { return trit(byte[i / 4], i & 3); }
+
+  // Into a group that began as zeros, which is also what padding bits are.
+  QT_DEVICE void put(int i, int32_t code) { byte[i / 4] |= trit_bits(code, i & 3); }
+
+  QT_DEVICE void store(void *base, const Range &at) const {
+    uint8_t *p = (uint8_t *)base + at.start / 4;
+    if (at.whole) {
+      *(uint16_t *)p = uint16_t(byte[0] | byte[1] << 8);
+    } else {
+      p[0] = byte[0];
+      if (at.count > 4) p[1] = byte[1];
+    }
+  }
+};
+
+// The words of GROUP elements from the global element `first` on. Two generator calls where they
+// fill two blocks of four, three where they straddle.
+QT_DEVICE void words_of_group(uint64_t seed, uint32_t iteration, uint32_t tensor, Stream stream,
+                              uint64_t first, uint32_t out[GROUP]) {
+  const uint64_t block = first >> 2;
+  QT_UNROLL for (int b = 0; b < 2; ++b) {
+    Words w = words_of_block(seed, iteration, tensor, stream, block + uint32_t(b));
+    QT_UNROLL for (int i = 0; i < 4; ++i) out[4 * b + i] = w.lane[i];
+  }
+  const uint32_t lane = uint32_t(first) & 3;
+  if (lane == 0) return;
+  Words w = words_of_block(seed, iteration, tensor, stream, block + 2);
+  uint32_t next[3] = {w.lane[0], w.lane[1], w.lane[2]};
+  QT_LOOP for (uint32_t shift = 0; shift < lane; ++shift) {  // by one place, so that no index varies
+    QT_UNROLL for (int i = 0; i < GROUP - 1; ++i) out[i] = out[i + 1];
+    out[GROUP - 1] = next[0];
+    next[0] = next[1], next[1] = next[2];
+  }
+}
+
+}  // namespace qt

@@ -1,0 +1,136 @@
+"""What the GPU-free proofs share: compiled libraries and an emulated machine.
+
+Compiled things are kept in build/gpu-tests under a hash of their sources and command.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qcuda.gpu.driver import VARIABLE, Driver
+from qcuda.gpu.kernels import Launcher
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "cuda" / "csrc"
+KEPT = ROOT / "build" / "gpu-tests"
+HOST = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wextra")
+
+Compile = Callable[..., Path]
+
+
+def _digest(sources: Path, command: list[str]) -> str:
+    files = sorted(path for path in sources.rglob("*") if path.suffix in (".h", ".cu", ".cpp"))
+    files += sorted(Path(__file__).parent.glob("*.c[pu]*"))
+    parts = [path.read_bytes() for path in files]
+    return hashlib.sha256(b"\0".join([*parts, " ".join(command).encode()])).hexdigest()[:20]
+
+
+def compile_once(compiler: str, source: Path, name: str, flags: tuple[str, ...]) -> Path:
+    """The output of a compilation, made if it is not there. Skips without the compiler."""
+    found = shutil.which(compiler)
+    if found is None:
+        pytest.skip(f"{compiler} is not on PATH")
+    command = [found, *flags, str(source)]
+    output = KEPT / f"{_digest(SOURCES, command)}-{name}"
+    if not output.exists():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        made = output.with_name(f"{os.getpid()}-{output.name}")
+        done = subprocess.run([*command, "-o", made], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "warning" not in done.stderr, done.stderr
+        os.replace(made, output)
+    return output
+
+
+@pytest.fixture(scope="session", name="compile_once")
+def compile_once_fixture() -> Compile:
+    return compile_once
+
+
+@pytest.fixture(scope="session")
+def fake_driver() -> Path:
+    """libfakecuda.so: the driver's functions over emulated kernels."""
+    flags = (*HOST, "-fvisibility=hidden", "-shared", "-fPIC")
+    return compile_once("g++", SOURCES / "gpu" / "fake_driver.cpp", "libfakecuda.so", flags)
+
+
+@pytest.fixture(scope="session")
+def cpu_library() -> ctypes.CDLL:
+    """The CPU library, built here, so that it is of these sources."""
+    flags = ("-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-pthread")
+    path = compile_once("g++", SOURCES / "cpu" / "library.cpp", "libcpu.so", flags)
+    return ctypes.CDLL(str(path))
+
+
+@pytest.fixture
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that the pretended driver takes for an image."""
+    path = tmp_path / "kernels.cubin"
+    path.write_bytes(b"\x7fELF and nothing more")
+    monkeypatch.setenv("QTHEORY_CUDA_IMAGE", str(path))
+    return path
+
+
+@pytest.fixture
+def launcher(fake_driver: Path, image: Path) -> Launcher:
+    """The real launcher on the pretended driver."""
+    return Launcher(Driver(str(fake_driver)).device(0))
+
+
+class Emulated:
+    """The pretended device, for qcuda.gpu.compare."""
+
+    def __init__(self, path: Path) -> None:
+        self.library = ctypes.CDLL(str(path))
+        self.library.fakecuda_end_capture.restype = ctypes.c_int64
+        self.library.fakecuda_launches.restype = ctypes.c_int64
+        self.library.fakecuda_contexts.restype = ctypes.c_int64
+        self.library.fakecuda_kernel.restype = ctypes.c_char_p
+        self.streams = 0
+
+    def upload(self, data: np.ndarray) -> np.ndarray:
+        room = np.zeros(data.size + 64, np.uint8)
+        memory = room[-room.ctypes.data % 64 :][: data.size]
+        memory[:] = data
+        return memory
+
+    def address(self, memory: np.ndarray) -> int:
+        return memory.ctypes.data
+
+    def download(self, memory: np.ndarray) -> np.ndarray:
+        return memory.copy()
+
+    def stream(self) -> int:
+        self.streams += 1
+        return self.streams
+
+    def capture(self, work: Callable[[int], None]) -> Callable[[], None]:
+        stream = ctypes.c_void_p(self.stream())
+        self.library.fakecuda_begin_capture(stream)
+        try:
+            work(stream.value or 0)
+        finally:
+            graph = ctypes.c_int64(self.library.fakecuda_end_capture(stream))
+        return lambda: self.library.fakecuda_replay(graph)
+
+    def launches(self) -> int:
+        return self.library.fakecuda_launches()
+
+
+@pytest.fixture
+def machine(fake_driver: Path) -> Emulated:
+    return Emulated(fake_driver)
+
+
+@pytest.fixture(autouse=True)
+def _no_driver_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)

@@ -1,0 +1,123 @@
+"""The GPU kernels, emulated, against the CPU library: every kernel, bit for bit.
+
+The launcher is the real one, on a driver library that runs the very kernels.cu on the host.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qcuda import abi
+from qcuda.gpu import compare
+
+CASES = list(compare.cases())
+
+
+def test_every_kernel_is_a_case():
+    names = {tuple(case.name.split()[:3]) for case in CASES}
+    assert len(names) == len(abi.RULES) * len(abi.OPTIMISERS) * len(abi.Storage)
+    assert len(CASES) == 72
+
+
+@pytest.mark.parametrize("rule", abi.RULES)
+@pytest.mark.parametrize("storage", abi.Storage)
+def test_steps_agree(rule, storage, machine, launcher, cpu_library):
+    chosen = [c for c in CASES if c.name.startswith(f"{rule} ") and c.launch.storage == storage]
+    found = compare.check_steps(chosen, machine, launcher, cpu_library)
+    assert len(found) == len(chosen) == 12
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_the_cases_move_weights_and_meet_nan(cpu_library):
+    for case in CASES[::5]:
+        after, counters = compare.expected(case, cpu_library)
+        assert counters[-1, 1] > 1000, case.name
+        changed = after.tensors[-1]["state"].data != case.tensors[-1]["state"].data
+        assert changed.sum() > 100 and counters[-1, 0] > 100, case.name
+
+
+def test_words_agree(machine, launcher, cpu_library):
+    assert compare.check_words(machine, launcher, cpu_library) == []
+
+
+def test_decoding_agrees(machine, launcher, cpu_library):
+    assert compare.check_decode(machine, launcher, cpu_library) == []
+
+
+def test_thresholds_agree(machine, launcher, cpu_library):
+    assert compare.check_thresholds(machine, launcher, cpu_library) == []
+
+
+def test_a_captured_graph_replays(machine, launcher, cpu_library):
+    for case in CASES[3::11]:
+        assert compare.check_graph(case, machine, launcher, cpu_library) == [], case.name
+
+
+def test_the_comparison_sees_one_bit(machine, launcher, cpu_library):
+    case = next(c for c in CASES if c.name.startswith("dst adam int8 float32 bfloat16"))
+    steps = compare.Steps(case, machine, launcher)
+    for place in range(len(compare.ITERATIONS)):
+        steps.step(place, 5)
+    after, counters = compare.expected(case, cpu_library)
+    assert steps.differences(after, counters) == []
+    steps.memory[2]["second"][compare.GUARD + 100] ^= 1
+    steps.memory[3]["state"][-1] ^= 1  # in the guard
+    counters[0, 0] += 1
+    wrong = steps.differences(after, counters)
+    assert [name.split(" (")[0] for name in wrong] == [
+        "second of tensor 2",
+        "state of tensor 3",
+        "counters",
+    ]
+
+
+@pytest.mark.parametrize("storage", abi.Storage)
+@pytest.mark.parametrize("rule", ["stochastic_rounding", "deterministic_rounding"])
+def test_the_fused_step_is_the_reference(rule, storage, machine, launcher):
+    """qreference.train_step, whose arithmetic is exactly the kernel's for these two rules."""
+    from qreference import optimisers
+    from qreference import storage as stored
+    from qtheory.algorithms import SPECS
+    from qtheory.lattice import Lattice
+    from qtheory.optimisers import Adam
+
+    lattice, count, offset = Lattice.ternary(), 1003, 6
+    spec, adam = SPECS[rule](lattice), Adam(0.1)
+    rng = np.random.default_rng(3)
+    index = rng.integers(0, 3, count)
+    moments = optimisers.init(adam, (count,), "bfloat16")
+    codes = stored.to_codes(lattice, index)
+    state = machine.upload(codes.view(np.uint8) if storage == 0 else stored.pack(codes))
+    first, second = (machine.upload(m.view(np.uint8)) for m in moments)
+    counters = machine.upload(np.zeros(16, np.uint8))
+    launch = abi.launch(
+        abi.spec(lattice.spacing, lattice.zero, 3),
+        seed=9,
+        rule=rule,
+        optimiser="adam",
+        storage=storage,
+        moment_type=abi.Real.BFLOAT16,
+    )
+    totals = np.zeros(2, np.int64)
+    for iteration in range(1, 5):
+        gradient = rng.standard_normal(count).astype(np.float32)
+        gradient[::97] = np.nan
+        index, moments, *counts = optimisers.train_step(
+            spec, adam, index, moments, gradient, seed=9, iteration=iteration, tensor=4,
+            offset=offset, moment_type="bfloat16",
+        )  # fmt: skip
+        totals += counts
+        arrays = (gradient, np.array(adam.scalars(iteration), np.float32), np.array([iteration]))
+        g, s, i = (machine.upload(a.view(np.uint8)) for a in arrays)
+        pointers = [machine.address(m) for m in (state, g, first, second)]
+        table = abi.tensors([abi.Tensor(*pointers, count, offset, 4, 0)])
+        launcher.step_all(launch, table, *map(machine.address, (s, i, counters)), 0)
+    codes = stored.to_codes(lattice, index)
+    want = codes.view(np.uint8) if storage == 0 else stored.pack(codes)
+    assert np.array_equal(machine.download(state), want)
+    number = ~np.isnan(stored.widen(moments.first))
+    assert 900 < number.sum() < count
+    for got, expected in zip((first, second), moments, strict=True):
+        assert np.array_equal(machine.download(got).view(np.uint16)[number], expected[number])
+    assert machine.download(counters).view(np.int64).tolist() == totals.tolist()

@@ -1,0 +1,160 @@
+"""What nvcc makes of the kernels: exact arithmetic only, and registers within their budget.
+
+PTX is where exactness is decided: division and square root become sequences of machine
+instructions, fused ones among them, whose result is correctly rounded; so PTX is what is linted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qcuda import abi
+from qcuda.gpu import source
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = ROOT / "cuda" / "csrc" / "gpu" / "kernels.cu"
+TEXTS = {
+    f"{r}_{o}_{s.name.lower()}" for r in abi.RULES for o in abi.OPTIMISERS for s in abi.Storage
+}
+NAMES = {f"qt_step_{name}" for name in TEXTS} | {"qt_words", "qt_decode", "qt_thresholds", "qt_put"}
+
+FORBIDDEN = re.compile(
+    r"\b(fma|mad\.(rn|f32)|ex2|lg2|sin|cos|tanh|rcp|rsqrt)\b|\.approx|\.ftz|\.full"
+)
+FLOATING = re.compile(r"\b(add|sub|mul|div|sqrt)(\.\w+)*\.f(32|64)\b")
+
+# Registers of a thread: 3 blocks of 256 threads share the 65536 of a multiprocessor, 2 for Adam.
+BUDGET = {True: 128, False: 80}
+
+
+def inexact(ptx: str) -> list[str]:
+    """Lines whose result is not one correctly rounded operation."""
+    wrong = []
+    for line in ptx.splitlines():
+        if line.lstrip().startswith(("//", ".")):
+            continue
+        floating = FLOATING.search(line)
+        division = floating and floating.group(1) in ("div", "sqrt")
+        if FORBIDDEN.search(line) or (division and ".rn" not in floating.group(0)):
+            wrong.append(line.strip())
+    return wrong
+
+
+def ptx_of(compile_once, flags) -> str:
+    path = compile_once("nvcc", KERNELS, "kernels.ptx", ("-ptx", "-arch=compute_80", *flags))
+    return path.read_text()
+
+
+def test_ptx_is_exact(compile_once):
+    ptx = ptx_of(compile_once, source.EXACT)
+    assert set(re.findall(r"\.entry (\w+)\(", ptx)) == NAMES
+    assert inexact(ptx) == []
+    used = {match.group(0) for match in FLOATING.finditer(ptx)}
+    assert used <= {"add.f32", "sub.f32", "mul.f32", "div.rn.f32", "sqrt.rn.f32"} | {
+        "add.rn.f32", "sub.rn.f32", "mul.rn.f32"
+    }  # fmt: skip
+    assert {"div.rn.f32", "sqrt.rn.f32"} <= used
+
+
+def test_the_lint_bites(compile_once):
+    fused = tuple("--fmad=true" if flag == "--fmad=false" else flag for flag in source.EXACT)
+    assert any("fma.rn.f32" in line for line in inexact(ptx_of(compile_once, fused)))
+    loose = {"--prec-div=true": "--prec-div=false", "--ftz=false": "--ftz=true"}
+    lines = inexact(ptx_of(compile_once, tuple(loose.get(flag, flag) for flag in source.EXACT)))
+    assert any("div.full" in line or "div.approx" in line for line in lines)
+    assert any(re.search(r"\bmul(\.rn)?\.ftz\.f32", line) for line in lines)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """The recipe's folder, and what ptxas said of each kernel and machine."""
+    if shutil.which("nvcc") is None:
+        pytest.skip("nvcc is not on PATH")
+    folder = tmp_path_factory.mktemp("image")
+    command = [sys.executable, "-S", KERNELS.with_name("build.py"), folder, "--resources"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stderr
+
+
+def test_no_spills_and_registers_within_budget(recipe):
+    rows = re.findall(
+        r"entry function '(\w+)' for 'sm_(\d+)'.*?(\d+) bytes stack frame, (\d+) bytes spill "
+        r"stores, (\d+) bytes spill loads.*?Used (\d+) registers",
+        recipe[1],
+        re.DOTALL,
+    )
+    assert {row[:2] for row in rows} == {(name, sm) for name in NAMES for sm in ("80", "90")}
+    for name, machine, stack, stores, loads, registers in rows:
+        assert (stack, stores, loads) == ("0", "0", "0"), (name, machine)
+        assert int(registers) <= BUDGET["_adam_" in name], (name, machine, registers)
+
+
+def test_the_recipe_makes_an_image_of_these_sources(recipe):
+    image = recipe[0] / "qtheory.fatbin"
+    note = json.loads((recipe[0] / "qtheory.json").read_text())
+    assert image.read_bytes()[:4] == b"\x50\xed\x55\xba"
+    assert note["source"] == source.digest(source.one_text(KERNELS))
+    assert note["machines"] == [80, 90]
+
+
+def test_the_recipe_says_what_is_missing(monkeypatch, tmp_path, capsys):
+    module = runpy.run_path(str(KERNELS.with_name("build.py")))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["build.py", str(tmp_path)])
+    assert module["main"]() == 2
+    assert "found none on PATH" in capsys.readouterr().err
+
+
+def test_one_text_includes_each_header_once():
+    text = source.one_text(KERNELS)
+    assert '#include "' not in text and "#pragma once" not in text
+    assert text.count("struct Launch {") == text.count("struct dst {") == 1
+    assert source.digest(text) != source.digest(text + " ")
+
+
+def loop_lengths(listing: str) -> dict[str, int]:
+    """Instructions of the longest loop of each kernel, from nvdisasm's listing."""
+    lengths = {}
+    for section in re.split(r"^\s*\.section\s+\.text\.", listing, flags=re.MULTILINE)[1:]:
+        labels: dict[str, int] = {}
+        backward, place = [], 0
+        for line in section.splitlines():
+            if label := re.match(r"\s*(\.L_x_\d+):", line):
+                labels[label.group(1)] = place
+            elif re.match(r"\s*/\*[0-9a-f]{4,}\*/\s+\S", line):
+                target = re.search(r"\bBRA.*?(\.L_x_\d+)", line)
+                if target and target.group(1) in labels:
+                    backward.append(place - labels[target.group(1)] + 1)
+                place += 1
+        lengths[re.match(r"\w+", section).group(0)] = max(backward)
+    return lengths
+
+
+def test_instructions_for_each_weight(compile_once, capsys):
+    """Of sm_90, both sides of each branch counted: printed, and bounded against surprises."""
+    nvdisasm = shutil.which("nvdisasm")
+    if nvdisasm is None:
+        pytest.skip("nvdisasm is not on PATH")
+    flags = ("-cubin", "-arch=sm_90", f"-I{KERNELS.parents[1]}", *source.EXACT)
+    cubin = compile_once("nvcc", Path(__file__).with_name("instructions.cu"), "loops.cubin", flags)
+    command = [nvdisasm, "-c", str(cubin)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lengths = {
+        name: length / 8
+        for name, length in loop_lengths(done.stdout).items()
+        if name.startswith("loop_")
+    }
+    assert len(lengths) == 7
+    with capsys.disabled():
+        for name, each in sorted(lengths.items()):
+            print(f"\n    {name}: {each:.0f} instructions a weight", end="")
+    assert max(lengths.values()) < 220

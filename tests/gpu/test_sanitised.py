@@ -1,0 +1,126 @@
+"""The kernels, emulated under the address and undefined-behaviour sanitisers; and mutants of them.
+
+A mutant is a kernel with one plausible mistake. Each must be seen, or the proof proves nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+SOURCES = HERE.parents[1] / "cuda" / "csrc"
+FLAGS = (
+    "-std=c++17",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-Wall",
+    "-Wextra",
+    "-Wno-clobbered",
+)
+SANITISED = ("-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+# name: (file, what it says, what the mutant says, sanitised, what is reported)
+MUTANTS = {
+    "a store past the end": (
+        "gpu/group.h",
+        "if (i < at.count) p[i] = x[i];",
+        "if (i <= at.count) p[i] = x[i];",
+        True,
+        "heap-buffer-overflow",
+    ),
+    "a byte of trits too many": (
+        "gpu/group.h",
+        "if (at.count > 4) p[1] = byte[1];",
+        "p[1] = byte[1];",
+        True,
+        "heap-buffer-overflow",
+    ),
+    "vectors at any address": (
+        "gpu/group.h",
+        "aligned && count == GROUP",
+        "count == GROUP",
+        True,
+        "misaligned address",
+    ),
+    "a table read off the lattice": (
+        "gpu/kernels.cu",
+        "index >= 0 && index < size ?",
+        "index >= 0 ?",
+        True,
+        "heap-buffer-overflow",
+    ),
+    "the wrong lane of words": (
+        "gpu/group.h",
+        "lane = uint32_t(first) & 3;",
+        "lane = uint32_t(first) & 1;",
+        False,
+        "differ",
+    ),
+    "words by place in the tensor": (
+        "gpu/kernels.cu",
+        "uint64_t(tensor.offset + at.start), words);\n  QT_UNROLL",
+        "uint64_t(at.start), words);\n  QT_UNROLL",
+        False,
+        "differ",
+    ),
+    "one stream for two purposes": (
+        "gpu/kernels.cu",
+        "STREAM_MOMENT",
+        "STREAM_MOVE",
+        False,
+        "differ",
+    ),
+    "moments share random bits": (
+        "gpu/kernels.cu",
+        "words[i] >> 16 :",
+        "words[i] :",
+        False,
+        "differ",
+    ),
+    "padding counts": ("gpu/kernels.cu", "if (i >= at.count) continue;", "", False, "differ"),
+    "half a block counts": ("gpu/kernels.cu", "int lane = 16;", "int lane = 8;", False, "differ"),
+    "no barrier": ("gpu/kernels.cu", "  __syncthreads();\n", "", False, "differ"),
+    "chunks overlap": (
+        "gpu/kernels.cu",
+        "start < end;",
+        "start < end + 8;",
+        True,
+        "heap-buffer-overflow",
+    ),
+}
+
+
+def run(program: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("flags", [("-O1",), SANITISED], ids=["plain", "sanitised"])
+def test_kernels_are_the_plain_loop(flags, compile_once):
+    include = f"-I{SOURCES}"
+    program = compile_once("g++", HERE / "sanitised.cpp", "kernels", (*FLAGS, *flags, include))
+    done = run(program)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "144 cases, 0 differ\n"
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_seen(name, tmp_path, compile_once):
+    file, says, mutant_says, sanitised, reported = MUTANTS[name]
+    shutil.copytree(SOURCES, tmp_path / "csrc")
+    changed = tmp_path / "csrc" / file
+    text = changed.read_text()
+    assert says in text
+    changed.write_text(text.replace(says, mutant_says))
+    flags = SANITISED if sanitised else ("-O0",)
+    program = tmp_path / "mutant"
+    command = ["g++", *FLAGS, *flags, "-w", f"-I{tmp_path / 'csrc'}", HERE / "sanitised.cpp"]
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not on PATH")
+    subprocess.run([*command, "-o", program], check=True, timeout=120)
+    done = run(program)
+    assert done.returncode != 0
+    assert reported in done.stdout + done.stderr
