@@ -1,0 +1,55 @@
+# Thin: every target is one command that can be typed by hand. `make help` lists them.
+PYTHON ?= python3
+UV ?= uv
+BIN := .venv/bin
+ARGS ?=
+NOTEBOOKS := $(wildcard notebooks/[0-9]*.py)
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test lint types notebooks check kernels validate bench lock clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+install: ## make .venv with dependencies, package and kernels, if not up to date
+	@$(PYTHON) bootstrap.py
+
+train: install ## train a ternary network on handwritten digits on the CPU; ARGS="--help" lists options
+	$(BIN)/qtheory train $(ARGS)
+
+test: install ## run the tests; ARGS="-k dst" picks some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## check types
+	$(BIN)/pyright
+
+notebooks: install $(NOTEBOOKS:notebooks/%.py=build/notebooks/%.ipynb) ## run every notebook into build/notebooks
+
+build/notebooks/%.ipynb: notebooks/%.py install
+	@mkdir -p $(@D)
+	$(BIN)/jupytext --quiet --to ipynb --output $@ $<
+	$(BIN)/jupyter-execute --inplace --kernel_name=python3 --timeout=300 $@
+
+check: lint types test notebooks ## all that the build server runs
+
+kernels: ## compile the kernels into build/native
+	@$(PYTHON) bootstrap.py --kernels
+
+validate: install ## prove kernels against reference and law, and write the report
+	$(BIN)/qtheory validate $(ARGS)
+
+bench: install ## time the kernels
+	$(BIN)/qtheory bench $(ARGS)
+
+lock: ## choose the newest versions again (needs uv), keeping torch's
+	@( sed -n '/^#/p' requirements.lock; ( grep '^torch==' requirements.lock; printf 'cmake\nninja\nscikit-build-core\n' ) | \
+	$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --all-extras pyproject.toml - | \
+	grep -vE '^(nvidia|cuda|triton)' ) > requirements.new && mv requirements.new requirements.lock
+
+clean: ## remove what was built; keeps .venv and runs
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
