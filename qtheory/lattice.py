@@ -25,8 +25,8 @@ class Lattice:
     spacing: distance between neighbouring levels, in weight units.
     low: the lowest level, in weight units.
 
-    Raises ValueError if size < 2, or spacing is not positive and finite in float32, in which kernels
-    measure increments, or low is not finite in float32.
+    Raises ValueError if size < 2, or spacing is not positive and finite in float32 (in which
+    kernels measure increments), or low is not finite in float32.
     """
 
     size: int

@@ -54,8 +54,8 @@ QT_FN float real(uint32_t b) {
 
 QT_FN float absolute(float x) { return real(bits(x) & 0x7fffffffu); }
 
-// The smaller one; b if a is NaN.
-QT_FN float minimum(float a, float b) { return a < b ? a : b; }
+// The smaller of two numbers that are not negative; b if a is NaN. Their bits have their order.
+QT_FN float minimum(float a, float b) { return real(bits(a) < bits(b) ? bits(a) : bits(b)); }
 
 // Correctly rounded, everywhere.
 QT_FN float square_root(float x) {
@@ -66,7 +66,7 @@ QT_FN float square_root(float x) {
 #endif
 }
 
-// floor(p 2^32) for p in [0, 1], 64 bits because certainty is 2^32 itself.
+// floor(p 2^32), or 2^32 from p = 1 on: 64 bits because certainty is 2^32 itself.
 QT_FN uint64_t threshold(float p) {
   return p >= 1.0f ? uint64_t{1} << 32 : uint64_t(uint32_t(p * 0x1p32f));
 }

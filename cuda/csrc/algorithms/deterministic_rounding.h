@@ -8,8 +8,9 @@ namespace qt {
 
 struct deterministic_rounding {
   static QT_FN float probability(const Spec &spec, int32_t index, const Split &s) {
-    float half_way = float(index + s.whole) + 0.5f * float(s.direction);
-    bool outward = (half_way >= spec.zero) == (s.direction > 0);
+    float reach = float(s.whole) + 0.5f;
+    float half_way = float(index) + (s.sign ? -reach : reach);
+    bool outward = (half_way >= spec.zero) == (s.sign == 0);
     bool more = (s.fraction > 0.5f) | ((s.fraction == 0.5f) & outward);
     return more ? 1.0f : 0.0f;
   }

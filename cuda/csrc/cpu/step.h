@@ -12,7 +12,7 @@
 namespace qt {
 
 // Weights of a run: a multiple of 4, so packed bytes are not shared, and of the words made at once.
-constexpr int64_t RUN = 1536;
+constexpr int64_t RUN = 384;
 
 struct Float32 {
   using Stored = float;
