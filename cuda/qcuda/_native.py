@@ -65,6 +65,12 @@ def find(file: str) -> Path | None:
     return next((f / file for f in folders() if (f / file).is_file()), None)
 
 
+def _build_log() -> str:
+    """What the build said about libraries that it did not make."""
+    path = find("build.txt")
+    return f"; the build said: {path.read_text().strip()}" if path else ""
+
+
 def open_library(path: Path) -> ctypes.CDLL:
     """Load one library and declare its functions.
 
@@ -100,6 +106,7 @@ def library() -> ctypes.CDLL:
         raise BackendUnavailable(
             f"the CPU kernels were not built: libqtheory_{wanted}.so is in none of {looked}. "
             "Install a C++ compiler and run `python3 bootstrap.py`, or `make kernels` in a checkout"
+            + _build_log()
         )
     loaded = open_library(path)
     loaded.qt_share_threads(openmp_of_torch())

@@ -6,13 +6,15 @@ import os
 import tempfile
 from pathlib import Path
 
+TEMPORARY = ".tmp"  # ending of a file that is not yet whole
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write to a temporary file beside it, flush to the disk, and rename.
 
     A reader, and a program started after a crash, sees the old file or the new one.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=TEMPORARY)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qcuda import storage as stored
+from qcuda._words import words
 from qcuda.abi import Storage
 from qcuda.ops import check
 from qcuda.slot import GradientSlot
-from qcuda.words import words
 from qtheory.lattice import Lattice
 from qtheory.streams import Stream
 
@@ -238,7 +238,8 @@ class MultiStep(nn.Module):
     window of area h and half-width a around it: rectangular h / 2a, or triangular h / a at its
     peak.
 
-    order: N_2 >= 0. threshold: r >= 0, in units of the input, below 1 for order > 1. half_width: a > 0, likewise.
+    order: N_2 >= 0. threshold: r >= 0, in units of the input, below 1 for order > 1. half_width:
+    a > 0, likewise.
     """
 
     def __init__(

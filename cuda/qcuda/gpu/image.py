@@ -10,15 +10,14 @@ Looked for in this order, and each that fails leaves a sentence that says why:
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import _native
+from ..files import write_atomically
 from . import nvrtc, source
 
 VARIABLE = "QTHEORY_CUDA_IMAGE"
@@ -113,21 +112,8 @@ def _cached(
         return image
     data = compiler.compile(text, capability)
     try:
-        write(path, data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
     except OSError as error:
         tried.append(f"the image could not be kept in the cache: {error}")
     return Image(f"{compiler.path} (NVRTC {version})", data)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file in one go: another process sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise

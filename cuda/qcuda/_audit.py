@@ -99,6 +99,7 @@ def audit(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> A
     any live tensor of a lattice weight's shape that is not its slot, gradient or moment; the
     garbage collector is asked for all of them, so copies held by a program are found too.
     """
+    gc.collect()
     slots = {id(layer.slot) for layer in lattice_layers(model).values()}
     others = [p for p in model.parameters() if id(p) not in slots]
     live = [x for x in gc.get_objects() if issubclass(type(x), Tensor) and x.is_floating_point()]

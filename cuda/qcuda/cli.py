@@ -1,0 +1,244 @@
+"""The command line: `qtheory train | audit | bench | validate`.
+
+Only the standard library and jsonargparse are imported here; a command imports what it needs when
+it runs. Input that breaks a rule is one line on standard error and exit status 2; anything else
+that goes wrong is a bug and keeps its trace.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from qcuda.train.config import QUICK, TrainConfig
+from qcuda.train.config import options as config_options
+from qcuda.train.errors import InputError, require
+
+DEFAULT_RUN = "runs/digits"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = "qtheory"
+    try:
+        parsed = _parse(given)
+        command = f"qtheory {parsed.subcommand}"
+        return {"train": train, "audit": audit, "bench": bench, "validate": validate}[
+            parsed.subcommand
+        ](parsed[parsed.subcommand])
+    except InputError as error:
+        text = str(error)
+    except ArgumentError as error:
+        text = _plain(" ".join(str(error).split()))
+    except RuntimeError as error:
+        if type(error).__name__ != "BackendUnavailable":
+            raise
+        text = str(error)
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    print(f"{command}: {' '.join(text.split())}", file=sys.stderr)
+    return 2
+
+
+def _plain(message: str) -> str:
+    """A parser's message about a type as one about a rule: the key, the rule, the value."""
+    for kind, rule in (("int", "a whole number"), ("float", "a finite number")):
+        message = re.sub(
+            rf"""Parser key "(\S+)": Expected a <class '{kind}'>\. Got value: (.*)""",
+            rf"\1 is {rule}, got \2",
+            message,
+        )
+    return message
+
+
+def _parse(given: list[str]) -> Namespace:
+    """Parse twice where --quick or --resume give options other defaults."""
+    parser, commands = _parser()
+    parsed = parser.parse_args(given)
+    if parsed.subcommand != "train":
+        return parsed
+    options = parsed["train"]
+    require(
+        not (options.quick and options.resume),
+        "a run goes on with the config it was begun with, got --quick and --resume",
+    )
+    if options.quick:
+        commands["train"].set_defaults(QUICK)
+    if options.resume:
+        from qcuda.train.folder import read_config
+
+        commands["train"].set_defaults(read_config(Path(options.run)).to_dict())
+    return parser.parse_args(given) if options.quick or options.resume else parsed
+
+
+def _new_parser(description: str) -> ArgumentParser:
+    return ArgumentParser(exit_on_error=False, allow_abbrev=False, description=description)
+
+
+def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    parser = _new_parser("Train networks whose weights are discrete, and prove what they do.")
+    parser.prog = "qtheory"
+    added = parser.add_subcommands()
+    made = {
+        "train": (_train_parser(), "train a ternary network and its baselines on digits"),
+        "audit": (_audit_parser(), "count levels and bits of trained networks"),
+        "bench": (_new_parser("Time the kernels."), "time the kernels"),
+        "validate": (_validate_parser(), "prove kernels against reference and law"),
+    }
+    for name, (command, summary) in made.items():
+        added.add_subcommand(name, command, help=summary)
+    _add_bench_commands(made["bench"][0])
+    return parser, {name: command for name, (command, _) in made.items()}
+
+
+def _common(parser: ArgumentParser) -> ArgumentParser:
+    parser.add_argument("--config", action="config", help="YAML file of options")
+    parser.add_argument(
+        "--json", type=str | None, default=None, help="write the table here as JSON"
+    )
+    return parser
+
+
+def _train_parser() -> ArgumentParser:
+    parser = _common(
+        _new_parser(
+            "Train DST, full-precision and straight-through networks on handwritten digits. A run "
+            "that was stopped, however, goes on with the same command."
+        )
+    )
+    parser.add_argument("--run", type=str, default=DEFAULT_RUN, help="run folder")
+    parser.add_argument("--quick", action="store_true", help="the same job in seconds")
+    parser.add_argument(
+        "--resume", action="store_true", help="take the options not given from the run folder"
+    )
+    for name, kind, default, text in config_options():
+        shape = {"type": str, "nargs": "+"} if kind == list[str] else {"type": kind}
+        parser.add_argument(f"--{name}", default=default, help=text, **shape)
+    return parser
+
+
+def _audit_parser() -> ArgumentParser:
+    parser = _common(_new_parser("Count levels, bits and floating-point leftovers."))
+    parser.add_argument("path", type=str, help="run folder, or a checkpoint of one")
+    return parser
+
+
+def _add_bench_commands(parser: ArgumentParser) -> None:
+    update = _common(_new_parser("Time one optimiser step of each kernel."))
+    update.add_argument("--weights", type=int, default=10_000_000, help="number of weights")
+    update.add_argument("--threads", type=int | None, default=None, help="threads; null for all")
+    update.add_argument("--repeats", type=int, default=15, help="timed repeats")
+    parser.add_subcommands(required=False).add_subcommand(
+        "update", update, help="one optimiser step of each kernel"
+    )
+
+
+def _validate_parser() -> ArgumentParser:
+    parser = _common(_new_parser("Prove the kernels of a device against reference and law."))
+    parser.add_argument(
+        "--device", type=str, default="auto", help="auto, cpu or cuda; auto is all there are"
+    )
+    parser.add_argument(
+        "--draws", type=int, default=4_000_000, help="random decisions for each rule and library"
+    )
+    return parser
+
+
+def train(options: Namespace) -> int:
+    """`qtheory train`."""
+    values = {name: options[name] for name, *_ in config_options()}
+    config = TrainConfig(**values)
+    check_writable(options.json)
+    from qcuda.train.job import run
+    from qcuda.train.results import table
+
+    folder = Path(options.run)
+    finished = (folder / "results.json").is_file()
+    results = run(config, folder)
+    for method, found in results["methods"].items():
+        for seed, text in zip(results["seeds"], found["tables"], strict=False):
+            print(f"audit of {method}, seed {seed}, in its last iteration\n{text}\n")
+    print(table(results))
+    print(f"figures and results: {folder}")
+    if finished:
+        print("this run was finished before; name another folder with --run to train again")
+    write_json(options.json, results)
+    return 0
+
+
+def audit(options: Namespace) -> int:
+    """`qtheory audit`."""
+    check_writable(options.json)
+    from qcuda.train.inspect import audits
+
+    found = audits(Path(options.path))
+    for name, one in found.items():
+        print(f"{name}\n{one}\n")
+    write_json(options.json, {name: one.to_dict() for name, one in found.items()})
+    return 0
+
+
+def bench(options: Namespace) -> int:
+    """`qtheory bench`; without a subcommand, `update` with its defaults."""
+    chosen = options.get("update")
+    values = {k: chosen[k] for k in ("weights", "threads", "repeats", "json")} if chosen else {}
+    for name in ("weights", "threads", "repeats"):
+        value = values.get(name)
+        require(value is None or value >= 1, f"{name} is at least 1, got {value}")
+    check_writable(values.get("json"))
+    _function("qcuda.bench", "update")(**values)
+    return 0
+
+
+def validate(options: Namespace) -> int:
+    """`qtheory validate`."""
+    check_writable(options.json)
+    try:
+        return _function("qcuda.validate", "validate")(
+            device=options.device, draws=options.draws, json=options.json
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _function(module: str, name: str) -> Any:
+    """A function of a module that may not be part of this installation."""
+    try:
+        return getattr(import_module(module), name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name != module:
+            raise
+        raise InputError(
+            f"a command needs its module, got an installation without {module}.{name}"
+        ) from None
+
+
+def check_writable(path: str | None) -> None:
+    """Raise InputError unless a file can be written there; an existing one is left as it is."""
+    if path is None:
+        return
+    folder = Path(path).absolute().parent
+    require(
+        folder.is_dir() and os.access(folder, os.W_OK) and not Path(path).is_dir(),
+        f"--json names a file in a folder that can be written to, got {path}",
+    )
+
+
+def write_json(path: str | None, values: Any) -> None:
+    """Write a final table, if a file was asked for."""
+    if path is not None:
+        Path(path).write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

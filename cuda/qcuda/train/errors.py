@@ -1,0 +1,13 @@
+"""What a user can put right."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Input that breaks a rule. The message is one line: the rule, then the value."""
+
+
+def require(rule: bool, message: str) -> None:
+    """Raise InputError with the message unless the rule holds."""
+    if not rule:
+        raise InputError(message)

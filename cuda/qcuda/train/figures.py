@@ -1,0 +1,178 @@
+"""Figures of a run, from its log and results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from qcuda.train.results import probe_score
+
+Records = Sequence[dict[str, Any]]
+
+# The colours of Okabe and Ito, which stay apart for colour-blind readers.
+COLOURS = {"dst": "#0072B2", "full": "#555555", "ste": "#D55E00"}
+LEVELS = {"-1": "#D55E00", "0": "#DDDDDD", "+1": "#0072B2"}
+NAMES = {
+    "dst": "DST: ternary weights and activations",
+    "full": "full precision",
+    "ste": "straight-through, float copy kept",
+}
+STYLE: Any = {
+    "font.size": 10,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.dpi": 130,
+    "axes.titlesize": 11,
+    "legend.frameon": False,
+}
+
+
+def draw(results: dict[str, Any], log: Records, run_folder: Path) -> list[str]:
+    """Draw every figure that the methods of the run allow; returns the names of the files."""
+    methods = list(results["methods"])
+    drawn = [_save(run_folder / "learning_curves.png", (10, 4), 2, _draw_learning, log, methods)]
+    if "dst" not in methods:
+        return drawn
+    dst = [record for record in log if record["method"] == "dst"]
+    first = [record for record in dst if record["seed"] == dst[0]["seed"]]
+    layers = list(first[0]["levels"])
+    width = 2.6 * len(layers) + 0.6
+    drawn.append(
+        _save(run_folder / "levels.png", (width, 3.2), len(layers), _draw_layers, first, layers)
+    )
+    drawn.append(_save(run_folder / "moves.png", (10, 4), 2, _draw_moves, dst))
+    drawn.append(
+        _save(run_folder / "digits.png", (13.5, 4), 3, _draw_all, log, methods, dst, first)
+    )
+    return drawn
+
+
+def _save(path: Path, size: tuple[float, float], panels: int, painter: Any, *what: Any) -> str:
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, panels, figsize=size, layout="constrained", squeeze=False)
+        painter(axes[0], *what)
+        temporary = path.with_name(path.name + ".tmp")
+        figure.savefig(temporary, format="png")
+        plt.close(figure)
+    temporary.replace(path)
+    return path.name
+
+
+def _draw_learning(axes: Sequence[Axes], log: Records, methods: list[str]) -> None:
+    _curves(axes[0], log, methods, "loss", 1.0)
+    axes[0].set(ylabel="training loss (mean squared hinge)", yscale="log", title="Training")
+    _accuracy(axes[1], log, methods)
+
+
+def _accuracy(axis: Axes, log: Records, methods: list[str]) -> None:
+    _curves(axis, log, methods, "validation_accuracy", 100.0)
+    shown = [100 * r["validation_accuracy"] for r in log if r["epoch"]]
+    seeds = len({record["seed"] for record in log})
+    over = f"mean and range of {seeds} seeds" if seeds > 1 else "one seed"
+    axis.set(ylabel="validation accuracy (%)", title=f"Handwritten digits: {over}")
+    axis.set_ylim(max(np.quantile(shown, 0.05) - 1, 0), 100.2)
+    axis.legend(loc="lower right", frameon=True, framealpha=0.92, edgecolor="none")
+
+
+def _curves(axis: Axes, log: Records, methods: list[str], key: str, factor: float) -> None:
+    """The mean over seeds, and the band from the lowest seed to the highest."""
+    for method in methods:
+        found = [r for r in log if r["method"] == method and r["epoch"]]
+        epochs = sorted({r["epoch"] for r in found})
+        values = factor * np.array([[r[key] for r in found if r["epoch"] == e] for e in epochs])
+        axis.fill_between(
+            epochs, values.min(1), values.max(1), color=COLOURS[method], alpha=0.18, linewidth=0
+        )
+        axis.plot(epochs, values.mean(1), color=COLOURS[method], label=NAMES[method])
+    axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+
+
+def _draw_layers(axes: Sequence[Axes], first: Records, layers: list[str]) -> None:
+    for axis, layer in zip(axes, layers, strict=True):
+        counts = np.array([record["levels"][layer] for record in first], dtype=float)
+        _stack(axis, counts)
+        axis.set_title(f"{layer}: {int(counts[0].sum())} weights")
+    axes[0].set_ylabel("share of weights on each level (%)")
+
+
+def _stack(axis: Axes, counts: np.ndarray) -> None:
+    """Shares of the levels over the epochs, stacked, each labelled where it ends."""
+    shares = 100 * counts / counts.sum(1, keepdims=True)
+    epochs = np.arange(len(counts))
+    axis.stackplot(epochs, shares.T, colors=list(LEVELS.values()), labels=list(LEVELS))
+    middles = shares[-1].cumsum() - shares[-1] / 2
+    for name, middle, share in zip(LEVELS, middles, shares[-1], strict=True):
+        colour = "black" if name == "0" else "white"
+        text = f"{name}: {share:.0f} %"
+        axis.text(
+            0.97 * epochs[-1], middle, text, color=colour, ha="right", va="center", weight="bold"
+        )
+    axis.grid(False)
+    axis.set(xlabel="epoch", xlim=(0, epochs[-1]), ylim=(0, 100))
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+
+
+def _draw_moves(axes: Sequence[Axes], dst: Records) -> None:
+    _move_rates(axes[0], dst)
+    scores = [(r["epoch"], probe_score(r["probe"])) for r in dst if r["epoch"]]
+    known = [(epoch, score) for epoch, score in scores if score is not None]
+    axes[1].axhspan(-3, 3, color=COLOURS["dst"], alpha=0.12, linewidth=0, label="± 3 std")
+    axes[1].axhline(0, color="black", linewidth=0.8)
+    where, heights = [epoch for epoch, _ in known], [score for _, score in known]
+    axes[1].scatter(where, heights, s=12, color=COLOURS["dst"], label="one iteration")
+    bound = max([4.0, *(abs(score) + 0.5 for score in heights)])
+    axes[1].set(
+        xlabel="epoch", ylim=(-bound, bound), ylabel="(measured - expected) / std",
+        title="Deviation from the exact law",
+    )  # fmt: skip
+    axes[1].legend(loc="upper right", ncols=2)
+
+
+def _move_rates(axis: Axes, dst: Records) -> None:
+    """Measured moves of probed iterations on the band that the law allows, first seed."""
+    probes = [r for r in dst if r["epoch"] and r["seed"] == dst[0]["seed"]]
+    epochs = [r["epoch"] for r in probes]
+    weights, measured, mean, variance = (
+        np.array([sum(r["probe"][key]) for r in probes], dtype=float)
+        for key in ("weights", "measured", "mean", "variance")
+    )
+    scale = 100 / weights
+    low, high = np.maximum(mean - 3 * np.sqrt(variance), 0.3), mean + 3 * np.sqrt(variance)
+    axis.fill_between(
+        epochs, scale * low, scale * high, color=COLOURS["ste"], alpha=0.35, linewidth=0,
+        label="exact law, ± 3 std",
+    )  # fmt: skip
+    axis.plot(epochs, scale * mean, color=COLOURS["ste"], linewidth=1, label="exact law, mean")
+    axis.scatter(
+        epochs, scale * measured, s=14, color=COLOURS["dst"], zorder=3, label="measured (kernel)"
+    )
+    axis.set(
+        xlabel="epoch", ylabel="weights that move in one iteration (%)", yscale="log",
+        title="Moves: measured and expected",
+    )  # fmt: skip
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    axis.legend()
+
+
+def _draw_all(
+    axes: Sequence[Axes], log: Records, methods: list[str], dst: Records, first: Records
+) -> None:
+    _accuracy(axes[0], log, methods)
+    counts = np.array([np.sum(list(r["levels"].values()), axis=0) for r in first], dtype=float)
+    _stack(axes[1], counts)
+    axes[1].set(
+        ylabel="share of weights on each level (%)", title=f"All {int(counts[0].sum())} DST weights"
+    )
+    _move_rates(axes[2], dst)

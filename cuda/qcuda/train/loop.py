@@ -1,0 +1,189 @@
+"""Training one method from one seed, an epoch at a time."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from qcuda._audit import audit
+from qcuda.optimizer import LatticeOptimizer
+from qcuda.slot import GradientSlot
+from qcuda.train import models
+from qcuda.train.baselines import clip_latent
+from qcuda.train.config import TrainConfig
+from qcuda.train.data import Examples, batches, shifted
+from qcuda.train.errors import require
+from qcuda.validate import predicted_moves
+
+
+@dataclass
+class Trainee:
+    """A model in training, and all that a checkpoint must hold to go on with the same bits."""
+
+    method: str
+    seed: int
+    model: nn.Sequential
+    optimizer: torch.optim.Optimizer
+    scheduler: LambdaLR
+    records: list[dict[str, Any]] = field(default_factory=list)  # one an epoch, 0 the beginning
+    best: dict[str, Any] = field(default_factory=dict)  # epoch, accuracy, loss, model
+    audit: dict[str, Any] = field(default_factory=dict)  # of the last step, gradients included
+    table: str = ""  # the same audit as text
+    seconds: float = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.records) - 1
+
+
+def learning_rate_factor(config: TrainConfig, epoch: int) -> float:
+    """The learning rate of epoch 0, 1, ... as a fraction of the first; the last is `final`."""
+    progress = min(epoch / max(config.epochs - 1, 1), 1.0)
+    if config.schedule == "exponential":
+        return config.final**progress
+    return config.final + (1 - config.final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def start(config: TrainConfig, method: str, seed: int) -> Trainee:
+    """A trainee before its first epoch."""
+    model = models.build(config, method, seed)
+    optimizer = models.optimiser(config, method, seed, model)
+    scheduler = LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
+    trainee = Trainee(method, seed, model, optimizer, scheduler)
+    trainee.records.append(
+        {"method": method, "seed": seed, "epoch": 0, "levels": _level_counts(model)}
+    )
+    return trainee
+
+
+def hinge_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """L2-SVM: mean over batch and classes of max(0, 1 - t y)^2, t = +1 for the label, else -1."""
+    target = torch.full_like(logits, -1.0).scatter_(1, labels[:, None], 1.0)
+    return (1 - target * logits).clamp_min(0).square().mean()
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, examples: Examples) -> tuple[float, float]:
+    """Accuracy and loss, with the model's running statistics."""
+    model.eval()
+    logits = model(examples.images)
+    right = (logits.argmax(1) == examples.labels).sum().item()
+    return right / len(examples.labels), hinge_loss(logits, examples.labels).item()
+
+
+def train_epoch(
+    config: TrainConfig, trainee: Trainee, train: Examples, validation: Examples
+) -> None:
+    """One epoch, its record, and the best model so far by validation.
+
+    Raises InputError if the loss is not finite.
+    """
+    began, model, optimizer = time.perf_counter(), trainee.model, trainee.optimizer
+    epoch = trainee.epoch
+    before, moved = _levels(model), _moved(optimizer)
+    images = shifted(train.images, config.shift, trainee.seed, epoch + 1)
+    model.train()
+    losses: list[float] = []
+    parts = batches(config, trainee.seed, epoch + 1, len(images))
+    probe: dict[str, Any] | None = None
+    for number, part in enumerate(parts):
+        optimizer.zero_grad(set_to_none=True)
+        loss = hinge_loss(model(images[part]), train.labels[part])
+        loss.backward()
+        if number + 1 == len(parts) and isinstance(optimizer, LatticeOptimizer):
+            probe = _probed_step(model, optimizer)
+        else:
+            optimizer.step()
+        clip_latent(model)
+        losses.append(loss.item())
+    mean = sum(losses) / len(losses)
+    require(
+        math.isfinite(mean),
+        f"a training loss is finite, got {mean} in epoch {epoch + 1} of {trainee.method} "
+        f"seed {trainee.seed}: lower {trainee.method}_learning_rate",
+    )
+    if epoch + 1 == config.epochs and trainee.method == "dst":
+        gc.collect()  # the audit counts every live tensor, also those of a model before this one
+        found = audit(model, optimizer)
+        trainee.audit, trainee.table = found.to_dict(), str(found)
+    accuracy, validation_loss = evaluate(model, validation)
+    record: dict[str, Any] = {
+        "method": trainee.method,
+        "seed": trainee.seed,
+        "epoch": epoch + 1,
+        "learning_rate": optimizer.param_groups[0]["lr"],
+        "loss": mean,
+        "validation_accuracy": accuracy,
+        "validation_loss": validation_loss,
+        "levels": _level_counts(model),
+        "changed": _changed(before, _levels(model)),
+        "moved": [now - then for now, then in zip(_moved(optimizer), moved, strict=True)],
+        "probe": probe,
+    }
+    trainee.scheduler.step()
+    _keep_best(trainee, epoch + 1, accuracy, validation_loss)
+    record["seconds"] = time.perf_counter() - began
+    trainee.seconds += record["seconds"]
+    trainee.records.append(record)
+
+
+def _keep_best(trainee: Trainee, epoch: int, accuracy: float, loss: float) -> None:
+    """The best epoch has the highest accuracy; among equals the lowest loss, then the first."""
+    best = trainee.best
+    if best and (best["accuracy"], -best["loss"]) >= (accuracy, -loss):
+        return
+    trainee.best = {
+        "epoch": epoch,
+        "accuracy": accuracy,
+        "loss": loss,
+        "model": copy.deepcopy(trainee.model.state_dict()),
+    }
+
+
+def _probed_step(model: nn.Module, optimizer: LatticeOptimizer) -> dict[str, Any]:
+    """One step, with the moves counted and, from its increments, what the exact law expects."""
+    slots: list[GradientSlot] = optimizer.slots
+    layers = models.weight_layers(model)
+    before = _levels(model)
+    optimizer.step()
+    after = _levels(model)
+    probe: dict[str, Any] = {"weights": [], "measured": [], "mean": [], "variance": []}
+    for name, slot in zip(layers, slots, strict=True):
+        mean, variance = predicted_moves(
+            optimizer.spec, before[name].numpy(), optimizer.increments(slot).numpy()
+        )
+        probe["weights"].append(slot.numel())
+        probe["measured"].append(int((before[name] != after[name]).sum()))
+        probe["mean"].append(mean)
+        probe["variance"].append(variance)
+    return probe
+
+
+def _levels(model: nn.Module) -> dict[str, Tensor]:
+    found = {name: models.levels(layer) for name, layer in models.weight_layers(model).items()}
+    return {name: index for name, index in found.items() if index is not None}
+
+
+def _level_counts(model: nn.Module) -> dict[str, list[int]]:
+    return {
+        name: torch.bincount(index.reshape(-1), minlength=3).tolist()
+        for name, index in _levels(model).items()
+    }
+
+
+def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, int]:
+    """By layer, how many weights are on another level than an epoch ago."""
+    return {name: int((before[name] != after[name]).sum()) for name in before}
+
+
+def _moved(optimizer: torch.optim.Optimizer) -> list[int]:
+    return optimizer.moved.tolist() if isinstance(optimizer, LatticeOptimizer) else []

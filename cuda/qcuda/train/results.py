@@ -1,0 +1,155 @@
+"""The results of a run: test accuracies, bits, zeros and moves, as values and as a table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qcuda.train import folder as kept
+from qcuda.train.checkpoint import unpack
+from qcuda.train.config import TrainConfig
+from qcuda.train.data import Examples
+from qcuda.train.loop import Trainee, evaluate
+from qcuda.train.models import levels, weight_layers
+
+
+def summary(
+    config: TrainConfig, run_folder: Path, test: Examples, versions: dict[str, Any]
+) -> dict[str, Any]:
+    """Everything about a trained run, fit for JSON. The test set is looked at here only."""
+    return {
+        "config": config.to_dict(),
+        "seeds": [config.seed + k for k in range(config.seeds)],
+        "versions": versions,
+        "test_examples": len(test.labels),
+        "methods": {method: _method(config, run_folder, method, test) for method in config.methods},
+    }
+
+
+def _method(config: TrainConfig, run_folder: Path, method: str, test: Examples) -> dict[str, Any]:
+    trainees: list[Trainee] = []
+    for k in range(config.seeds):
+        path = kept.checkpoint_path(run_folder, method, config.seed + k)
+        trainees.append(unpack(path, kept.load_checkpoint(path), config))
+    for trainee in trainees:
+        trainee.model.load_state_dict(trainee.best["model"])
+    accuracies = [evaluate(trainee.model, test)[0] for trainee in trainees]
+    return {
+        "test_accuracy": accuracies,
+        "test_mean": statistics.fmean(accuracies),
+        "test_spread": _spread(accuracies),
+        "validation_accuracy": [trainee.best["accuracy"] for trainee in trainees],
+        "best_epoch": [trainee.best["epoch"] for trainee in trainees],
+        "weights": sum(
+            p.numel()
+            for layer in weight_layers(trainees[0].model).values()
+            for p in layer.parameters()
+        ),
+        "bits": _bits(trainees[0]),
+        "zeros": [_zeros(trainee) for trainee in trainees],
+        "changed_first": [_changed(trainee, 1) for trainee in trainees],
+        "changed_last": [_changed(trainee, config.epochs) for trainee in trainees],
+        "moves": _moves(trainees) if method == "dst" else None,
+        "seconds": [trainee.seconds for trainee in trainees],
+        "audits": [trainee.audit for trainee in trainees if trainee.audit],
+        "tables": [trainee.table for trainee in trainees if trainee.table],
+    }
+
+
+def _bits(trainee: Trainee) -> dict[str, float]:
+    """Bits of a weight while training: as kept, its moments, its gradient."""
+    if not trainee.audit:
+        return {"weight": 32.0, "moments": 64.0, "gradient": 32.0}
+    layers, total = trainee.audit["layers"], trainee.audit["weights"]
+
+    def mean(key: str) -> float:
+        return sum(layer[key] * sum(layer["counts"]) for layer in layers) / total
+
+    return {
+        "weight": mean("weight_bits"),
+        "moments": mean("moment_bits"),
+        "gradient": mean("gradient_bits"),
+    }
+
+
+def _zeros(trainee: Trainee) -> float | None:
+    """Share of visible weights that are 0 in the chosen model; None if they are real."""
+    found = [levels(layer) for layer in weight_layers(trainee.model).values()]
+    index = [i for i in found if i is not None]
+    total = sum(i.numel() for i in index)
+    return sum(int((i == 1).sum()) for i in index) / total if total else None
+
+
+def _changed(trainee: Trainee, epoch: int) -> float | None:
+    """Share of weights on another level after an epoch than before it; None if they are real."""
+    record = trainee.records[epoch]
+    total = sum(map(sum, record["levels"].values()))
+    return sum(record["changed"].values()) / total if total else None
+
+
+def _moves(trainees: Sequence[Trainee]) -> dict[str, Any]:
+    """Moves of a weight in an epoch, and how probes agree with the exact law."""
+    weights = sum(map(sum, trainees[0].records[0]["levels"].values()))
+    scores = [
+        probe_score(record["probe"]) for trainee in trainees for record in trainee.records[1:]
+    ]
+    known = [score for score in scores if score is not None]
+    return {
+        "first": [sum(t.records[1]["moved"]) / weights for t in trainees],
+        "last": [sum(t.records[-1]["moved"]) / weights for t in trainees],
+        "nan": [int(t.optimizer.nan.sum()) for t in trainees],  # pyright: ignore
+        "probes": len(known),
+        "largest_score": max(map(abs, known), default=None),
+    }
+
+
+def probe_score(probe: dict[str, Any]) -> float | None:
+    """(measured - expected) / std of a probe over all layers; None if nothing could move."""
+    variance = sum(probe["variance"])
+    difference = sum(probe["measured"]) - sum(probe["mean"])
+    return difference / variance**0.5 if variance > 0 else None
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    """Sample standard deviation; None for a single seed."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def table(results: dict[str, Any]) -> str:
+    """The table that ends a run."""
+    rows = [
+        f"{'method':<8}{'test accuracy, %':>18}  {'each seed':<24}{'bits a weight':>14}"
+        f"{'+ moments':>11}{'+ gradient':>12}{'zeros, %':>10}{'changed, %':>16}{'time, s':>9}"
+    ]
+    for method, found in results["methods"].items():
+        spread = found["test_spread"]
+        accuracy = f"{100 * found['test_mean']:.2f}"
+        accuracy += "" if spread is None else f" ± {100 * spread:.2f}"
+        each = " ".join(f"{100 * x:.2f}" for x in found["test_accuracy"])
+        bits = found["bits"]
+        first, last = _percent(found["changed_first"]), _percent(found["changed_last"])
+        changed = "-" if first == "-" else f"{first} -> {last}"
+        rows.append(
+            f"{method:<8}{accuracy:>18}  {each:<24}{bits['weight']:>14.2f}{bits['moments']:>11.0f}"
+            f"{bits['gradient']:>12.0f}{_percent(found['zeros']):>10}{changed:>16}"
+            f"{sum(found['seconds']):>9.1f}"
+        )
+    rows.append(
+        f"Accuracy on {results['test_examples']} test examples, looked at once, of the epoch with "
+        "the best validation accuracy: mean ± standard deviation over seeds.\n"
+        "Changed: share of weights on another level than an epoch before, first -> last epoch."
+    )
+    moves = (results["methods"].get("dst") or {}).get("moves")
+    if moves and moves["probes"]:
+        rows.append(
+            f"Moves in {moves['probes']} probed iterations against the exact law: "
+            f"largest deviation {moves['largest_score']:.2f} standard deviations."
+        )
+    return "\n".join(rows)
+
+
+def _percent(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{100 * statistics.fmean(known):.1f}" if known else "-"
