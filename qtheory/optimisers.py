@@ -36,6 +36,8 @@ class Scalars(NamedTuple):
 def _check_learning_rate(learning_rate: float) -> None:
     if not (math.isfinite(learning_rate) and learning_rate >= 0):
         raise ValueError(f"a learning rate is finite and >= 0, got {learning_rate}")
+    if learning_rate > np.finfo(np.float32).max:
+        raise ValueError(f"a learning rate is finite in float32, got {learning_rate}")
 
 
 def _check_decay(name: str, value: float) -> None:
@@ -130,7 +132,11 @@ class Adam:
 
 
 def _scalars(*values: float) -> Scalars:
-    return Scalars(*(np.float32(value) for value in values))
+    with np.errstate(over="ignore"):
+        scalars = Scalars(*(np.float32(value) for value in values))
+    if not all(math.isfinite(scalar) for scalar in scalars):
+        raise ValueError(f"an optimiser's numbers are finite in float32, got {values}")
+    return scalars
 
 
 Optimiser: TypeAlias = SGD | Momentum | Adam

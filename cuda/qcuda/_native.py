@@ -172,8 +172,9 @@ def _three_steps(library: ctypes.CDLL, rule: str, optimiser: str, storage: abi.S
             state.ctypes.data, gradient.ctypes.data, moments[0].ctypes.data,
             moments[1].ctypes.data, count, 6, 2, 0,
         )  # fmt: skip
+        now = np.array([iteration], np.int64)
         library.qt_step_all(
             ctypes.byref(launch), ctypes.byref(row), 1, scalars.ctypes.data,
-            np.array([iteration], np.int64).ctypes.data, counters.ctypes.data, 1,
+            now.ctypes.data, counters.ctypes.data, 1,
         )  # fmt: skip
     return state.tobytes().hex() + moments.tobytes().hex()[:64] + counters.tobytes().hex()

@@ -27,6 +27,7 @@ def words(
         ("iteration", iteration, MAX_ITERATION),
         ("tensor", tensor, MAX_TENSOR),
         ("offset", offset, MAX_ELEMENT),
+        ("count", count, MAX_ELEMENT),
         ("offset + count", offset + count, MAX_ELEMENT),
     ):
         if not 0 <= value <= limit:

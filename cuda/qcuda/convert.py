@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from qcuda.nn import Conv2d, LatticeLayer, Linear
-from qcuda.ops import check
+from qcuda.ops import REALS, check
 from qtheory.lattice import Lattice
 
 
@@ -36,6 +37,10 @@ class LatticeConfig:
             self.levels in ("nearest", "uniform"),
             f"levels are nearest or uniform, got {self.levels!r}",
         )
+        check(
+            self.scale is None or (math.isfinite(self.scale) and self.scale > 0),
+            f"a scale is positive and finite, got {self.scale}",
+        )
 
 
 Filter = Callable[[nn.Module, str], bool]
@@ -53,12 +58,17 @@ def quantize_(
     config = LatticeConfig() if config is None else config
     chosen = [
         (name, module)
-        for name, module in model.named_modules()
+        for name, module in model.named_modules(remove_duplicate=False)
         if type(module) in (nn.Linear, nn.Conv2d) and (filter_fn is None or filter_fn(module, name))
     ]
     check(bool(chosen), "a model to quantise has linear or convolution layers, got none")
-    made = [_convert(module, config, tensor) for tensor, (_, module) in enumerate(chosen)]
-    for (name, _), layer in zip(chosen, made, strict=True):
+    distinct = {id(module): module for _, module in chosen}  # a shared layer stays shared
+    made = {
+        key: _convert(module, config, tensor)
+        for tensor, (key, module) in enumerate(distinct.items())
+    }
+    for name, module in chosen:
+        layer = made[id(module)]
         if not name:
             return layer
         parent, _, child = name.rpartition(".")
@@ -68,6 +78,10 @@ def quantize_(
 
 def _convert(module: nn.Module, config: LatticeConfig, tensor: int) -> LatticeLayer:
     assert isinstance(module, nn.Linear | nn.Conv2d)
+    check(
+        module.weight.dtype in REALS,
+        f"weights to convert are float32 or bfloat16, got {module.weight.dtype}",
+    )
     weight = module.weight.detach().cpu().to(torch.float64).numpy()
     scale = config.scale
     if scale is None:
@@ -97,7 +111,7 @@ def _convert(module: nn.Module, config: LatticeConfig, tensor: int) -> LatticeLa
         layer.set_index(torch.from_numpy(config.lattice.nearest(weight / scale)))
     if module.bias is not None:
         layer.bias = nn.Parameter(module.bias.detach(), module.bias.requires_grad)
-    return layer.to(module.weight.device).train(module.training)
+    return layer.to(module.weight.device, module.weight.dtype).train(module.training)
 
 
 def _best_power_of_two(weight: np.ndarray, lattice: Lattice) -> float:

@@ -31,6 +31,7 @@ class LatticeLayer(nn.Module):
 
     state: Tensor
     levels: Tensor
+    slot: GradientSlot
 
     def __init__(
         self,
@@ -48,8 +49,7 @@ class LatticeLayer(nn.Module):
         self.scale = scale
         index = torch.full(shape, lattice.centre, dtype=torch.int64)
         self.register_buffer("state", stored.encode(index, lattice, self.storage))
-        levels = torch.from_numpy(lattice.levels).to(torch.float32)
-        self.register_buffer("levels", levels, persistent=False)
+        self.register_buffer("levels", _levels(lattice), persistent=False)
         self.slot = GradientSlot(shape)  # pyright: ignore[reportArgumentType]
         self.slot.owner = weakref.ref(self)
         self.bias = nn.Parameter(torch.zeros(shape[0])) if bias else None
@@ -86,9 +86,15 @@ class LatticeLayer(nn.Module):
         return weight if self.scale == 1.0 else weight * self.scale
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LatticeLayer:
-        super()._apply(fn, recurse)
-        self.levels = self.levels.to(torch.float32)
-        self.slot.hollow()
+        slot: GradientSlot = self.slot
+        self._parameters["slot"] = None
+        try:
+            super()._apply(fn, recurse)
+        finally:
+            self._parameters["slot"] = slot
+        self._parameters["slot"] = slot.converted(fn)
+        self.slot.owner = weakref.ref(self)
+        self.levels = _levels(self.lattice).to(self.state.device)  # float32, whatever fn does
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -103,7 +109,7 @@ class LatticeLayer(nn.Module):
             "scale": self.scale,
         }
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
+    def set_extra_state(self, state: dict[str, Any] | None) -> None:
         """Raise ValueError unless the checkpoint was made with the same lattice and storage."""
         mine = self.get_extra_state()
         check(state == mine, f"a checkpoint has its layer's lattice, {mine}, got {state}")
@@ -127,6 +133,7 @@ class LatticeLayer(nn.Module):
         given = state_dict.get(f"{prefix}state")
         if given is not None:
             try:
+                self.set_extra_state(state_dict.get(f"{prefix}_extra_state"))
                 stored.check_legal(given, self.slot.numel(), self.lattice, self.storage)
             except ValueError as error:
                 error_msgs.append(f"{prefix}state: {error}")
@@ -193,6 +200,10 @@ class Conv2d(LatticeLayer):
         )
 
 
+def _levels(lattice: Lattice) -> Tensor:
+    return torch.from_numpy(lattice.levels).to(torch.float32)
+
+
 Window = Literal["rectangular", "triangular"]
 
 
@@ -223,7 +234,7 @@ class _MultiStep(torch.autograd.Function):
         for threshold in thresholds:
             distance = (magnitude - threshold).abs()
             if window == "rectangular":
-                slope += (distance <= a) * (height / (2 * a))
+                slope += (distance <= a).to(x.dtype) * (height / (2 * a))
             else:
                 slope += (1 - distance / a).clamp_min(0) * (height / a)
         return gradients[0] * slope, None, None, None

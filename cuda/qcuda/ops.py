@@ -9,6 +9,8 @@ first call that computes.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -16,6 +18,8 @@ from torch import Tensor
 
 from qcuda import _native, abi
 from qcuda.gpu import launcher
+from qtheory.algorithms import SPECS
+from qtheory.streams import MAX_ELEMENT, MAX_TENSOR
 
 REALS = {torch.float32: abi.Real.FLOAT32, torch.bfloat16: abi.Real.BFLOAT16}
 STATES = {abi.Storage.INT8: torch.int8, abi.Storage.TRITS: torch.uint8}
@@ -93,14 +97,29 @@ def _describe(
     gradient_type = _check_reals("gradient", gradients, gradients, n)
     limit = 3 if storage is abi.Storage.TRITS else 256
     check(2 <= size <= limit, f"{storage.name.lower()} holds 2 to {limit} levels, got {size}")
-    check(spacing > 0, f"a lattice spacing is positive, got {spacing}")
+    check(rule in SPECS, f"a rule is one of {sorted(SPECS)}, got {rule!r}")
+    wanted = len(dataclasses.fields(SPECS[rule])) - 1
+    check(len(parameters) == wanted, f"{rule} has {wanted} parameters, got {len(parameters)}")
+    single = ctypes.c_float(spacing).value
+    check(
+        math.isfinite(single) and single > 0,
+        f"a lattice spacing is positive and finite in float32, got {spacing}",
+    )
+    for number in (zero, *parameters):
+        single = ctypes.c_float(number).value
+        check(math.isfinite(single), f"a spec's numbers are finite in float32, got {number}")
     check(
         optimiser in abi.OPTIMISERS, f"an optimiser is one of {abi.OPTIMISERS}, got {optimiser!r}"
     )
     moments = [first, second][: abi.MOMENTS[optimiser]]
     moment_type = torch.float32
-    for moment in moments:
-        moment_type = _check_reals("moment", moment, gradients, n)
+    for place, moment in enumerate(moments):
+        found = _check_reals("moment", moment, gradients, n)
+        check(
+            place == 0 or found == moment_type,
+            f"both moments have the same dtype, got {moment_type} and {found}",
+        )
+        moment_type = found
     for state, gradient in zip(states, gradients, strict=True):
         check_state(state, storage, gradient.numel())
         check(
@@ -128,6 +147,12 @@ def _describe(
         len(tensors) == len(offsets) == n,
         f"there is one number and one offset for each state, got {len(tensors)} and {len(offsets)}",
     )
+    for number, offset, gradient in zip(tensors, offsets, gradients, strict=True):
+        check(0 <= number <= MAX_TENSOR, f"a tensor number is in 0..{MAX_TENSOR}, got {number}")
+        check(
+            0 <= offset <= MAX_ELEMENT - gradient.numel(),
+            f"elements are in 0..{MAX_ELEMENT}, got {gradient.numel()} from {offset}",
+        )
     launch = abi.launch(
         abi.spec(spacing, zero, size, parameters),
         seed=seed & (2**64 - 1),
@@ -242,6 +267,21 @@ def _decode_fake(
     return torch.empty(slot.shape, dtype=dtype, device=state.device)
 
 
+def _step_fake(
+    states: list[Tensor],
+    gradients: list[Tensor],
+    first: list[Tensor],
+    second: list[Tensor],
+    counters: Tensor,
+    scalars: Tensor,
+    iteration: Tensor,
+    *rest: Any,
+) -> None:
+    tensors = (*states, *gradients, *first, *second, counters, scalars, iteration)
+    devices = {tensor.device for tensor in tensors}
+    check(len(devices) <= 1, f"the tensors of a step are on one device, got {devices}")
+
+
 def _decode_backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None, None]:
     return None, gradient, None, None, None
 
@@ -250,7 +290,7 @@ LIBRARY.impl("step_", _step_cpu, "CPU")
 LIBRARY.impl("step_", _step_cuda, "CUDA")
 LIBRARY.impl("decode", _decode_cpu, "CPU")
 LIBRARY.impl("decode", _decode_cuda, "CUDA")
-torch.library.register_fake("qtheory::step_", lambda *_: None, lib=LIBRARY)
+torch.library.register_fake("qtheory::step_", _step_fake, lib=LIBRARY)
 torch.library.register_fake("qtheory::decode", _decode_fake, lib=LIBRARY)
 torch.library.register_autograd(
     "qtheory::decode", _decode_backward, setup_context=lambda ctx, inputs, output: None, lib=LIBRARY

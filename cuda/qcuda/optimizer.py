@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from typing_extensions import TypeIs
 
 from qcuda import abi
 from qcuda.nn import LatticeLayer
-from qcuda.ops import check
+from qcuda.ops import REALS, check
 from qcuda.slot import GradientSlot
 from qtheory.algorithms import Spec, parameters, stem
-from qtheory.optimisers import OPTIMISERS, SGD, Adam, Momentum, Optimiser
+from qtheory.optimisers import OPTIMISERS, SGD, Adam, Momentum, Optimiser, Scalars
 from qtheory.streams import MAX_ITERATION, MAX_SEED
 
 MOMENT_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -39,11 +39,20 @@ def _base_of(name: str, group: dict[str, Any]) -> Optimiser:
     """The base optimiser as a group's numbers have it now, checked."""
     learning_rate = float(group["lr"])
     if name == "adam":
+        check(len(group["betas"]) == 2, f"betas are two numbers, got {group['betas']}")
         beta1, beta2 = group["betas"]
         return Adam(learning_rate, (float(beta1), float(beta2)), float(group["eps"]))
     if name == "momentum":
         return Momentum(learning_rate, float(group["momentum"]))
     return SGD(learning_rate)
+
+
+class _Checked(NamedTuple):
+    """A group's numbers, checked, for the iteration to come."""
+
+    base: Optimiser
+    spec: Spec
+    scalars: Scalars
 
 
 class LatticeOptimizer(torch.optim.Optimizer):
@@ -111,19 +120,31 @@ class LatticeOptimizer(torch.optim.Optimizer):
             self.moved = torch.cat([self.moved, self.moved.new_zeros(added)])
             self.nan = torch.cat([self.nan, self.nan.new_zeros(added)])
 
-    def _check_group(self, group: dict[str, Any]) -> tuple[Optimiser, Spec]:
+    def _check_group(self, group: dict[str, Any]) -> _Checked:
         for slot in filter(_is_slot, group["params"]):
             lattice = _layer(slot).lattice
             check(
                 lattice == self.spec.lattice,
                 f"a layer has the spec's lattice, {self.spec.lattice}, got {lattice}",
             )
+            check(
+                slot.grad is None or slot.grad.dtype in REALS,
+                f"a gradient of a lattice weight is float32 or bfloat16, got {slot.dtype}",
+            )
+        return self._check_numbers(group)
+
+    def _check_numbers(self, group: dict[str, Any]) -> _Checked:
+        """A group's numbers as the next step will use them. Raises ValueError."""
+        iteration, seed = group["iteration"], group["seed"]
         check(
-            group["iteration"] < MAX_ITERATION,
-            f"an iteration is at most {MAX_ITERATION}, got {group['iteration']}",
+            type(iteration) is int and 0 <= iteration < MAX_ITERATION,
+            f"an iteration is in 0..{MAX_ITERATION - 1} before a step, got {iteration}",
         )
+        check(type(seed) is int and 0 <= seed <= MAX_SEED, f"a seed is in 0..2**64 - 1, got {seed}")
+        base = _base_of(self.base, group)
         knobs = {name: float(group[name]) for name in self.spec_knobs}
-        return _base_of(self.base, group), dataclasses.replace(self.spec, **knobs)
+        spec = dataclasses.replace(self.spec, **knobs)
+        return _Checked(base, spec, base.scalars(iteration + 1))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -133,8 +154,8 @@ class LatticeOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         checked = [self._check_group(group) for group in self.param_groups]
-        numbers = {id(slot): number for number, slot in enumerate(self.slots)}
-        for group, (base, spec) in zip(self.param_groups, checked, strict=True):
+        places = {id(slot): place for place, slot in enumerate(self.slots)}
+        for group, numbers in zip(self.param_groups, checked, strict=True):
             group["iteration"] += 1
             ready = [p for p in group["params"] if p.grad is not None]
             launches: dict[Any, list[GradientSlot]] = {}
@@ -143,20 +164,19 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 key = (slot.device, _layer(slot).storage, slot.grad.dtype)
                 launches.setdefault(key, []).append(slot)
             for (_, storage, _), slots in launches.items():
-                self._move(slots, [numbers[id(s)] for s in slots], storage, group, base, spec)
-            self._train([p for p in ready if not _is_slot(p)], group, base)
+                self._move(slots, [places[id(s)] for s in slots], storage, group, numbers)
+            self._train([p for p in ready if not _is_slot(p)], numbers.base)
         return loss
 
     def _move(
         self,
         slots: list[GradientSlot],
-        numbers: list[int],
+        places: list[int],
         storage: abi.Storage,
         group: dict[str, Any],
-        base: Optimiser,
-        spec: Spec,
+        numbers: _Checked,
     ) -> None:
-        device, kept = slots[0].device, abi.MOMENTS[self.base]
+        spec, device, kept = numbers.spec, slots[0].device, abi.MOMENTS[self.base]
         for slot in slots:
             for name in ("first", "second")[:kept]:
                 if name not in self.state[slot]:
@@ -171,9 +191,9 @@ class LatticeOptimizer(torch.optim.Optimizer):
             [self.state[slot]["first"] for slot in slots] if kept > 0 else [],
             [self.state[slot]["second"] for slot in slots] if kept > 1 else [],
             counters,
-            torch.tensor(base.scalars(group["iteration"]), dtype=torch.float32, device=device),
+            torch.tensor(numbers.scalars, dtype=torch.float32, device=device),
             torch.tensor([group["iteration"]], dtype=torch.int64, device=device),
-            numbers,
+            places,
             [0] * len(slots),
             seed if seed < 2**63 else seed - 2**64,
             self.rule,
@@ -184,11 +204,11 @@ class LatticeOptimizer(torch.optim.Optimizer):
             spec.lattice.size,
             list(parameters(spec)),
         )
-        where = torch.tensor(numbers)
+        where = torch.tensor(places)
         self.moved = self.moved.to(device).index_add(0, where.to(device), counters[:, 0])
         self.nan = self.nan.to(device).index_add(0, where.to(device), counters[:, 1])
 
-    def _train(self, params: list[Tensor], group: dict[str, Any], base: Optimiser) -> None:
+    def _train(self, params: list[Tensor], base: Optimiser) -> None:
         """The base optimiser on ordinary parameters, by torch's own kernels."""
         if not params:
             return
@@ -222,7 +242,9 @@ class LatticeOptimizer(torch.optim.Optimizer):
         which must still be there. With float32 moments they are the kernel's own, bit for bit.
         Raises ValueError if the slot was not in the last step.
         """
-        group = next(g for g in self.param_groups if any(p is slot for p in g["params"]))
+        groups = [g for g in self.param_groups if any(p is slot for p in g["params"])]
+        check(bool(groups), "a slot is one of the optimiser's, got another")
+        group = groups[0]
         base = _base_of(self.base, group)
         s = base.scalars(group["iteration"])
         state = self.state[slot]
@@ -246,38 +268,66 @@ class LatticeOptimizer(torch.optim.Optimizer):
         back as they were. Raises ValueError if a state does not fit; then nothing has changed.
         """
         params = [p for group in self.param_groups for p in group["params"]]
+        self._check_saved(state_dict, params)
         order = [number for group in state_dict["param_groups"] for number in group["params"]]
-        check(
-            len(order) == len(params),
-            f"a state is for as many parameters as there are, {len(params)}, got {len(order)}",
-        )
-        known = {"params", "initial_lr", *self.defaults}
-        for group in state_dict["param_groups"]:
-            check(
-                set(group) - {"initial_lr"} == known - {"initial_lr"},
-                f"a group has the keys {sorted(self.defaults)}, got {sorted(map(str, group))}",
-            )
-            _base_of(self.base, group)
-        names = ("first", "second", "step")
-        for number, param in zip(order, params, strict=True):
-            for name, value in state_dict["state"].get(number, {}).items():
-                self._check_saved(param, name, value, names)
         super().load_state_dict(state_dict)
         for number, param in zip(order, params, strict=True):
             for name, value in state_dict["state"].get(number, {}).items():
                 device = "cpu" if name == "step" else param.device
                 self.state[param][name] = value.detach().clone().to(device)
 
-    def _check_saved(self, param: Tensor, name: str, value: Any, names: tuple[str, ...]) -> None:
-        check(name in names and isinstance(value, Tensor), f"a state is one of {names}, got {name}")
-        shape = torch.Size() if name == "step" else param.shape
+    def _check_saved(self, saved: dict[str, Any], params: list[Tensor]) -> None:
+        """Raise ValueError unless a saved state fits, number by number and tensor by tensor."""
         check(
-            value.shape == shape,
-            f"the state {name!r} has shape {tuple(shape)}, got {tuple(value.shape)}",
+            {"state", "param_groups"} <= set(saved),
+            f"an optimiser's state has the keys state and param_groups, got {sorted(saved)}",
         )
-        if name != "step":
-            dtype = self.moment_type if _is_slot(param) else param.dtype
-            check(value.dtype == dtype, f"the state {name!r} is {dtype}, got {value.dtype}")
+        groups = saved["param_groups"]
+        check(
+            len(groups) == len(self.param_groups),
+            f"a state is for as many groups as there are, {len(self.param_groups)}, "
+            f"got {len(groups)}",
+        )
+        for group in groups:
+            known = {"params", *self.defaults}
+            check(
+                set(group) - {"initial_lr"} == known,
+                f"a group has the keys {sorted(self.defaults)}, got {sorted(map(str, group))}",
+            )
+            self._check_numbers(group)
+        order = [number for group in groups for number in group["params"]]
+        check(
+            len(order) == len(params),
+            f"a state is for as many parameters as there are, {len(params)}, got {len(order)}",
+        )
+        foreign = set(saved["state"]) - set(order)
+        check(not foreign, f"a state is for the parameters {order}, got {sorted(foreign)}")
+        for number, param in zip(order, params, strict=True):
+            if found := saved["state"].get(number, {}):
+                self._check_saved_tensors(param, found)
+
+    def _check_saved_tensors(self, param: Tensor, found: dict[str, Any]) -> None:
+        moments = ["first", "second"][: abi.MOMENTS[self.base]]
+        names = moments if _is_slot(param) else ["step", *(moments or ["first"])]
+        check(
+            set(found) == set(names),
+            f"the state of a parameter has {sorted(names)}, got {sorted(found)}",
+        )
+        for name, value in found.items():
+            shape = torch.Size() if name == "step" else param.shape
+            check(
+                isinstance(value, Tensor) and value.shape == shape,
+                f"the state {name!r} is a tensor of shape {tuple(shape)}, "
+                f"got {tuple(value.shape) if isinstance(value, Tensor) else value!r}",
+            )
+            if name != "step":
+                dtype = self.moment_type if _is_slot(param) else param.dtype
+                check(value.dtype == dtype, f"the state {name!r} is {dtype}, got {value.dtype}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes along: torch's part, and ours."""
+        ours = ("spec", "rule", "base", "moment_type", "spec_knobs", "moved", "nan")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in ours}}
 
 
 def _is_slot(param: Tensor) -> TypeIs[GradientSlot]:

@@ -10,7 +10,7 @@ the slot for a weight computes NaN and notices.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,17 +34,36 @@ class GradientSlot(torch.nn.Parameter):
         shape: Sequence[int],
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        requires_grad: bool = True,
     ) -> GradientSlot:
         data = _hollow(shape, dtype, torch.device(device))
-        return torch.Tensor._make_subclass(cls, data, True)  # pyright: ignore
+        return torch.Tensor._make_subclass(cls, data, requires_grad)  # pyright: ignore
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GradientSlot:
-        copy = GradientSlot.__new__(GradientSlot, self.shape, self.dtype, self.device)
+        copy = _make(self.shape, self.dtype, self.device, self.requires_grad)
         if self.grad is not None:
             copy.grad = self.grad.clone()
         memo[id(self)] = copy
         return copy
 
-    def hollow(self) -> None:
-        """Give back the storage that a conversion of dtype or device has filled in."""
-        self.data = _hollow(self.shape, self.dtype, self.device)
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _make, (self.shape, self.dtype, self.device, self.requires_grad)
+
+    def converted(self, fn: Callable[[Tensor], Tensor]) -> GradientSlot:
+        """The slot after a conversion of dtype or device, hollow again; itself if that can be."""
+        probe = fn(torch.empty((), dtype=self.dtype, device=self.device))
+        grad = None if self.grad is None else fn(self.grad)
+        slot = self
+        if "meta" in (probe.device.type, self.device.type) and probe.device != self.device:
+            slot = _make(self.shape, probe.dtype, probe.device, self.requires_grad)
+        else:
+            self.grad = None  # of the old dtype; torch wants them to agree
+            self.data = _hollow(self.shape, probe.dtype, probe.device)
+        slot.grad = grad
+        return slot
+
+
+def _make(
+    shape: Sequence[int], dtype: torch.dtype, device: torch.device, requires_grad: bool
+) -> GradientSlot:
+    return GradientSlot.__new__(GradientSlot, shape, dtype, device, requires_grad)

@@ -26,15 +26,20 @@ class DST:
 
     nonlinearity: m > 0, a pure number; the paper uses 3.
 
-    Raises ValueError if the nonlinearity is not positive and finite.
+    Raises ValueError if the nonlinearity is not positive and finite in float32, in which kernels
+    take it.
     """
 
     lattice: Lattice
     nonlinearity: float = 3.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.nonlinearity) and self.nonlinearity > 0):
-            raise ValueError(f"the nonlinearity is positive and finite, got {self.nonlinearity}")
+        with np.errstate(over="ignore", under="ignore"):
+            m = np.float32(self.nonlinearity)
+        if not (math.isfinite(m) and m > 0):
+            raise ValueError(
+                f"the nonlinearity is positive and finite in float32, got {self.nonlinearity}"
+            )
 
 
 def law(spec: DST, index: Numbers, increment: Numbers) -> Pmf:

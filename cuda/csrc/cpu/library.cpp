@@ -9,7 +9,7 @@
 namespace qt {
 namespace {
 
-constexpr int64_t TASK = 32 * RUN;  // weights a thread takes at a time
+constexpr int64_t TASK = 64 * RUN;  // weights a thread takes at a time
 
 enum Error : int { OK = 0, BAD_RULE = 1, BAD_OPTIMISER = 2, BAD_STORAGE = 3, BAD_REAL = 4, BAD_SIZE = 5 };
 

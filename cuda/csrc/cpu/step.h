@@ -12,7 +12,7 @@
 namespace qt {
 
 // Weights of a run: a multiple of 4, so packed bytes are not shared, and of the words made at once.
-constexpr int64_t RUN = 384;
+constexpr int64_t RUN = 576;
 
 struct Float32 {
   using Stored = float;
@@ -50,16 +50,16 @@ void make_increments(const Scalars scalars, const void *gradient, void *first, v
 template <class Rule>
 void move(const Spec spec, int64_t count, const float *__restrict increment,
           const uint32_t *__restrict words, int8_t *__restrict codes, Counters &counters) {
-  int32_t moved = 0, nan = 0;
+  int32_t moved = 0, numbers = 0;
   for (int64_t i = 0; i < count; ++i) {
     int32_t index = codes[i] + centre(spec);
     int32_t next = step<Rule>(spec, index, increment[i], words[i]);
     moved += next != index;
-    nan += increment[i] != increment[i];
+    numbers += increment[i] == increment[i];
     codes[i] = int8_t(next - centre(spec));
   }
   counters.moved += moved;
-  counters.nan += nan;
+  counters.nan += count - numbers;
 }
 
 inline void unpack_trits(const uint8_t *__restrict bytes, int64_t count, int8_t *__restrict codes) {

@@ -1,0 +1,125 @@
+"""Codes, trits and visible weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cpu_room import Weights, storages
+
+from qcuda import abi
+from qreference import algorithm
+from qreference import storage as plain
+from qtheory.algorithms import StochasticRounding
+from qtheory.lattice import Lattice
+
+SIZES = [0, 1, 2, 3, 4, 5, 63, 64, 65, 1023, 1024, 1025, 1535, 1536, 1537, 32767, 32768, 32769]
+SIZES += [49_151, 49_152, 49_153, 100_003]  # a run has 1536 weights, a task 32 runs
+LATTICES = [
+    Lattice.binary(0.3), Lattice.ternary(), Lattice.z(2, 0.7), Lattice.uniform(-1.3, 0.1, 129),
+    Lattice.uniform(-1.0, 1.0, 255), Lattice(256, 0.01, -2.0), Lattice(3, 1e-41, -1e-41),
+    Lattice(3, 3e38, -3e38),
+]  # fmt: skip
+
+
+def to_bfloat16(values: np.ndarray) -> np.ndarray:
+    """Nearest, ties to even, by way of float64 spacing: another route than adding to bits."""
+    mantissa, exponent = np.frexp(values.astype(np.float64))
+    unit = 2.0 ** (np.maximum(exponent, -125) - 8)
+    with np.errstate(over="ignore"):
+        rounded = (np.rint(values / unit) * unit).astype(np.float32)
+    assert (np.abs(mantissa) < 1).all()
+    return (rounded.view(np.uint32) >> 16).astype(np.uint16)
+
+
+@pytest.mark.parametrize("lattice", LATTICES, ids=repr)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_visible_weights(room, lattice, threads):
+    levels = lattice.levels.astype(np.float32)
+    for count in SIZES:
+        index = np.random.default_rng(count).integers(0, lattice.size, count)
+        index[: lattice.size] = np.arange(lattice.size)[:count]
+        expected = levels[index]
+        spec = StochasticRounding(lattice)
+        assert (algorithm(spec).read(spec, index) == expected).all()
+        for storage in storages(lattice):
+            wide = room.read(lattice, index, storage, abi.Real.FLOAT32, threads)
+            half = room.read(lattice, index, storage, abi.Real.BFLOAT16, threads)
+            assert wide.tobytes() == expected.tobytes()
+            assert half.tobytes() == to_bfloat16(expected).tobytes()
+
+
+def test_pack_and_unpack(room):
+    for count in SIZES:
+        codes = np.random.default_rng(count).integers(-1, 2, count).astype(np.int8)
+        packed = np.full((count + 3) // 4 + 1, 0x5A, np.uint8)
+        room.library.qt_pack(codes.ctypes.data, count, packed.ctypes.data)
+        assert packed[-1] == 0x5A
+        assert (packed[:-1] == plain.pack(codes)).all()
+        back = np.full(count + 1, 99, np.int8)
+        room.library.qt_unpack(packed.ctypes.data, count, back.ctypes.data)
+        assert back[-1] == 99
+        assert (back[:-1] == codes).all()
+
+
+def test_the_codes_are_the_published_ones(room):
+    """00 / 01 / 11 for 0 / +1 / -1, the first in the lowest bits."""
+    codes, packed = np.array([1, -1, 0, 1, -1], np.int8), np.zeros(2, np.uint8)
+    room.library.qt_pack(codes.ctypes.data, 5, packed.ctypes.data)
+    assert packed.tolist() == [0b01_00_11_01, 0b00_00_00_11]
+
+
+def test_illegal_trits_are_counted(room):
+    """All 256 bytes, at every length that ends inside them; padding is not looked at."""
+    for byte in range(256):
+        lanes = [byte >> shift & 3 for shift in (0, 2, 4, 6)]
+        for length in range(5):
+            trits = np.array([byte], np.uint8)
+            got = room.library.qt_illegal(trits.ctypes.data, length)
+            assert got == lanes[:length].count(2)
+    trits = np.random.default_rng(0).integers(0, 256, 1000).astype(np.uint8)
+    lanes = np.stack([trits >> shift & 3 for shift in (0, 2, 4, 6)], axis=-1).reshape(-1)
+    for count in (3999, 4000, 2, 1021):
+        assert room.library.qt_illegal(trits.ctypes.data, count) == (lanes[:count] == 2).sum()
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_padding_stays_zero_and_neighbours_stay(room, count):
+    """A step rewrites whole bytes; `decode` of the room refuses padding that is not zero."""
+    spec = StochasticRounding(Lattice.ternary())
+    weights = Weights(np.ones(count, np.int64), np.full(count, -1.0, np.float32))
+    room.step(spec, None, [weights], seed=1, iteration=1, storage=abi.Storage.TRITS)
+    assert (weights.index == 0).all()
+
+
+def test_wrong_launches_are_refused_and_change_nothing(room):
+    spec = StochasticRounding(Lattice.ternary())
+    weights = Weights(np.ones(8, np.int64), np.ones(8, np.float32))
+    good = room.launch(spec, None, abi.Storage.INT8, 1, weights)
+    changes = {
+        "rule": (3, -1), "optimiser": (4, -1), "storage": (2, -1), "gradient_type": (2, -1),
+        "moment_type": (2, -1),
+    }  # fmt: skip
+    bad = [(name, value) for name, values in changes.items() for value in values]
+    state = np.zeros(8, np.int8)
+    row = abi.Tensor(state.ctypes.data, weights.gradient.ctypes.data, 0, 0, 8, 0, 0, 0)
+    numbers, counters = np.zeros(7, np.float32), np.zeros(2, np.int64)
+    now = np.ones(1, np.int64)
+
+    def step(launch: abi.Launch) -> int:
+        return room.library.qt_step_all(
+            abi.ctypes.byref(launch), abi.ctypes.byref(row), 1, numbers.ctypes.data,
+            now.ctypes.data, counters.ctypes.data, 1,
+        )  # fmt: skip
+
+    for name, value in bad:
+        launch = abi.Launch.from_buffer_copy(good)
+        setattr(launch, name, value)
+        assert step(launch) != 0
+    for storage, size in ((0, 1), (0, 257), (1, 1), (1, 4)):
+        launch = abi.Launch.from_buffer_copy(good)
+        launch.storage, launch.spec.size = storage, size
+        assert step(launch) != 0
+    assert not state.any()
+    assert not counters.any()
+    assert step(good) == 0
+    assert (state == 1).all()

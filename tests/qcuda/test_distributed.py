@@ -1,0 +1,91 @@
+"""Two processes under DistributedDataParallel, and one on the whole batch.
+
+Inputs are multiples of 1/4 and weights ternary, losses are means over powers of two: every sum
+of the gradients is exact in float32, so averaging over ranks rounds nothing, and all three runs
+have equal indices without a tolerance. (With rounding, they would agree up to the flips that
+test_against_reference.py bounds.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import qcuda
+from qcuda.distributed import data_parallel
+from qtheory import DST, Lattice
+from qtheory.optimisers import Adam
+
+ITERATIONS, EXAMPLES = 6, 16
+
+
+def network(seed: int) -> nn.Sequential:
+    model = nn.Sequential(
+        qcuda.nn.Linear(8, 8, Lattice.ternary()),
+        qcuda.nn.MultiStep(2),
+        qcuda.nn.Linear(8, 4, Lattice.ternary()),
+    )
+    qcuda.nn.draw_levels(model, seed)
+    return model
+
+
+def batch(t: int) -> torch.Tensor:
+    g = torch.Generator().manual_seed(t)
+    return torch.randint(-8, 9, (EXAMPLES, 8), generator=g) / 4
+
+
+def train(model: nn.Module, inner: nn.Sequential, part: slice) -> list:
+    optimizer = qcuda.LatticeOptimizer(
+        inner.parameters(), DST(Lattice.ternary()), base=Adam(0.2), seed=8
+    )
+    record = []
+    for t in range(1, ITERATIONS + 1):
+        optimizer.zero_grad()
+        model(batch(t)[part]).square().mean().backward()
+        optimizer.step()
+        record.append([inner[k].index.reshape(-1).tolist() for k in (0, 2)])
+    return [record, optimizer.moved.tolist()]
+
+
+def worker(rank: int, folder: Path) -> None:
+    """One of two ranks; rank 1 starts from other levels, and is given those of rank 0."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    )
+    inner = network(seed=rank)
+    model = data_parallel(inner)
+    half = EXAMPLES // 2
+    result = train(model, inner, slice(rank * half, (rank + 1) * half))
+    (folder / f"{rank}.json").write_text(json.dumps(result))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.skipif(
+    not torch.distributed.is_available(), reason="this torch has no torch.distributed"
+)
+def test_two_ranks_are_one_process(tmp_path):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, __file__, str(tmp_path)]
+    ranks = [
+        subprocess.Popen([*command, str(rank)], env=environment, stderr=subprocess.PIPE, text=True)
+        for rank in (0, 1)
+    ]
+    inner = network(seed=0)
+    alone = train(inner, inner, slice(None))
+    errors = [rank.communicate(timeout=120)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], errors[0] + errors[1]
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert first == alone
+    assert min(alone[1]) > 0
+
+
+if __name__ == "__main__":
+    worker(int(sys.argv[2]), Path(sys.argv[1]))
