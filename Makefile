@@ -6,7 +6,7 @@ ARGS ?=
 NOTEBOOKS := $(wildcard notebooks/[0-9]*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint types notebooks check kernels validate bench lock clean
+.PHONY: help install train test lint types notebooks check kernels validate mutants bench lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,8 +42,11 @@ kernels: ## compile the kernels into build/native
 validate: install ## prove kernels against reference and law, and write the report
 	$(BIN)/qtheory validate $(ARGS)
 
-bench: install ## time the kernels
-	$(BIN)/qtheory bench $(ARGS)
+mutants: install ## break the kernels in fifty ways and print which test catches each
+	$(BIN)/python tests/mutants/run.py
+
+bench: install ## time the weight update on 10^7 weights beside torch and a plain copy
+	$(BIN)/qtheory bench update $(ARGS)
 
 lock: ## choose the newest versions again (needs uv), keeping torch's
 	@( sed -n '/^#/p' requirements.lock; ( grep '^torch==' requirements.lock; printf 'cmake\nninja\nscikit-build-core\n' ) | \

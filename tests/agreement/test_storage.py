@@ -12,7 +12,7 @@ from qreference import storage as plain
 from qtheory.algorithms import StochasticRounding
 from qtheory.lattice import Lattice
 
-SIZES = [0, 1, 2, 3, 4, 5, 63, 64, 65, 1023, 1024, 1025, 1535, 1536, 1537, 32767, 32768, 32769]
+SIZES = [0, 1, 2, 3, 4, 5, 63, 64, 65, 575, 576, 577, 1153, 36863, 36864, 36865]
 SIZES += [49_151, 49_152, 49_153, 100_003]  # a run has 1536 weights, a task 32 runs
 LATTICES = [
     Lattice.binary(0.3), Lattice.ternary(), Lattice.z(2, 0.7), Lattice.uniform(-1.3, 0.1, 129),

@@ -10,7 +10,7 @@ from qreference import philox
 from qtheory.streams import MAX_ELEMENT, MAX_ITERATION, MAX_SEED, MAX_TENSOR, Stream
 
 TABLE = Path(__file__).parents[1] / "known_answers" / "philox4x32.txt"
-COUNTS = [0, 1, 2, 3, 4, 5, 63, 64, 65, 1023, 1024, 1025, 1535, 1536, 1537, 49_151, 49_152, 49_153]
+COUNTS = [0, 1, 2, 3, 4, 5, 63, 64, 65, 575, 576, 577, 1153, 36_863, 36_864, 36_865]
 
 
 def known_answers() -> list[tuple[list[int], list[int], list[int]]]:

@@ -105,7 +105,7 @@ MUTANTS = [
            " counters); functions.move(launch.spec, count & 3, increment + (count & ~3),"
            " words + (count & ~3), (int8_t *)tensor.state + start + (count & ~3), counters);"),
     Mutant("moved counts increments", STEP, "next != index", "increment[i] != 0.0f"),
-    Mutant("NaN not counted", STEP, "nan += increment[i] != increment[i]", "nan += 0"),
+    Mutant("NaN not counted", STEP, "numbers += increment[i] == increment[i]", "numbers += 1"),
     Mutant("counters of the first tensor", LIBRARY, "counters[task.tensor].moved",
            "counters[0].moved"),
     Mutant("denormals flushed as the caller does", POOL, "_mm_setcsr(0x1f80)", "(void)0"),
@@ -118,5 +118,5 @@ EQUIVALENT = [
     Mutant("the lower end by another name", WALKER, "next > 0 ? next : 0", "next >= 0 ? next : 0"),
     # Arithmetic has set the quiet bit of every NaN that reaches the rounding of a moment.
     Mutant("quiet bit left to arithmetic", STORAGE, "? 0x00400000u : 0u", "? 0u : 0u"),
-    Mutant("shorter tasks", LIBRARY, "TASK = 32 * RUN", "TASK = 3 * RUN"),
+    Mutant("shorter tasks", LIBRARY, "TASK = 64 * RUN", "TASK = 3 * RUN"),
 ]
