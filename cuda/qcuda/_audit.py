@@ -102,7 +102,8 @@ def audit(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> A
     gc.collect()
     slots = {id(layer.slot) for layer in lattice_layers(model).values()}
     others = [p for p in model.parameters() if id(p) not in slots]
-    live = [x for x in gc.get_objects() if issubclass(type(x), Tensor) and x.is_floating_point()]
+    plain = (Tensor, nn.Parameter)  # what torch traces with is a subclass and holds no numbers
+    live = [x for x in gc.get_objects() if type(x) in plain and x.is_floating_point()]
     return Audit(
         layers=tuple(
             _audit_layer(name, layer, optimizer, live)

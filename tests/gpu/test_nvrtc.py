@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qcuda import gpu
+from qcuda.files import write_atomically
 from qcuda.gpu import image, kernels, nvrtc, source
 from qcuda.gpu.driver import Driver
 
@@ -78,12 +79,12 @@ def test_the_launcher_takes_what_it_makes(compiler, fake_driver, monkeypatch, tm
 
 
 def test_a_write_is_whole_or_nothing(tmp_path):
-    path = tmp_path / "new" / "file"
-    image.write(path, b"one")
-    image.write(path, b"two")
+    path = tmp_path / "file"
+    write_atomically(path, b"one")
+    write_atomically(path, b"two")
     assert path.read_bytes() == b"two" and list(path.parent.iterdir()) == [path]
     path.unlink()
     path.mkdir()
     with pytest.raises(IsADirectoryError):
-        image.write(path, b"three")
+        write_atomically(path, b"three")
     assert list(path.parent.iterdir()) == [path]

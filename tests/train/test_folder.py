@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from qcuda.cli import main
+from qcuda.files import write_atomically
 from qcuda.train import folder as kept
 from qcuda.train.errors import InputError
 
@@ -122,15 +123,16 @@ def test_a_checkpoint_of_something_else_is_refused(
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "file"
-    kept.write(path, b"old")
+    write_atomically(path, b"old")
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        kept.write(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_one_process_at_a_time(

@@ -1,0 +1,60 @@
+"""The loops over weights are vector code: a branch that the compiler makes costs a factor of ten.
+
+Bits do not show it, and timings are too noisy for a test, so the compiler is asked.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from qcuda.abi import OPTIMISERS, RULES
+
+SOURCES = Path(__file__).resolve().parents[2] / "cuda" / "csrc" / "cpu"
+FLAGS = [
+    "-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+    "-march=x86-64-v4", "-mprefer-vector-width=512", "-w", "-S", "-o", "/dev/null",
+]  # fmt: skip
+COMPILER = shutil.which("g++")
+
+
+def vectorised(header: str, tmp_path: Path) -> dict[str, int]:
+    """How often each named loop of step.h was vectorised, over all its instances."""
+    folder = tmp_path / "csrc"
+    shutil.copytree(SOURCES.parent, folder)
+    (folder / "cpu" / "step.h").write_text(header)
+    command = [str(COMPILER), *FLAGS, "-fopt-info-vec-optimized", "cpu/library.cpp"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    lines = header.splitlines()
+    place = {
+        name: next(
+            number
+            for number, line in enumerate(lines, start=1)
+            if number > next(i for i, text in enumerate(lines) if f"void {name}(" in text)
+            and "for (int64_t i" in line
+        )
+        for name in ("move", "make_increments")
+    }
+    found = re.findall(r"step\.h:(\d+):\d+: optimized: loop vectorized using 64", done.stderr)
+    return {name: found.count(str(line)) for name, line in place.items()}
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no g++ to ask")
+def test_every_loop_over_weights_is_vector_code(tmp_path):
+    counts = vectorised((SOURCES / "step.h").read_text(), tmp_path)
+    # Increments come in four combinations of types; those of an optimiser without moments coincide.
+    assert counts["move"] >= len(RULES)
+    assert counts["make_increments"] >= 2 * len(OPTIMISERS)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no g++ to ask")
+def test_a_branch_is_noticed(tmp_path):
+    header = (SOURCES / "step.h").read_text()
+    line = "    moved += next != index;\n"
+    assert header.count(line) == 1
+    branch = header.replace(line, line + "    if (next < 0) return;\n")
+    assert vectorised(branch, tmp_path)["move"] == 0
