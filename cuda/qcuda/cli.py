@@ -196,7 +196,10 @@ def bench(options: Namespace) -> int:
         value = values.get(name)
         require(value is None or value >= 1, f"{name} is at least 1, got {value}")
     check_writable(values.get("json"))
-    _function("qcuda.bench", "update")(**values)
+    try:
+        _function("qcuda.bench", "update")(**values)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     return 0
 
 
