@@ -9,7 +9,7 @@
 namespace qt {
 namespace {
 
-constexpr int64_t TASK = 64 * RUN;  // weights a thread takes at a time
+constexpr int64_t TASK = 64 * RUN;  // weights a thread takes at a time, at least
 
 enum Error : int { OK = 0, BAD_RULE = 1, BAD_OPTIMISER = 2, BAD_STORAGE = 3, BAD_REAL = 4, BAD_SIZE = 5 };
 
@@ -82,6 +82,15 @@ void step_run(const Launch &launch, const Functions &functions, const Tensor &te
 
 int64_t minimum64(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// Weights that a thread takes at a time in a step: long runs through memory where there is much to
+// do, but several turns for each thread. Which thread takes what changes no bit.
+int64_t task_length(const Tensor *tensors, int64_t n, int32_t threads) {
+  int64_t weights = 0;
+  for (int64_t t = 0; t < n; ++t) weights += tensors[t].count;
+  const int64_t turn = weights / (8 * int64_t(threads > 0 ? threads : 1)) / RUN * RUN;
+  return turn < TASK ? TASK : minimum64(turn, 8 * TASK);
+}
+
 }  // namespace
 
 // Work on OpenMP's threads from now on: `parallel` is the address of GOMP_parallel, or null.
@@ -99,15 +108,16 @@ QT_EXPORT int qt_step_all(const Launch *launch, const Tensor *tensors, int64_t n
     int64_t tensor, start;
   };
   std::vector<Task> tasks;
+  const int64_t length = task_length(tensors, n, threads);
   for (int64_t t = 0; t < n; ++t)
-    for (int64_t start = 0; start < tensors[t].count; start += TASK) tasks.push_back({t, start});
+    for (int64_t start = 0; start < tensors[t].count; start += length) tasks.push_back({t, start});
   Scalars numbers;
   memcpy(&numbers, scalars, sizeof numbers);
   const uint32_t now = uint32_t(*iteration);
   parallel(int64_t(tasks.size()), threads, [&](int64_t number) {
     const Task task = tasks[size_t(number)];
     const Tensor &tensor = tensors[task.tensor];
-    const int64_t end = minimum64(task.start + TASK, tensor.count);
+    const int64_t end = minimum64(task.start + length, tensor.count);
     Counters sum{0, 0};
     for (int64_t start = task.start; start < end; start += RUN)
       step_run(*launch, functions, tensor, numbers, now, start, minimum64(RUN, end - start), sum);
