@@ -121,7 +121,15 @@ def _train_parser() -> ArgumentParser:
     parser.add_argument(
         "--resume", action="store_true", help="take the options not given from the run folder"
     )
+    parser.add_argument(
+        "--audit-law",
+        dest="law_audit",
+        action="store_true",
+        help="hold the moves of dst to their exact law while training; exit status 1 if they fail",
+    )
     for name, kind, default, text in config_options():
+        if kind is bool:
+            continue
         shape = {"type": str, "nargs": "+"} if kind == list[str] else {"type": kind}
         parser.add_argument(f"--{name}", default=default, help=text, **shape)
     return parser
@@ -138,19 +146,26 @@ def _add_bench_commands(parser: ArgumentParser) -> None:
     update.add_argument("--weights", type=int, default=10_000_000, help="number of weights")
     update.add_argument("--threads", type=int | None, default=None, help="threads; null for all")
     update.add_argument("--repeats", type=int, default=15, help="timed repeats")
-    parser.add_subcommands(required=False).add_subcommand(
-        "update", update, help="one optimiser step of each kernel"
-    )
+    commands = parser.add_subcommands(required=False)
+    commands.add_subcommand("update", update, help="one optimiser step of each kernel")
+    law = _common(_new_parser("Time training on digits with and without the audit of the law."))
+    law.add_argument("--rounds", type=int, default=3, help="runs of each that count")
+    law.add_argument("--epochs", type=int, default=60, help="epochs of a run")
+    law.add_argument("--architecture", type=str, default="cnn", help="cnn or mlp")
+    commands.add_subcommand("audit", law, help="what train --audit-law costs")
 
 
 def _validate_parser() -> ArgumentParser:
     parser = _common(_new_parser("Prove the kernels of a device against reference and law."))
-    parser.add_argument(
-        "--device", type=str, default="auto", help="auto, cpu or cuda; auto is all there are"
-    )
-    parser.add_argument(
-        "--draws", type=int, default=4_000_000, help="random decisions for each rule and library"
-    )
+    add = parser.add_argument
+    add("--device", type=str, default="auto", help="auto, cpu or cuda; auto is all there are")
+    add("--stem", type=str, nargs="+", default=[], help="algorithms to judge; default all")
+    add("--deep", action="store_true", help="find a bias of 1e-4, not 1e-3; minutes, not seconds")
+    add("--op", type=str | None, default=None, help="judge module:function, a torch function")
+    add("--claims", type=str, default="stochastic_rounding", help="the stem that --op claims to be")
+    add("--calibrate", type=int | None, default=None, help="count false alarms in so many suites")
+    add("--seed", type=int | None, default=None, help="64 bits; default fresh ones")
+    add("--draws", type=int, default=4_000_000, help="decisions to compare, for each rule")
     return parser
 
 
@@ -160,7 +175,7 @@ def train(options: Namespace) -> int:
     config = TrainConfig(**values)
     check_writable(options.json)
     from qcuda.train.job import run
-    from qcuda.train.results import table
+    from qcuda.train.results import table, unlawful
 
     folder = Path(options.run)
     finished = (folder / "results.json").is_file()
@@ -173,7 +188,7 @@ def train(options: Namespace) -> int:
     if finished:
         print("this run was finished before; name another folder with --run to train again")
     write_json(options.json, results)
-    return 0
+    return int(unlawful(results))
 
 
 def audit(options: Namespace) -> int:
@@ -188,16 +203,23 @@ def audit(options: Namespace) -> int:
     return 0
 
 
+BENCHMARKS = {
+    "update": ("qcuda.bench", ("weights", "threads", "repeats")),
+    "audit": ("qcuda.bench_audit", ("rounds", "epochs", "architecture")),
+}
+
+
 def bench(options: Namespace) -> int:
     """`qtheory bench`; without a subcommand, `update` with its defaults."""
-    chosen = options.get("update")
-    values = {k: chosen[k] for k in ("weights", "threads", "repeats", "json")} if chosen else {}
-    for name in ("weights", "threads", "repeats"):
-        value = values.get(name)
-        require(value is None or value >= 1, f"{name} is at least 1, got {value}")
+    name = options.get("subcommand") or "update"
+    module, keys = BENCHMARKS[name]
+    chosen = options.get(name)
+    values = {key: chosen[key] for key in (*keys, "json")} if chosen else {}
+    for key, value in values.items():
+        require(not isinstance(value, int) or value >= 1, f"{key} is at least 1, got {value}")
     check_writable(values.get("json"))
     try:
-        _function("qcuda.bench", "update")(**values)
+        _function(module, name)(**values)
     except ValueError as error:
         raise InputError(str(error)) from None
     return 0
@@ -207,8 +229,19 @@ def validate(options: Namespace) -> int:
     """`qtheory validate`."""
     check_writable(options.json)
     try:
+        if options.calibrate is not None:
+            return _function("qcuda.validate.calibrate", "calibrate")(
+                options.calibrate, json=options.json, seed=options.seed
+            )
         return _function("qcuda.validate", "validate")(
-            device=options.device, draws=options.draws, json=options.json
+            device=options.device,
+            draws=options.draws,
+            json=options.json,
+            stems=options.stem,
+            deep=options.deep,
+            op=options.op,
+            claims=options.claims,
+            seed=options.seed,
         )
     except ValueError as error:
         raise InputError(str(error)) from None

@@ -47,7 +47,7 @@ def _base_of(name: str, group: dict[str, Any]) -> Optimiser:
     return SGD(learning_rate)
 
 
-class _Checked(NamedTuple):
+class StepNumbers(NamedTuple):
     """A group's numbers, checked, for the iteration to come."""
 
     base: Optimiser
@@ -120,7 +120,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
             self.moved = torch.cat([self.moved, self.moved.new_zeros(added)])
             self.nan = torch.cat([self.nan, self.nan.new_zeros(added)])
 
-    def _check_group(self, group: dict[str, Any]) -> _Checked:
+    def _check_group(self, group: dict[str, Any]) -> StepNumbers:
         for slot in filter(_is_slot, group["params"]):
             lattice = _layer(slot).lattice
             check(
@@ -131,10 +131,10 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 slot.grad is None or slot.grad.dtype in REALS,
                 f"a gradient of a lattice weight is float32 or bfloat16, got {slot.dtype}",
             )
-        return self._check_numbers(group)
+        return self.next_numbers(group)
 
-    def _check_numbers(self, group: dict[str, Any]) -> _Checked:
-        """A group's numbers as the next step will use them. Raises ValueError."""
+    def next_numbers(self, group: dict[str, Any]) -> StepNumbers:
+        """A group's numbers as its next step will use them, checked. Raises ValueError."""
         iteration, seed = group["iteration"], group["seed"]
         check(
             type(iteration) is int and 0 <= iteration < MAX_ITERATION,
@@ -144,7 +144,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         base = _base_of(self.base, group)
         knobs = {name: float(group[name]) for name in self.spec_knobs}
         spec = dataclasses.replace(self.spec, **knobs)
-        return _Checked(base, spec, base.scalars(iteration + 1))
+        return StepNumbers(base, spec, base.scalars(iteration + 1))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -174,7 +174,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         places: list[int],
         storage: abi.Storage,
         group: dict[str, Any],
-        numbers: _Checked,
+        numbers: StepNumbers,
     ) -> None:
         spec, device, kept = numbers.spec, slots[0].device, abi.MOMENTS[self.base]
         for slot in slots:
@@ -294,7 +294,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 set(group) - {"initial_lr"} == known,
                 f"a group has the keys {sorted(self.defaults)}, got {sorted(map(str, group))}",
             )
-            self._check_numbers(group)
+            self.next_numbers(group)
         order = [number for group in groups for number in group["params"]]
         check(
             len(order) == len(params),

@@ -7,11 +7,12 @@ from typing import Any
 
 from qcuda.train.config import TrainConfig, difference, from_dict
 from qcuda.train.errors import InputError, require
+from qcuda.train.law_audit import restored
 from qcuda.train.loop import Trainee, start
 
 PARTS = {
     "config", "method", "seed", "model", "optimizer", "scheduler", "counters", "records", "best",
-    "audit", "table", "seconds",
+    "audit", "table", "seconds", "evidence",
 }  # fmt: skip
 
 
@@ -32,6 +33,7 @@ def pack(config: TrainConfig, trainee: Trainee) -> dict[str, Any]:
         "audit": trainee.audit,
         "table": trainee.table,
         "seconds": trainee.seconds,
+        "evidence": None if trainee.evidence is None else trainee.evidence.state_dict(),
     }
 
 
@@ -54,7 +56,9 @@ def unpack(path: Path, values: dict[str, Any], config: TrainConfig | None = None
         trainee.model.load_state_dict(values["model"])
         trainee.optimizer.load_state_dict(values["optimizer"])
         trainee.scheduler.load_state_dict(values["scheduler"])
-    except (RuntimeError, ValueError, KeyError) as error:
+        if trainee.evidence is not None:
+            trainee.evidence = restored(values["evidence"])
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
         text = " ".join(str(error).split())
         raise InputError(f"{path}: a checkpoint fits its own config, got: {text}") from None
     for name, counter in zip(("moved", "nan"), values["counters"], strict=False):

@@ -54,6 +54,7 @@ class TrainConfig:
     validation_share: Annotated[float, "share of the other examples that chooses the model"] = 0.15
     split_seed: Annotated[int, "seed of the split, the same for every run"] = 0
     examples: Annotated[int, "training examples to use; 0 for all of them"] = 0
+    law_audit: Annotated[bool, "hold the moves of dst to their exact law while training"] = False
     checkpoint_every: Annotated[int, "epochs between checkpoints"] = 5
     threads: Annotated[int, "threads of torch and of the kernels; part of the bits"] = 1
 

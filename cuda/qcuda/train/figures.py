@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from qcuda.train.law_audit import FALSE_ALARMS
 from qcuda.train.results import probe_score
 
 Records = Sequence[dict[str, Any]]
@@ -52,6 +53,8 @@ def draw(results: dict[str, Any], log: Records, run_folder: Path) -> list[str]:
         _save(run_folder / "levels.png", (width, 3.2), len(layers), _draw_layers, first, layers)
     )
     drawn.append(_save(run_folder / "moves.png", (10, 4), 2, _draw_moves, dst))
+    if "log_e" in dst[-1]:
+        drawn.append(_save(run_folder / "evidence.png", (6, 4), 1, _draw_evidence, dst))
     drawn.append(
         _save(run_folder / "digits.png", (13.5, 4), 3, _draw_all, log, methods, dst, first)
     )
@@ -164,6 +167,25 @@ def _move_rates(axis: Axes, dst: Records) -> None:
     )  # fmt: skip
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     axis.legend()
+
+
+def _draw_evidence(axes: Sequence[Axes], dst: Records) -> None:
+    """The running log e-value of every seed, and where it would prove the kernel wrong."""
+    axis, threshold = axes[0], -np.log(FALSE_ALARMS)
+    highest = threshold
+    for seed in sorted({record["seed"] for record in dst}):
+        epochs = [r["law_audit"]["trace"] for r in dst if r["seed"] == seed and r["epoch"]]
+        points = np.array([point for trace in epochs for point in trace])
+        highest = max(highest, points[:, 1].max())
+        axis.step(*points.T, where="post", color=COLOURS["dst"], alpha=0.7, marker=".")
+    axis.axhline(threshold, color=COLOURS["ste"], linestyle="--")
+    text = f"the kernel is wrong: false-alarm rate {FALSE_ALARMS:g}"
+    axis.text(0.02, threshold, text, transform=axis.get_yaxis_transform(), va="bottom")
+    axis.set(xlabel="iteration", ylabel="log e-value", title="Evidence against the kernel")
+    axis.set_xscale("log")
+    if highest > 10 * threshold:
+        axis.set_yscale("symlog", linthresh=threshold)
+    axis.set_ylim(-0.25 * threshold, 1.3 * highest)
 
 
 def _draw_all(

@@ -87,7 +87,10 @@ def _advance(
         return
     path = kept.checkpoint_path(run_folder, trainee.method, trainee.seed)
     while trainee.epoch < config.epochs:
+        suspected = _failing(trainee)
         train_epoch(config, trainee, train, validation)
+        if _failing(trainee) and not suspected:
+            show.line(_alarm(trainee))
         _log(run_folder, show, trainee)
         if trainee.epoch % config.checkpoint_every == 0 or trainee.epoch == config.epochs:
             kept.save_checkpoint(path, pack(config, trainee))
@@ -95,6 +98,18 @@ def _advance(
     show.line(
         f"{trainee.method} seed {trainee.seed}: {config.epochs} epochs in {trainee.seconds:.1f} s, "
         f"best validation accuracy {best['accuracy']:.4f} in epoch {best['epoch']}"
+    )
+
+
+def _failing(trainee: Trainee) -> bool:
+    return trainee.evidence is not None and trainee.evidence.failing
+
+
+def _alarm(trainee: Trainee) -> str:
+    assert trainee.evidence is not None
+    return (
+        f"{trainee.method} seed {trainee.seed}, epoch {trainee.epoch}: THE KERNEL IS WRONG, moves "
+        f"do not have their exact law. The audit {trainee.evidence}"
     )
 
 

@@ -21,6 +21,7 @@ from qcuda.train.baselines import clip_latent
 from qcuda.train.config import TrainConfig
 from qcuda.train.data import Examples, batches, shifted
 from qcuda.train.errors import require
+from qcuda.train.law_audit import LawAudit
 from qcuda.validate import predicted_moves
 
 
@@ -37,6 +38,7 @@ class Trainee:
     best: dict[str, Any] = field(default_factory=dict)  # epoch, accuracy, loss, model
     audit: dict[str, Any] = field(default_factory=dict)  # of the last step, gradients included
     table: str = ""  # the same audit as text
+    evidence: LawAudit | None = None  # against the kernel, if moves are held to their law
     seconds: float = 0.0
 
     @property
@@ -59,6 +61,8 @@ def start(config: TrainConfig, method: str, seed: int) -> Trainee:
     optimizer = models.optimiser(config, method, seed, model)
     scheduler = LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
     trainee = Trainee(method, seed, model, optimizer, scheduler)
+    if config.law_audit and isinstance(optimizer, LatticeOptimizer):
+        trainee.evidence = LawAudit()
     trainee.records.append(
         {"method": method, "seed": seed, "epoch": 0, "levels": _level_counts(model)}
     )
@@ -100,9 +104,9 @@ def train_epoch(
         loss = hinge_loss(model(images[part]), train.labels[part])
         loss.backward()
         if number + 1 == len(parts) and isinstance(optimizer, LatticeOptimizer):
-            probe = _probed_step(model, optimizer)
+            probe = _probed_step(trainee, optimizer)
         else:
-            optimizer.step()
+            _step(trainee)
         clip_latent(model)
         losses.append(loss.item())
     mean = sum(losses) / len(losses)
@@ -129,6 +133,8 @@ def train_epoch(
         "moved": [now - then for now, then in zip(_moved(optimizer), moved, strict=True)],
         "probe": probe,
     }
+    if trainee.evidence is not None:
+        record.update(trainee.evidence.epoch_record())
     trainee.scheduler.step()
     _keep_best(trainee, epoch + 1, accuracy, validation_loss)
     record["seconds"] = time.perf_counter() - began
@@ -149,12 +155,21 @@ def _keep_best(trainee: Trainee, epoch: int, accuracy: float, loss: float) -> No
     }
 
 
-def _probed_step(model: nn.Module, optimizer: LatticeOptimizer) -> dict[str, Any]:
+def _step(trainee: Trainee) -> None:
+    """One step, audited if the run is."""
+    if trainee.evidence is not None and isinstance(trainee.optimizer, LatticeOptimizer):
+        trainee.evidence.step(trainee.optimizer)
+    else:
+        trainee.optimizer.step()
+
+
+def _probed_step(trainee: Trainee, optimizer: LatticeOptimizer) -> dict[str, Any]:
     """One step, with the moves counted and, from its increments, what the exact law expects."""
     slots: list[GradientSlot] = optimizer.slots
+    model = trainee.model
     layers = models.weight_layers(model)
     before = _levels(model)
-    optimizer.step()
+    _step(trainee)
     after = _levels(model)
     probe: dict[str, Any] = {"weights": [], "measured": [], "mean": [], "variance": []}
     for name, slot in zip(layers, slots, strict=True):

@@ -11,6 +11,7 @@ from qcuda.train import folder as kept
 from qcuda.train.checkpoint import unpack
 from qcuda.train.config import TrainConfig
 from qcuda.train.data import Examples
+from qcuda.train.law_audit import describe
 from qcuda.train.loop import Trainee, evaluate
 from qcuda.train.models import levels, weight_layers
 
@@ -52,6 +53,7 @@ def _method(config: TrainConfig, run_folder: Path, method: str, test: Examples) 
         "changed_first": [_changed(trainee, 1) for trainee in trainees],
         "changed_last": [_changed(trainee, config.epochs) for trainee in trainees],
         "moves": _moves(trainees) if method == "dst" else None,
+        "law_audits": [t.evidence.report() for t in trainees if t.evidence is not None],
         "seconds": [trainee.seconds for trainee in trainees],
         "audits": [trainee.audit for trainee in trainees if trainee.audit],
         "tables": [trainee.table for trainee in trainees if trainee.table],
@@ -147,7 +149,16 @@ def table(results: dict[str, Any]) -> str:
             f"Moves in {moves['probes']} probed iterations against the exact law: "
             f"largest deviation {moves['largest_score']:.2f} standard deviations."
         )
+    for method, found in results["methods"].items():
+        for seed, report in zip(results["seeds"], found.get("law_audits", []), strict=False):
+            rows.append(f"Audit of the law, {method} seed {seed}: {describe(report)}")
     return "\n".join(rows)
+
+
+def unlawful(results: dict[str, Any]) -> bool:
+    """Whether an audit found that moves do not have their exact law."""
+    found = results["methods"].values()
+    return any(report["failing"] for one in found for report in one.get("law_audits", []))
 
 
 def _percent(values: Sequence[float | None]) -> str:

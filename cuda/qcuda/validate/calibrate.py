@@ -1,0 +1,110 @@
+"""Whether alarms come as often as they are paid for: many small suites on a right kernel.
+
+At 1e-6 no number of repetitions would see an alarm, so the same code runs at a raised level with
+fewer draws. A rate that is above the level refutes the calibration; exact tests of discrete
+counts and e-values stay below it. Beside it the same suites judge a kernel with a bias, so that
+a layer that never alarms does not pass either.
+"""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+from secrets import randbits
+from time import perf_counter
+
+import numpy as np
+
+from qcuda.files import write_atomically
+from qcuda.validate import cells, statistics
+from qcuda.validate.kernels import Kernel, key, one_thread, torch_kernel
+from qcuda.validate.run import manifest
+from qtheory.algorithms import Spec
+from qtheory.evidence import binomial_p_value
+
+LEVEL = 0.1
+BIASED = 20  # repetitions on the biased kernel
+STEMS = ("dst", "stochastic_rounding")
+REFUTED = 1e-6  # p-value of the alarm rate
+
+
+def biased(kernel: Kernel, bias: float) -> Kernel:
+    """The kernel with every probability strictly between raised by a bias, where there is room."""
+
+    def wrong(
+        index: np.ndarray,
+        increments: np.ndarray,
+        *,
+        spec: Spec,
+        seed: int,
+        iteration: int,
+        tensor: int,
+    ) -> np.ndarray:
+        spacing, m = spec.lattice.spacing, getattr(spec, "nonlinearity", None)
+        x = np.abs(increments.astype(np.float64)) / spacing
+        whole = np.floor(x)
+        p = x - whole if m is None else np.tanh(m * (x - whole))
+        raised = np.where((p > 0) & (p + bias < 1), p + bias, p)
+        fraction = raised if m is None else np.arctanh(np.minimum(raised, 1 - 1e-12)) / m
+        moved = np.copysign((whole + np.minimum(fraction, 1 - 2.0**-20)) * spacing, increments)
+        moved = np.where(raised == p, increments, moved).astype(np.float32)
+        return kernel(index, moved, spec=spec, seed=seed, iteration=iteration, tensor=tensor)
+
+    return wrong
+
+
+def alarms(kernel: Kernel, repetitions: int, seed: int) -> tuple[int, dict[str, int]]:
+    """Suites with an alarm, and alarms of every claim, in so many repetitions."""
+    groups = {stem: cells.table(stem)[:2] for stem in STEMS}
+    names = [name for stem in STEMS for name in statistics.names(stem, statistics.QUICK)]
+    suites, counts = 0, dict.fromkeys(names, 0)
+    for repetition in range(repetitions):
+        suite = manifest(names, LEVEL)
+        for stem in STEMS:
+            own = key(seed, f"{repetition} {stem}")
+            statistics.judge(suite, stem, kernel, groups[stem], statistics.QUICK, own)
+        suites += not suite.holds
+        for claim in suite.claims:
+            if claim.name in counts:
+                counts[claim.name] += not claim.holds
+            elif not claim.holds:
+                counts[claim.name] = 1
+    return suites, counts
+
+
+def calibrate(repetitions: int, json: str | None = None, seed: int | None = None) -> int:
+    """Count alarms of the statistical layer on the installed CPU kernels, and print them.
+
+    Returns 0 if the rate of suites that alarm is consistent with the level or below, no claim
+    alarms more often than its share allows, and a biased kernel is always caught; else 1.
+    Raises ValueError for repetitions < 1.
+    """
+    if repetitions < 1:
+        raise ValueError(f"a calibration has at least one repetition, got {repetitions}")
+    began, run_seed = perf_counter(), randbits(64) if seed is None else seed
+    kernel = torch_kernel()
+    with one_thread():
+        suites, counts = alarms(kernel, repetitions, run_seed)
+        caught, _ = alarms(biased(kernel, statistics.QUICK.bias), BIASED, run_seed)
+    share = LEVEL / len(counts)
+    good = _rate("suites with an alarm", suites, repetitions, LEVEL)
+    for name, number in counts.items():
+        good &= _rate(f"  {name}", number, repetitions, share)
+    print(f"biased by {statistics.QUICK.bias}: {caught} of {BIASED} suites alarm")
+    print(f"seed {run_seed}; {perf_counter() - began:.0f} s")
+    status = int(not (good and caught == BIASED))
+    if json is not None:
+        report = {"repetitions": repetitions, "level": LEVEL, "alarms": suites, "claims": counts}
+        report |= {"biased": [caught, BIASED], "seed": run_seed, "status": status}
+        write_atomically(Path(json), (dumps(report, indent=1) + "\n").encode())
+    return status
+
+
+def _rate(name: str, number: int, repetitions: int, level: float) -> bool:
+    """Print a rate beside its level; whether the rate is not significantly above it."""
+    above = number > repetitions * level
+    good = not above or binomial_p_value(number, repetitions, level) > REFUTED
+    verdict = "consistent" if good else "TOO MANY"
+    print(f"{name:<52}{number:>6} of {repetitions} = {number / repetitions:.4f}, "
+          f"at most {level:.4f} allowed: {verdict}")  # fmt: skip
+    return good
