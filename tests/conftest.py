@@ -1,8 +1,11 @@
 """How every test runs: repeatably, and from a bare checkout if the package is not installed.
 
 --hypothesis-profile=ci (the default) draws the same examples each time; `deep` draws more of them.
+QTHEORY_RUN_KEY=<any text> gives other random words, and with `deep` other examples: a date there
+lets nightly runs add evidence, and the same text repeats one of them.
 """
 
+import hashlib
 import importlib.util
 import os
 import sys
@@ -13,6 +16,7 @@ from hypothesis import settings
 
 ORDER = 20180401  # a fixed order of tests, mixed: pytest-randomly would take it from the clock
 ROOT = Path(__file__).resolve().parents[1]
+RUN_KEY = os.environ.get("QTHEORY_RUN_KEY", "")
 ROOMS = {"qtheory": ROOT, "qreference": ROOT / "reference", "qcuda": ROOT / "cuda"}
 
 for package, folder in ROOMS.items():
@@ -21,6 +25,8 @@ for package, folder in ROOMS.items():
 
 settings.register_profile("ci", derandomize=True, database=None, deadline=None, print_blob=True)
 settings.register_profile("deep", settings.get_profile("ci"), max_examples=5000)
+if RUN_KEY:  # the examples then follow from the key, see pytest_configure
+    settings.register_profile("deep", settings.get_profile("deep"), derandomize=False)
 settings.load_profile("ci")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -31,6 +37,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Fix the order, unless --randomly-seed or -p no:randomly says otherwise."""
+    """Fix the order, and the examples of a run key, unless an option says otherwise."""
+    if RUN_KEY and config.getoption("--hypothesis-seed", None) is None:
+        digest = hashlib.blake2b(RUN_KEY.encode(), digest_size=8).hexdigest()
+        config.option.hypothesis_seed = str(int(digest, 16))
     if config.getoption("randomly_seed", None) == "default":
         config.option.randomly_seed = ORDER

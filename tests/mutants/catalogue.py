@@ -1,7 +1,8 @@
 """Mistakes that a kernel author could make, as data: what to replace in which header.
 
-Every one must be caught by the agreement tests, except those that are EQUIVALENT: other words for
-the same function, which must pass. `level` is the build that compiles the line.
+Every one must be caught, except those that are EQUIVALENT: other words for the same function,
+which must pass. `level` is the build that compiles the line. Mistakes that the author of the
+Python around the kernels could make are in packages.py.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ MUTANTS = [
     Mutant("signed comparison", CORE, "(word < finite)", "(int32_t(word) < int32_t(finite))"),
     Mutant("p and 1 - p swapped", WALKER, "below(word, Rule::probability(spec, index, s))",
            "below(word, 1.0f - Rule::probability(spec, index, s))"),
+    Mutant("16-bit words", CORE, "(word < finite)", "((word >> 16) < (finite >> 16))"),
+    Mutant("uniforms in (0, 1]", CORE, "(word < finite)", "(word + 1u < finite)"),
+    Mutant("probability in bfloat16", WALKER, "below(word, Rule::probability(spec, index, s))",
+           "below(word, real(bits(Rule::probability(spec, index, s)) & 0xffff0000u))"),
     # Moves
     Mutant("negative increments go up", WALKER, "signed_as(s.sign, moves)", "moves"),
     Mutant("complement for minus", WALKER, "(n ^ sign) - sign", "n ^ sign"),
@@ -45,10 +50,19 @@ MUTANTS = [
     Mutant("spacing ignored", WALKER, "increment / spec.spacing", "increment"),
     Mutant("reciprocal of the spacing", WALKER, "increment / spec.spacing",
            "increment * (1.0f / spec.spacing)"),
+    Mutant("remainder of a negative increment", WALKER, "whole, distance - float(whole)};",
+           "whole, int32_t(bits(x)) < 0 && distance > float(whole)"
+           " ? float(whole) + 1.0f - distance : distance - float(whole)};"),
+    Mutant("direction by the weight's sign", WALKER, "signed_as(s.sign, moves)",
+           "signed_as(s.sign ^ -int32_t(index < spec.size / 2), moves)"),
+    Mutant("upper end wraps round", WALKER, "next < last ? next : last",
+           "next <= last ? next : next % spec.size"),
     # Rules
     Mutant("tanh off by 1e-3", DST, "tanh_rational(m * s.fraction)",
            "tanh_rational(1.001f * m * s.fraction)"),
     Mutant("tanh off by 1e-5", DST, "0.13374463061541894f", "0.1337546f"),
+    Mutant("approximate tanh, 2**-11", DST, "return x * p / q;",
+           "return 1.00048828125f * x * p / q;"),
     Mutant("nonlinearity ignored", DST, "tanh_rational(m * s.fraction)",
            "tanh_rational(s.fraction + 0.0f * m)"),
     Mutant("tie at the value 0", ROUNDING, "half_way >= spec.zero", "half_way > spec.zero"),
@@ -70,11 +84,35 @@ MUTANTS = [
     Mutant("offset local, not global", LIBRARY, "uint64_t(tensor.offset + start)",
            "uint64_t(start)"),
     Mutant("stream of moments is that of moves", PHILOX, "STREAM_MOMENT = 1", "STREAM_MOMENT = 0"),
+    Mutant("one word for four weights", FILL, "return storage + lane;",
+           "for (int64_t i = 0; i < 4 * blocks; ++i) storage[i] = storage[i & ~int64_t{3}];"
+           " return storage + lane;"),
+    Mutant("antithetic lanes", FILL, "return storage + lane;",
+           "for (int64_t i = 1; i < 4 * blocks; i += 2) storage[i] = ~storage[i - 1];"
+           " return storage + lane;"),
+    Mutant("counter is block plus iteration", FILL,
+           "uint64_t(iteration) | uint64_t(tensor) << 32);\n"
+           "  const uint64_t origin = first | uint64_t(stream) << 56",
+           "uint64_t(tensor) << 32);\n"
+           "  const uint64_t origin = (first + iteration) | uint64_t(stream) << 56"),
+    Mutant("counter is tensor plus iteration", FILL,
+           "uint64_t(iteration) | uint64_t(tensor) << 32", "uint64_t(iteration + tensor)"),
+    Mutant("block numbers of 16 bits", FILL, "first | uint64_t(stream) << 56",
+           "(first & 0xffff) | uint64_t(stream) << 56"),
+    Mutant("every run draws the first words", LIBRARY,
+           "STREAM_MOVE, element, count)", "STREAM_MOVE, uint64_t(tensor.offset), count)"),
     # Optimisers
     Mutant("epsilon inside the root", OPTIMISERS,
            "square_root(second) * s.second_scale + s.epsilon",
            "square_root(second + s.epsilon) * s.second_scale"),
     Mutant("second bias correction forgotten", OPTIMISERS, " * s.second_scale", ""),
+    Mutant("epsilon before the correction", OPTIMISERS,
+           "square_root(second) * s.second_scale + s.epsilon",
+           "(square_root(second) + s.epsilon) * s.second_scale"),
+    Mutant("no gradients below half precision", OPTIMISERS, "return -(s.learning_rate * g);",
+           "return -(s.learning_rate * (absolute(g) < 6e-8f ? 0.0f : g));"),
+    Mutant("both moments in one place", LIBRARY, "tensor.first, tensor.second, start",
+           "tensor.first, tensor.first, start"),
     Mutant("another order of products", OPTIMISERS, "s.second_gain * (g * g)",
            "(s.second_gain * g) * g"),
     Mutant("step by the gradient", OPTIMISERS, "return -(s.learning_rate * first);",
@@ -96,6 +134,9 @@ MUTANTS = [
            "return (b + 0x7fffu + ((b >> 16) & 1u)) >> 16", "return b >> 16"),
     Mutant("bfloat16 NaN rounded", STORAGE, "magnitude < 0x7f800000u ?", "magnitude < ~0u ?"),
     # Loops, counters, environment
+    Mutant("runs share a byte", STEP, "RUN = 576", "RUN = 574"),
+    Mutant("gradients of the weight before", LIBRARY, "tensor.second, start, count,",
+           "tensor.second, start ? start - 1 : 0, count,"),
     Mutant("tail skipped", STEP, "i < count; ++i) {\n    int32_t index",
            "i < (count & ~3); ++i) {\n    int32_t index"),
     Mutant("tail done twice", LIBRARY,
@@ -115,8 +156,13 @@ MUTANTS = [
 ]  # fmt: skip
 
 EQUIVALENT = [
+    # The increment is cut at the ends before the move, as the paper has it.
+    Mutant("clip before the move", WALKER, "  int32_t moves = s.whole + ",
+           "  const int32_t room = s.sign ? index : spec.size - 1 - index;\n"
+           "  if (s.whole >= room) s.whole = room, s.fraction = 0.0f;\n"
+           "  int32_t moves = s.whole + "),
     Mutant("the lower end by another name", WALKER, "next > 0 ? next : 0", "next >= 0 ? next : 0"),
     # Arithmetic has set the quiet bit of every NaN that reaches the rounding of a moment.
     Mutant("quiet bit left to arithmetic", STORAGE, "? 0x00400000u : 0u", "? 0u : 0u"),
     Mutant("shorter tasks", LIBRARY, "TASK = 64 * RUN", "TASK = 3 * RUN"),
-]
+]  # fmt: skip

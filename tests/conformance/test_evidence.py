@@ -1,0 +1,80 @@
+"""Every stem's kernel has its stem's law, judged from moves under any increments.
+
+One property, two rules: an event of probability 0 or 1 never fails, and the audit, an e-value for
+any increments whatever, stays below its threshold. Words are keyed by a hash of the example, so the
+search can not look for unlucky ones; still each of at most N_MAX examples may alarm, so each has
+FALSE_ALARM / N_MAX. Kernels realise probabilities within 2e-6, relative, of the law's; over 10**4
+weights that is worth 0.02 in a logarithm that alarms at 28.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from cpu_room import Weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rooms import law
+from strategies import RUN, lattices, seed_of, specs, weights
+
+from qtheory.algorithms import SPECS
+from qtheory.evidence import log_audit
+from qtheory.lattice import Lattice
+
+FALSE_ALARM, N_MAX, COUNT = 1e-9, 2000, 16 * RUN
+THRESHOLD = math.log(N_MAX / FALSE_ALARM)
+stems = pytest.mark.parametrize("stem", SPECS)
+
+
+def farther(spec, index, increment) -> tuple[np.ndarray, np.ndarray]:
+    """The farther of the two levels, and its probability."""
+    lattice = spec.lattice
+    with np.errstate(over="ignore", under="ignore"):
+        x = (increment / np.float32(lattice.spacing)).astype(np.float64)
+    steps = np.minimum(np.floor(np.abs(np.nan_to_num(x, nan=0.0))), lattice.size) + 1
+    far = np.clip(index + np.where(x < 0, -steps, steps), 0, lattice.size - 1).astype(np.int64)
+    pmf = law(spec, index, np.clip(x, -lattice.size - 1, lattice.size + 1) * lattice.spacing)
+    return far, np.take_along_axis(pmf, far[:, None], -1)[:, 0]
+
+
+def evidence_against(spec, index, increment, after) -> float:
+    """Log e-value; infinite if what can not be was seen."""
+    far, p = farther(spec, index, increment)
+    near = np.take_along_axis(law(spec, index, increment), after[:, None], -1)[:, 0]
+    took = after == far
+    if (took & (p == 0)).any() or (~took & (p == 1)).any() or (near[~took] == 0).any():
+        return math.inf
+    lane = np.arange(index.size) % 4
+    return log_audit(took, np.clip(p, 0, 1), (np.nan_to_num(increment) < 0) * 4 + lane)
+
+
+@stems
+@settings(max_examples=20)
+@given(data=st.data())
+def test_moves_have_the_law(room, stem, data):
+    """Spacings are powers of two, so the law's own measure of an increment is the rooms'."""
+    spec = data.draw(specs(stem, lattices(sizes=[2, 3, 5, 17], spacings=[0.25, 1.0, 8.0])))
+    index, increment = data.draw(weights(spec.lattice, COUNT))
+    seed = seed_of(stem, spec, index, increment)
+    one = Weights(index.copy(), increment)
+    room.step(spec, None, [one], seed=seed, iteration=1)
+    assert evidence_against(spec, index, increment, one.index) < THRESHOLD
+
+
+def test_a_law_of_another_slope_is_told_apart():
+    """Power: DST with m = 3 judged as m = 2, and a kernel that never moves. Both far beyond."""
+    from qreference import algorithm, philox
+    from qtheory.algorithms import DST
+    from qtheory.streams import Stream
+
+    spec, other = DST(Lattice.ternary(), 3.0), DST(Lattice.ternary(), 2.0)
+    index = np.ones(COUNT, np.int64)
+    increment = np.resize(np.array([0.1, -0.2, 0.3, -0.05], np.float32), COUNT)
+    words = philox.words(3, 1, 0, Stream.MOVE, COUNT)
+    after = algorithm(spec).step(spec, index, increment, words)
+    assert evidence_against(spec, index, increment, after) < THRESHOLD
+    assert evidence_against(other, index, increment, after) > THRESHOLD
+    assert evidence_against(spec, index, increment, index) > 2 * THRESHOLD
+    assert evidence_against(spec, index, increment, np.full(COUNT, 0)) == math.inf

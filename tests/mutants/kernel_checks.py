@@ -1,0 +1,128 @@
+"""The checks of a kernel, by ladder: the agreement tests themselves, called on one library.
+
+exact        known answers and identities that need no second implementation
+agreement    word for word what the plain reference does, to the knife edge
+statistics   the law, without the words: battery.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import cpu_room
+import test_environment
+import test_knife_edge
+import test_moves
+import test_optimisers
+import test_storage
+import test_words
+from forks import in_child
+
+from qtheory.algorithms import DST, DeterministicRounding, StochasticRounding
+from qtheory.lattice import Lattice
+from qtheory.optimisers import SGD, Adam, Momentum
+from qtheory.streams import MAX_ELEMENT, Stream
+
+test_optimisers.SIZES = [1, 3, 64, 1537]  # as many sizes as mutants need
+LATTICES, TERNARY = test_moves.LATTICES, Lattice.ternary()
+Check = tuple[str, Callable[[], object]]
+
+
+def exact(room: cpu_room.Room) -> Iterator[Check]:
+    yield "known answers of the generator", lambda: test_words.test_known_answers(room)
+    yield "every number counts", lambda: test_words.test_each_number_reaches_the_counter(room)
+    yield "published codes", lambda: test_storage.test_the_codes_are_the_published_ones(room)
+    yield "illegal trits", lambda: test_storage.test_illegal_trits_are_counted(room)
+    for count in (1, 4, 7):
+        yield (
+            "padding and neighbours",
+            lambda c=count: test_storage.test_padding_stays_zero_and_neighbours_stay(room, c),
+        )
+    yield "certain moves", lambda: test_moves.test_certainty_and_impossibility(room)
+    for levels in ((-1.0, 1.0, 5), (-1.5, 2.5, 5)):
+        yield "ties", lambda x=levels: test_moves.test_ties_of_deterministic_rounding(room, x)
+    yield "whole or in pieces", lambda: test_optimisers.test_whole_or_in_pieces(room, "bfloat16", 1)
+    yield "a fork", lambda: forked(room)
+
+
+def agreement(room: cpu_room.Room) -> Iterator[Check]:
+    for offset in (0, 3, 2**34 - 5, MAX_ELEMENT - 149):
+        yield (
+            "words",
+            lambda o=offset: test_words.test_every_stream_and_offset(room, Stream.READ, o),
+        )
+    yield "many words", lambda: test_words.test_counts_and_threads(room, 1)
+    yield "packing", lambda: test_storage.test_pack_and_unpack(room)
+    yield (
+        "visible weights",
+        lambda: test_storage.test_visible_weights(room, test_storage.LATTICES[0], 1),
+    )
+    for rule, lattice in (
+        (StochasticRounding, Lattice.ternary(0.1)),
+        (StochasticRounding, LATTICES[-1]),
+        (DeterministicRounding, Lattice.z(2)),
+        (DST, TERNARY),
+    ):
+        yield (
+            f"moves of {rule.__name__}",
+            lambda r=rule, x=lattice: test_moves.test_every_lattice(room, r, x),
+        )
+    yield (
+        "thresholds",
+        lambda: test_moves.test_thresholds_are_the_same_integers(
+            room, StochasticRounding, LATTICES[4]
+        ),
+    )
+    yield (
+        "words on the threshold",
+        lambda: test_moves.test_words_on_the_threshold_of_stochastic_rounding(room),
+    )
+    yield (
+        "largest words",
+        lambda: test_moves.test_certainty_holds_for_the_largest_words(
+            room, DeterministicRounding, 0
+        ),
+    )
+    yield "thresholds to the knife edge", lambda: test_knife_edge.sweep(room)
+    for optimiser, moments, gradient in (
+        (SGD(0.3), "float32", "bfloat16"),
+        (Momentum(0.1), "float32", "float32"),
+        (Adam(0.02), "bfloat16", "float32"),
+    ):
+        yield (
+            f"{type(optimiser).__name__}, {moments} moments",
+            lambda o=optimiser, m=moments, g=gradient: (
+                test_optimisers.test_five_iterations_of_every_size(room, o, m, g)
+            ),
+        )
+    for optimiser in (SGD(0.3), Momentum(0.1), Adam(0.02)):
+        yield (
+            "last bit of an increment",
+            lambda o=optimiser: test_optimisers.test_the_last_bit_of_every_increment_decides(
+                room, o
+            ),
+        )
+    yield "many tensors", lambda: test_optimisers.test_many_tensors_in_one_launch(room, 2)
+    yield (
+        "denormals",
+        lambda: test_environment.test_flushed_denormals_of_the_caller(room, 1),
+    )
+    yield "rounding mode", lambda: test_environment.test_rounding_mode_of_the_caller(room, 1)
+
+
+LADDERS = {"exact": exact, "agreement": agreement}
+
+
+def forked(room: cpu_room.Room) -> None:
+    """Two threads in this process, then in a child of its own."""
+    expected = test_environment.walk(room, 4, 2)
+    same, ended = in_child(lambda: test_environment.walk(room, 4, 2) == expected, 5)
+    assert same, ended
+
+
+def warm_up(room: cpu_room.Room) -> None:
+    """What the reference says is remembered here, once, for all children."""
+    test_optimisers.sorted_words()
+    for name, check in agreement(room):
+        if name.startswith("moves"):
+            check()

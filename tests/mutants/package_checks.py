@@ -1,0 +1,213 @@
+"""Mutants of the Python packages: a copy with the mistake, and the tests that import the copy.
+
+    python tests/mutants/package_checks.py [--statistics]     prints the outcomes as JSON
+
+It is a process of its own, which has imported none of the packages: each child imports the copy
+it is given. Test files are loaded by their path, as two of them may have one name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+
+import hypothesis
+import numpy as np  # noqa: F401  imported here once for all children
+import pytest  # noqa: F401
+import scipy.special
+import torch
+import torch._dynamo  # torch imports it at the first step of an optimiser
+from builds import ROOT, out_of_date
+from catalogue import Mutant
+from forks import Outcome, Verdict, judge, try_out
+from packages import EQUIVALENT, MUTANTS
+
+FOLDERS = ("qtheory", "reference/qreference", "cuda/qcuda")
+TESTS = Path(__file__).resolve().parents[1]
+UNCHANGED = "(packages unchanged)"
+SECONDS = 120  # a child that takes longer hangs
+LATER = "test_slots_that_rest_and_groups_that_come_later_keep_their_own_numbers"
+
+
+def load(path: str) -> ModuleType:
+    """A test file as a module."""
+    spec = importlib.util.spec_from_file_location(path.replace("/", "_"), TESTS / f"{path}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def stems() -> list[str]:
+    from qtheory.algorithms import SPECS
+
+    return list(SPECS)
+
+
+def exact(room: str) -> Iterator:
+    """What a mistake in the room could break: the torch side has no part in the laws."""
+    if room != "qcuda":
+        yield from identities()
+    if room != "qreference":
+        yield from runs()
+
+
+def identities() -> Iterator:
+    optimisers = load("reference/test_optimisers")
+    for optimiser in optimisers.OPTIMISERS:
+        yield (
+            "torch's own increments",
+            lambda o=optimiser: optimisers.test_increments_are_those_of_torch_in_float64(o),
+        )
+    law = load("conformance/test_law")
+    for stem in stems():
+        for name, words in (
+            ("test_it_sums_to_one_on_two_neighbours", "a law is a pmf"),
+            ("test_moves_have_the_sign_of_the_increment", "sign of a move"),
+            ("test_whole_spacings_are_certain", "whole spacings are certain"),
+        ):
+            yield words, lambda n=name, s=stem: getattr(law, n)(name=s)
+
+
+def runs() -> Iterator:
+    training = load("conformance/test_training")
+    for stem in stems()[:2]:
+        yield "no word twice", lambda s=stem: training.test_no_word_is_used_twice_in_a_run(stem=s)
+        yield (
+            "resumed runs",
+            lambda s=stem: training.test_a_resumed_run_is_the_uninterrupted_one(stem=s),
+        )
+    resume = load("qcuda/test_resume")
+    yield "a loaded state is a copy", resume.test_a_loaded_state_is_a_copy
+    for kind in ("float32", "bfloat16"):
+        yield "saved types", lambda k=kind: resume.test_saved_tensors_have_their_own_types(k)
+
+
+def law() -> Iterator:
+    """Law = reference, by enumeration."""
+    plain = load("conformance/test_reference")
+    for stem in stems():
+        yield "enumeration of words", lambda s=stem: plain.test_step_has_the_law(stem=s)
+        yield (
+            "NaN and infinities",
+            lambda s=stem: plain.test_nan_does_not_move_and_infinities_go_to_the_ends(s),
+        )
+        yield (
+            "words at the threshold",
+            lambda s=stem: (
+                plain.test_the_threshold_divides_the_words_that_move_from_those_that_do_not(stem=s)
+            ),
+        )
+        yield (
+            "thresholds",
+            lambda s=stem: plain.test_the_threshold_is_the_laws_probability_to_the_last_integer(
+                stem=s
+            ),
+        )
+
+
+def agreement() -> Iterator:
+    training, optimizer = load("conformance/test_training"), load("qcuda/test_optimizer")
+    yield "stored bytes", training.test_both_rooms_store_the_same_bytes
+    yield "words on request", training.test_words_on_request_are_the_references
+    for stem in stems():
+        yield "shards", lambda s=stem: training.test_a_shard_draws_what_the_whole_would(stem=s)
+        yield (
+            "training steps",
+            lambda s=stem: training.test_the_optimiser_takes_the_plain_training_step(stem=s),
+        )
+        yield (
+            "slots that rest, groups that come later",
+            lambda s=stem: getattr(training, LATER)(stem=s),
+        )
+    yield "numbers of tensors", optimizer.test_tensors_are_numbered_in_the_order_given
+    yield "numbers of groups", optimizer.test_groups_have_numbers_of_their_own
+    for base in optimizer.BASES:
+        for moments in ("float32", "bfloat16"):
+            yield (
+                "twenty iterations",
+                lambda b=base, m=moments: optimizer.test_slots_follow_the_plain_training_step(b, m),
+            )
+    words = load("reference/test_optimisers")
+    yield (
+        "bits of moments",
+        lambda: words.test_train_step_is_its_parts(words.OPTIMISERS[2], "bfloat16"),
+    )
+
+
+def opinion(room: str) -> str | None:
+    """The battery's, of training and, where laws are imported from the copy, of the kernels.
+
+    It looks at the moves of kernels only: a mistake in the reference is none of its business.
+    """
+    if room == "qreference":
+        return None
+    import battery
+    import cpu_room
+
+    kernels = None if room == "qcuda" else battery.failing(cpu_room.find_level("v3"))
+    return kernels or battery.failing_training()
+
+
+def inside(folder: Path, room: str, statistics: bool) -> Verdict:
+    """In a child: the packages of `folder` and no others."""
+    torch.set_num_threads(1)
+    hypothesis.settings.register_profile(
+        "mutants", derandomize=True, database=None, deadline=None,
+        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+    )  # fmt: skip
+    hypothesis.settings.load_profile("mutants")
+    for place in (".", "conformance", "agreement"):
+        sys.path.insert(0, str(TESTS / place))
+    for package in FOLDERS:
+        sys.path.insert(0, str((folder / package).parent))
+    ladders = [("exact", exact(room)), ("law", law()), ("agreement", agreement())]
+    if room == "qcuda":
+        ladders.pop(1)
+    return judge(ladders, (lambda: opinion(room)) if statistics else None)
+
+
+def copy(mutant: Mutant, folder: Path) -> None:
+    """The packages, one mistake among them."""
+    for package in FOLDERS:
+        shutil.copytree(ROOT / package, folder / package)  # with what Python compiled
+    if mutant.file:
+        path = folder / mutant.file
+        path.write_text(path.read_text().replace(mutant.text, mutant.replacement))
+
+
+def room_of(mutant: Mutant) -> str:
+    return next((f.split("/")[-1] for f in FOLDERS if mutant.file.startswith(f)), "all")
+
+
+def run(statistics: bool) -> list[Outcome]:
+    """Unchanged, equivalent, mutants. Raises ValueError if a text is no longer in its file."""
+    everything = [Mutant(UNCHANGED, "", "", ""), *EQUIVALENT, *MUTANTS]
+    if stale := out_of_date(everything, ROOT):
+        raise ValueError("the catalogue follows the sources:\n" + "\n".join(stale))
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
+        folders = [Path(name) / str(k) for k in range(len(everything))]
+        for mutant, folder in zip(everything, folders, strict=True):
+            copy(mutant, folder)
+
+        def one(k: int) -> Outcome:
+            mutant = everything[k]
+            action = lambda: inside(folders[k], room_of(mutant), statistics)  # noqa: E731
+            return try_out(mutant.name, room_of(mutant), action, SECONDS)
+
+        return list(pool.map(one, range(len(everything))))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("QTHEORY_LIB", str(ROOT / "build" / "native"))
+    assert scipy.special.erf(0) == 0
+    print(json.dumps(run("--statistics" in sys.argv[1:])))
