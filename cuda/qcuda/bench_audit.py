@@ -24,7 +24,7 @@ def audit(
     """Train DST with and without the audit, epoch by epoch in turn, and print the ratio of times.
 
     Times are the processor's, of one thread: what else runs on the machine changes them least.
-    Of each epoch the median over rounds counts; a run is the sum of its epochs.
+    A round has one run of each, and their ratio; the median of the rounds' ratios counts.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -34,19 +34,17 @@ def audit(
     }
     times = measure(configs, rounds)
     torch.set_num_threads(threads)
-    medians = {
-        audited: [statistics.median(epoch) for epoch in zip(*found, strict=True)]
-        for audited, found in times.items()
-    }
+    ratios = [sum(a) / sum(b) for a, b in zip(times[True], times[False], strict=True)]
+    first = [a[0] / b[0] for a, b in zip(times[True], times[False], strict=True)]
     result = {
         "architecture": architecture,
         "rounds": rounds,
         "epochs": epochs,
-        "seconds": sum(medians[False]),
-        "seconds_audited": sum(medians[True]),
-        "ratio": sum(medians[True]) / sum(medians[False]),
-        "ratio_first_epoch": medians[True][0] / medians[False][0],
-        "ratios": [sum(a) / sum(b) for a, b in zip(times[True], times[False], strict=True)],
+        "seconds": statistics.median(map(sum, times[False])),
+        "seconds_audited": statistics.median(map(sum, times[True])),
+        "ratio": statistics.median(ratios),
+        "ratio_first_epoch": statistics.median(first),
+        "ratios": ratios,
     }
     print(
         f"{architecture}, {epochs} epochs, {rounds} rounds: {result['seconds']:.2f} s, audited "

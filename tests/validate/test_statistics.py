@@ -85,7 +85,7 @@ def test_deep_finds_1e_4_and_stops(capsys):
     )
     for bias, verdict in ((1e-4, "fail"), (-1e-4, "fail"), (0.0, "pass")):
         for _ in range(12):
-            test = sequential.test_of(law, 0, 1e-4, 1e-9)
+            test = sequential.sprt_of(law, 0, 1e-4, 1e-9)
             while not test.verdict:
                 n = min(2**24, test.remaining)
                 test.update(int(rng.binomial(n, 0.5 + bias)), n)
@@ -109,13 +109,13 @@ def test_watched_cells(kernel):
 
 def test_alarms_come_as_often_as_they_are_paid_for(kernel, capsys):
     """The quick form of `qtheory validate --calibrate 2000`."""
-    suites, counts = calibrate.alarms(kernel, 60, 17)
-    allowed = stats.binom.isf(1e-6, 60, calibrate.LEVEL)
+    suites, counts = calibrate.alarms(kernel, 40, 17)
+    allowed = stats.binom.isf(1e-6, 40, calibrate.LEVEL)
     assert suites <= allowed
     caught, _ = calibrate.alarms(calibrate.biased(kernel, 0.1), 3, 18)
     assert caught == 3
     with capsys.disabled():
-        print(f"\n  {suites} of 60 suites alarm at level {calibrate.LEVEL}: {sum(counts.values())}")
+        print(f"\n  {suites} of 40 suites alarm at level {calibrate.LEVEL}: {sum(counts.values())}")
 
 
 @pytest.mark.parametrize(

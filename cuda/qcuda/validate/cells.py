@@ -70,21 +70,35 @@ def table(stem: str) -> tuple[Group, ...]:
 
 
 def count(kernel: Kernel, cells: Group, draws: np.ndarray, *, seed: int, tensor: int) -> Counts:
-    """At least `draws` of every cell."""
-    launches = max(1, math.ceil(int(draws.sum()) / LAUNCH))
-    return run(kernel, cells, -(-draws // launches), launches, seed=seed, tensor=tensor)
+    """Exactly `draws` of every cell: the power of exact tests rises and falls with every draw."""
+    launches = max(1, int(draws.sum()) // LAUNCH)
+    equal = run(kernel, cells, draws // launches, launches, seed=seed, tensor=tensor)
+    if not (draws % launches).any():
+        return equal
+    rest = run(kernel, cells, draws % launches, 1, seed=seed, tensor=tensor, first=launches)
+    return Counts(equal.far + rest.far, draws, equal.impossible + rest.impossible)
 
 
 def run(
-    kernel: Kernel, cells: Group, copies: np.ndarray, launches: int, *, seed: int, tensor: int
+    kernel: Kernel,
+    cells: Group,
+    copies: np.ndarray,
+    launches: int,
+    *,
+    seed: int,
+    tensor: int,
+    first: int = 0,
 ) -> Counts:
-    """So many launches with so many copies of every cell, mixed: all lanes see all cells."""
+    """Launches at iterations first, first + 1.., with so many copies of every cell, mixed.
+
+    Mixed, so that every lane and every place of a vector sees every cell.
+    """
     deck = np.repeat(np.arange(copies.size), copies)
     np.random.default_rng(seed).shuffle(deck)
     index, increments = cells.index[deck], cells.increments[deck]
     size, far, impossible = cells.spec.lattice.size, np.zeros(copies.size, np.int64), 0
     row = deck * size
-    for iteration in range(launches):
+    for iteration in range(first, first + launches):
         place = {"seed": seed, "iteration": iteration, "tensor": tensor}
         after = kernel(index, increments, spec=cells.spec, **place)
         if after.min() < 0 or after.max() >= size:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from copy import copy
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,16 +25,20 @@ class Watched(NamedTuple):
     impossible: int
 
 
-def test_of(law: Odds, cell: int, bias: float, share: float) -> Sprt:
+@cache
+def _fresh(p: float, width: float, bias: float, share: float) -> Sprt:
+    cap = 2.2 * draws_for(p, width, bias, share, 1e-3)
+    growth = math.exp(cap * width * bias / (p * (1 - p)))
+    return Sprt(p, bias - 2 * width, share / growth, 1e-3)
+
+
+def sprt_of(law: Odds, cell: int, bias: float, share: float) -> Sprt:
     """A cell's test, valid for every probability of a right kernel.
 
     At p + w instead of p a likelihood ratio's mean grows by 1 + w bias / (p (1 - p)) with every
     draw; the share is divided by what that comes to at the cap.
     """
-    p, width = float(law.p[cell]), float(law.width[cell])
-    cap = 2.2 * draws_for(p, width, bias, share, 1e-3)
-    growth = math.exp(cap * width * bias / (p * (1 - p)))
-    return Sprt(p, bias - 2 * width, share / growth, 1e-3)
+    return copy(_fresh(float(law.p[cell]), float(law.width[cell]), bias, share))
 
 
 def watch(
@@ -46,7 +52,7 @@ def watch(
     certain = np.where(law.certain, math.ceil(CERTAIN_DRAWS / bias), 0)
     first = count(kernel, cells, certain, seed=seed, tensor=tensor)
     drawn, impossible = int(first.draws.sum()), first.impossible
-    tests = {int(i): test_of(law, int(i), bias, share) for i in np.flatnonzero(~law.certain)}
+    tests = {int(i): sprt_of(law, int(i), bias, share) for i in np.flatnonzero(~law.certain)}
     pending, batch = dict(tests), FIRST
     while pending:
         live, tensor = np.array(sorted(pending)), tensor + 1

@@ -1,11 +1,11 @@
 """Somebody else's kernel on trial: any torch function that claims to round at random.
 
 The protocol: `function(values)` takes a float32 tensor of increments, in spacings, and returns a
-tensor of the same shape with whole numbers, the moves. One that claims to be
-stochastic rounding returns floor|x| or floor|x| + 1 with the sign of x and the mean x, which is
-stochastic rounding of values to whole numbers; one that claims to be DST takes the one level more
-with probability tanh(3 f). Randomness is its own; where it comes from torch's default generator
-it is also examined for how fine it is.
+tensor of the same shape with whole numbers, the moves before an end of the lattice stops them.
+One that claims to be stochastic rounding returns floor|x| or floor|x| + 1 with the sign of x and
+the mean x, which is stochastic rounding of values to whole numbers. One that claims to be DST
+takes the one level more with probability tanh(3 f). Randomness is its own; where it comes from
+torch's default generator it is also examined for how fine it is.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def op_kernel(function: Function, device: str, *, repeatable: bool) -> Kernel:
             last[0] = seed
         values = torch.from_numpy(increments).to(device)
         moves = [_whole(function, part) for part in values.split(CHUNK)]
-        return index + np.concatenate(moves)
+        return np.clip(index + np.concatenate(moves), 0, spec.lattice.size - 1)
 
     return kernel
 
