@@ -1,8 +1,9 @@
-"""The catalogue's parts import each other by name, in the runner and here."""
+"""The catalogue's parts, and the harness of tests/agreement, are imported by name."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "agreement")]
