@@ -39,7 +39,7 @@ check: lint types test notebooks ## all that the build server runs
 kernels: ## compile the kernels into build/native
 	@$(PYTHON) bootstrap.py --kernels
 
-validate: install ## prove kernels against reference and law, and write the report
+validate: install ## prove kernels against reference and law; ARGS="--deep", "--op module:function", "--calibrate 2000"
 	$(BIN)/qtheory validate $(ARGS)
 
 mutants: install ## break the kernels in fifty ways and print which test catches each

@@ -20,7 +20,8 @@ RUN_KEY = os.environ.get("QTHEORY_RUN_KEY", "")
 ROOMS = {"qtheory": ROOT, "qreference": ROOT / "reference", "qcuda": ROOT / "cuda"}
 
 for package, folder in ROOMS.items():
-    if importlib.util.find_spec(package) is None:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:  # tests/qcuda is a folder, and no package
         sys.path.append(str(folder))
 
 settings.register_profile("ci", derandomize=True, database=None, deadline=None, print_blob=True)

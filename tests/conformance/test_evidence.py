@@ -14,10 +14,10 @@ import math
 import numpy as np
 import pytest
 from cpu_room import Weights
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rooms import law
-from strategies import RUN, lattices, seed_of, specs, weights
+from strategies import RUN, examples, lattices, seed_of, specs, weights
 
 from qtheory.algorithms import SPECS
 from qtheory.evidence import log_audit
@@ -51,7 +51,7 @@ def evidence_against(spec, index, increment, after) -> float:
 
 
 @stems
-@settings(max_examples=20)
+@examples(20)
 @given(data=st.data())
 def test_moves_have_the_law(room, stem, data):
     """Spacings are powers of two, so the law's own measure of an increment is the rooms'."""

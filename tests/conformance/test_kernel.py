@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 from cpu_room import Weights, storages
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rooms import EDGES, law, unexplained
 from strategies import (
@@ -19,6 +19,7 @@ from strategies import (
     RUN,
     SMALL_SIZES,
     Place,
+    examples,
     few_indices,
     lattices,
     measured,
@@ -36,7 +37,7 @@ from qtheory.lattice import Lattice
 from qtheory.streams import Stream
 
 stems = pytest.mark.parametrize("stem", SPECS)
-few, some = settings(max_examples=25), settings(max_examples=50)
+few, some = examples(12), examples(30)
 
 
 def step(room, spec, index, increment, place: Place, storage, threads=1):
@@ -194,7 +195,7 @@ def test_words_are_the_references(room, place, stream, count):
     assert (ours == philox.words(seed, iteration, tensor, stream, count, offset)).all()
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(lattice=lattices(), count=sizes, data=st.data())
 def test_reading_gives_the_levels_in_every_storage(room, lattice, count, data):
     from qcuda.abi import Real

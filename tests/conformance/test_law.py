@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rooms import law
-from strategies import few_indices, increments, indices, powers_of_two, specs, weights
+from strategies import examples, few_indices, increments, indices, powers_of_two, specs, weights
 
 from qtheory.algorithms import SPECS
 from qtheory.lattice import Lattice
 
+some = examples(30)
 stems = pytest.mark.parametrize("name", SPECS)
 
 
 @stems
+@some
 @given(data=st.data())
 def test_it_sums_to_one_on_two_neighbours(name, data):
     """(1 - p) + p is one within 2**-53, half a rounding of each of the two."""
@@ -35,6 +37,7 @@ def test_it_sums_to_one_on_two_neighbours(name, data):
 
 
 @stems
+@some
 @given(data=st.data())
 def test_moves_have_the_sign_of_the_increment(name, data):
     spec = data.draw(specs(name))
@@ -46,6 +49,7 @@ def test_moves_have_the_sign_of_the_increment(name, data):
 
 
 @stems
+@some
 @given(data=st.data())
 def test_whole_spacings_are_certain(name, data):
     """Levels are fixed points, and a level away is reached surely: exact for powers of two."""
@@ -60,6 +64,7 @@ def test_whole_spacings_are_certain(name, data):
 
 
 @stems
+@some
 @given(data=st.data())
 def test_nan_and_zeros_stay_and_infinities_go_to_the_ends(name, data):
     spec = data.draw(specs(name))
@@ -70,6 +75,7 @@ def test_nan_and_zeros_stay_and_infinities_go_to_the_ends(name, data):
 
 
 @stems
+@some
 @given(data=st.data())
 def test_arrays_have_the_laws_of_their_numbers(name, data):
     spec = data.draw(specs(name))

@@ -12,12 +12,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rooms import law
 from strategies import (
     LATTICE_SIZES,
     every_word,
+    examples,
     few_indices,
     increments,
     indices,
@@ -32,7 +33,7 @@ from qtheory.algorithms import SPECS
 from qtheory.lattice import Lattice
 
 stems = pytest.mark.parametrize("stem", SPECS)
-enumerations = settings(max_examples=60)
+enumerations = examples(50)
 
 
 @stems

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rooms import EDGES
-from strategies import KNOBS, few_indices, lattices, seed_of, specs, without_strategy
+from strategies import KNOBS, examples, few_indices, lattices, seed_of, specs, without_strategy
 
 import qreference
 from qcuda import abi
@@ -66,6 +66,7 @@ def test_kernels_number_the_rules_as_python_does(room):
 
 
 @stems
+@examples(30)
 @given(data=st.data())
 def test_a_spec_survives_json_and_copies(name, data):
     spec = data.draw(specs(name))
@@ -110,7 +111,7 @@ def test_a_knob_that_no_kernel_can_take_is_refused(name, bad):
     assert len(KNOBS[name]) <= 4  # the numbers a kernel has room for
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(lattice=lattices())
 def test_lattices_are_drawn_as_promised(lattice):
     assert lattice.spacing == float(np.float32(lattice.spacing))

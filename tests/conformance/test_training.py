@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rooms import unexplained
 from strategies import (
     KNOBS,
+    examples,
     gradients,
     lattices,
     optimisers,
@@ -43,7 +44,7 @@ from qtheory.optimisers import Momentum
 from qtheory.streams import Stream
 
 stems = pytest.mark.parametrize("stem", SPECS)
-few = settings(max_examples=25)
+few = examples(15)
 stored = lattices(sizes=[2, 3, 5, 17, 255])
 
 
@@ -268,7 +269,7 @@ def test_an_overlap_is_found():
     assert overlaps([*keys, (1, 1, 0, 7, 8)]) != []
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(lattice=stored, shape=shapes(), data=st.data())
 def test_both_rooms_store_the_same_bytes(lattice, shape, data):
     count = shape[0] * shape[1]
@@ -283,7 +284,7 @@ def test_both_rooms_store_the_same_bytes(lattice, shape, data):
     assert (plain_storage.from_codes(lattice, codes) == flat).all()
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(stream=streams, count=st.integers(1, 70), offset=st.sampled_from([0, 1, 3, 2**34 - 5]))
 def test_words_on_request_are_the_references(stream, count, offset):
     seed = seed_of(stream, count, offset)

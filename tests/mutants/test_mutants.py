@@ -26,7 +26,7 @@ print(json.dumps([reason, run.table(outcomes), run.wrong(outcomes), len(outcomes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("part", "least"), [("run_kernels", 70)])
+@pytest.mark.parametrize(("part", "least"), [("run_kernels", 70), ("run_packages", 30)])
 def test_every_mutant_is_caught(part, least, capsys):
     """In a process of its own: children are forked from it, which torch's autograd dislikes."""
     done = subprocess.run(
@@ -46,3 +46,12 @@ def test_every_mutant_is_caught(part, least, capsys):
 def test_the_catalogues_follow_the_sources():
     assert builds.out_of_date([*catalogue.MUTANTS, *catalogue.EQUIVALENT]) == []
     assert builds.out_of_date([*packages.MUTANTS, *packages.EQUIVALENT], builds.ROOT) == []
+
+
+def test_the_readme_lists_the_catalogues():
+    """`python tests/mutants/run.py --write` brings it up to date."""
+    import run
+
+    assert run.names_in(run.README.read_text()) == run.expected_names()
+    assert len(set(run.expected_names())) == len(run.expected_names())
+    assert "NOTHING" not in run.README.read_text()
