@@ -136,6 +136,7 @@ def agreement() -> Iterator:
         )
     yield "numbers of tensors", optimizer.test_tensors_are_numbered_in_the_order_given
     yield "numbers of groups", optimizer.test_groups_have_numbers_of_their_own
+    yield "later groups", optimizer.test_a_group_that_comes_later_counts_its_own_iterations
     for base in optimizer.BASES:
         for moments in ("float32", "bfloat16"):
             yield (

@@ -146,6 +146,27 @@ def test_groups_have_numbers_of_their_own():
         assert (layer.index.numpy() == expected).all()
 
 
+def test_a_group_that_comes_later_counts_its_own_iterations():
+    """The counter of its words is its own iteration, not that of the groups before it."""
+    layers = [qcuda.nn.Linear(50, 6, TERNARY) for _ in range(2)]
+    optimizer = qcuda.LatticeOptimizer([layers[0].slot], DST(TERNARY, 2.0), base=SGD(0.4), seed=1)
+    gradient = torch.randn(6, 50, generator=torch.Generator().manual_seed(1))
+    index = [torch.ones(6, 50, dtype=torch.int64).numpy()] * 2
+    for iterations in ((1, 0), (2, 0), (3, 1), (4, 2)):
+        if iterations[1] == 1:
+            optimizer.add_param_group({"params": [layers[1].slot]})
+        for k, (layer, iteration) in enumerate(zip(layers, iterations, strict=True)):
+            if iteration:
+                layer.slot.grad = gradient.clone()
+                index[k], *_ = plain.train_step(
+                    DST(TERNARY, 2.0), SGD(0.4), index[k], plain.init(SGD(0.4), (6, 50)),
+                    gradient.numpy(), seed=1, iteration=iteration, tensor=k,
+                )  # fmt: skip
+        optimizer.step()
+        for layer, expected in zip(layers, index, strict=True):
+            assert (layer.index.numpy() == expected).all()
+
+
 SCHEDULES = {
     "exponential": lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.5),
     "one cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.3, total_steps=9),
