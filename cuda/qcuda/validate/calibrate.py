@@ -3,28 +3,38 @@
 At 1e-6 no number of repetitions would see an alarm, so the same code runs at a raised level with
 fewer draws. A rate that is above the level refutes the calibration; exact tests of discrete
 counts and e-values stay below it. Beside it the same suites judge a kernel with a bias, so that
-a layer that never alarms does not pass either.
+a layer that never alarms does not pass either; and single cells, with the draws and the level of
+the default run, judge one whose probabilities are 1e-3 off, on the kernel's own draws.
 """
 
 from __future__ import annotations
 
+from itertools import product
 from json import dumps
 from pathlib import Path
 from secrets import randbits
 from time import perf_counter
 
 import numpy as np
+from scipy import stats
 
 from qcuda.files import write_atomically
 from qcuda.validate import cells, statistics
 from qcuda.validate.kernels import Kernel, key, one_thread, torch_kernel
-from qcuda.validate.run import manifest
+from qcuda.validate.run import FALSE_ALARM, manifest
 from qtheory.algorithms import Spec
 from qtheory.evidence import binomial_p_value
 
 LEVEL = 0.1
 BIASED = 20  # repetitions on the biased kernel
 STEMS = ("dst", "stochastic_rounding")
+DETECTIONS = (
+    200  # repetitions of a cell that is biased as little as the default run promises to see
+)
+QUOTIENTS = (
+    0.97,
+    0.5,
+)  # its increment in spacings: for rounding, the cheapest and the dearest cell
 REFUTED = 1e-6  # p-value of the alarm rate
 
 
@@ -72,11 +82,28 @@ def alarms(kernel: Kernel, repetitions: int, seed: int) -> tuple[int, dict[str, 
     return suites, counts
 
 
+def detections(kernel: Kernel, stem: str, quotient: float, repetitions: int, seed: int) -> int:
+    """How often the default run's test of one cell alarms if its probability is 1e-3 too high."""
+    groups, spec = cells.table(stem), cells.table(stem)[0].spec
+    claims = sum(len(statistics.names(name, statistics.DEFAULT)) for name in STEMS)
+    share = FALSE_ALARM / claims / cells.uncertain(groups)
+    cell = [cells.group(spec, [spec.lattice.centre], [quotient])]
+    draws = cells.plan(cell, statistics.DEFAULT.bias, share, statistics.MISS)[0]
+    wrong, found = biased(kernel, statistics.DEFAULT.bias), 0
+    for k in range(repetitions):
+        own = key(seed, f"{k} {stem} {quotient}")
+        found += (
+            cells.p_value(cell, [cells.count(wrong, cell[0], draws, seed=own, tensor=k)]) <= share
+        )
+    return found
+
+
 def calibrate(repetitions: int, json: str | None = None, seed: int | None = None) -> int:
     """Count alarms of the statistical layer on the installed CPU kernels, and print them.
 
     Returns 0 if the rate of suites that alarm is consistent with the level or below, no claim
-    alarms more often than its share allows, and a biased kernel is always caught; else 1.
+    alarms more often than its share allows, a kernel biased by 0.1 is always caught, and cells
+    biased by 1e-3 are missed no more often than one time in a thousand explains; else 1.
     Raises ValueError for repetitions < 1.
     """
     if repetitions < 1:
@@ -91,10 +118,20 @@ def calibrate(repetitions: int, json: str | None = None, seed: int | None = None
     for name, number in counts.items():
         good &= _rate(f"  {name}", number, repetitions, share)
     print(f"biased by {statistics.QUICK.bias}: {caught} of {BIASED} suites alarm")
+    tries, seen = min(repetitions, DETECTIONS), dict[str, int]()
+    with one_thread():
+        for stem, quotient in product(STEMS, QUOTIENTS):
+            name = f"{stem} at {quotient} spacings"
+            seen[name] = detections(kernel, stem, quotient, tries, run_seed)
+            good &= stats.binom.sf(tries - seen[name] - 1, tries, statistics.MISS) > REFUTED
+            print(
+                f"one cell of the default run biased by 1e-3, {name}: {seen[name]} of {tries} found"
+            )
     print(f"seed {run_seed}; {perf_counter() - began:.0f} s")
     status = int(not (good and caught == BIASED))
     if json is not None:
         report = {"repetitions": repetitions, "level": LEVEL, "alarms": suites, "claims": counts}
+        report |= {"found": seen, "tries": tries}
         report |= {"biased": [caught, BIASED], "seed": run_seed, "status": status}
         write_atomically(Path(json), (dumps(report, indent=1) + "\n").encode())
     return status
