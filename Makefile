@@ -42,7 +42,7 @@ kernels: ## compile the kernels into build/native
 validate: install ## prove kernels against reference and law; ARGS="--deep", "--op module:function", "--calibrate 2000"
 	$(BIN)/qtheory validate $(ARGS)
 
-mutants: install ## break the kernels in fifty ways and print which test catches each
+mutants: install ## break kernels and packages in a hundred ways and print which test catches each
 	$(BIN)/python tests/mutants/run.py
 
 bench: install ## time the weight update on 10^7 weights beside torch and a plain copy

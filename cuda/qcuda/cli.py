@@ -163,7 +163,12 @@ def _validate_parser() -> ArgumentParser:
     add("--deep", action="store_true", help="find a bias of 1e-4, not 1e-3; minutes, not seconds")
     add("--op", type=str | None, default=None, help="judge module:function, a torch function")
     add("--claims", type=str, default="stochastic_rounding", help="the stem that --op claims to be")
-    add("--calibrate", type=int | None, default=None, help="count false alarms in so many suites")
+    add(
+        "--calibrate",
+        type=int | None,
+        default=None,
+        help="measure both error rates, so often",
+    )
     add("--seed", type=int | None, default=None, help="64 bits; default fresh ones")
     add("--draws", type=int, default=4_000_000, help="decisions to compare, for each rule")
     return parser
@@ -231,7 +236,7 @@ def validate(options: Namespace) -> int:
     try:
         if options.calibrate is not None:
             return _function("qcuda.validate.calibrate", "calibrate")(
-                options.calibrate, json=options.json, seed=options.seed
+                options.calibrate, json=options.json, seed=options.seed, deep=options.deep
             )
         return _function("qcuda.validate", "validate")(
             device=options.device,

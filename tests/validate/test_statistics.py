@@ -114,6 +114,11 @@ def test_alarms_come_as_often_as_they_are_paid_for(kernel, capsys):
     assert suites <= allowed
     caught, _ = calibrate.alarms(calibrate.biased(kernel, 0.1), 3, 18)
     assert caught == 3
+    report = {}
+    plan = replace(statistics.DEFAULT, bias=3e-3)
+    for looks in (False, True):
+        assert calibrate._cells(kernel, replace(plan, looks=looks), 2, 19, report)
+    assert all(cell == {"found": [2, 2], "false": [0, 2]} for cell in report.values())
     with capsys.disabled():
         print(f"\n  {suites} of 40 suites alarm at level {calibrate.LEVEL}: {sum(counts.values())}")
 

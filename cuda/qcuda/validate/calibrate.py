@@ -14,12 +14,13 @@ from json import dumps
 from pathlib import Path
 from secrets import randbits
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from qcuda.files import write_atomically
-from qcuda.validate import cells, statistics
+from qcuda.validate import cells, sequential, statistics
 from qcuda.validate.kernels import Kernel, key, one_thread, torch_kernel
 from qcuda.validate.run import FALSE_ALARM, manifest
 from qtheory.algorithms import Spec
@@ -35,6 +36,7 @@ QUOTIENTS = (
     0.97,
     0.5,
 )  # its increment in spacings: for rounding, the cheapest and the dearest cell
+RIGHT = 20  # repetitions of a cell on the right kernel
 REFUTED = 1e-6  # p-value of the alarm rate
 
 
@@ -54,7 +56,8 @@ def biased(kernel: Kernel, bias: float) -> Kernel:
         x = np.abs(increments.astype(np.float64)) / spacing
         whole = np.floor(x)
         p = x - whole if m is None else np.tanh(m * (x - whole))
-        raised = np.where((p > 0) & (p + bias < 1), p + bias, p)
+        most = 1.0 if m is None else np.tanh(m)  # what an increment below a spacing can ask for
+        raised = np.where((p > 0) & (p + bias < most), p + bias, p)
         fraction = raised if m is None else np.arctanh(np.minimum(raised, 1 - 1e-12)) / m
         moved = np.copysign((whole + np.minimum(fraction, 1 - 2.0**-20)) * spacing, increments)
         moved = np.where(raised == p, increments, moved).astype(np.float32)
@@ -82,59 +85,85 @@ def alarms(kernel: Kernel, repetitions: int, seed: int) -> tuple[int, dict[str, 
     return suites, counts
 
 
-def detections(kernel: Kernel, stem: str, quotient: float, repetitions: int, seed: int) -> int:
-    """How often the default run's test of one cell alarms if its probability is 1e-3 too high."""
-    groups, spec = cells.table(stem), cells.table(stem)[0].spec
-    claims = sum(len(statistics.names(name, statistics.DEFAULT)) for name in STEMS)
-    share = FALSE_ALARM / claims / cells.uncertain(groups)
-    cell = [cells.group(spec, [spec.lattice.centre], [quotient])]
-    draws = cells.plan(cell, statistics.DEFAULT.bias, share, statistics.MISS)[0]
-    wrong, found = biased(kernel, statistics.DEFAULT.bias), 0
+def detections(
+    kernel: Kernel, stem: str, quotient: float, plan: statistics.Plan, repetitions: int, seed: int
+) -> tuple[int, float]:
+    """How often the plan's test of one cell alarms, and the mean number of draws it takes."""
+    groups, claims = cells.table(stem), sum(len(statistics.names(x, plan)) for x in STEMS)
+    spec, share = groups[0].spec, FALSE_ALARM / claims / cells.uncertain(groups)
+    cell, found, drawn = cells.group(spec, [spec.lattice.centre], [quotient]), 0, 0
     for k in range(repetitions):
         own = key(seed, f"{k} {stem} {quotient}")
-        found += (
-            cells.p_value(cell, [cells.count(wrong, cell[0], draws, seed=own, tensor=k)]) <= share
-        )
-    return found
+        if plan.looks:
+            watched = sequential.watch(kernel, cell, plan.bias, share, seed=own, tensor=k)
+            found, drawn = found + (watched.tests[0].verdict == "fail"), drawn + watched.draws
+        else:
+            draws = cells.draws_for(
+                float(cell.law.p[0]), float(cell.law.width[0]), plan.bias, share, statistics.MISS
+            )
+            counted = cells.count(kernel, cell, np.array([draws]), seed=own, tensor=k)
+            found, drawn = found + (cells.p_value([cell], [counted]) <= share), drawn + draws
+    return found, drawn / repetitions
 
 
-def calibrate(repetitions: int, json: str | None = None, seed: int | None = None) -> int:
-    """Count alarms of the statistical layer on the installed CPU kernels, and print them.
+def calibrate(
+    repetitions: int, json: str | None = None, seed: int | None = None, *, deep: bool = False
+) -> int:
+    """Measure both error rates of the statistical layer on the installed CPU kernels.
+
+    So many suites at a raised level, `BIASED` of them on a biased kernel; then single cells with
+    the draws and the level of the default run, or with deep of the deep run instead of all else,
+    on the kernel as it is and with the bias that the run promises to see.
 
     Returns 0 if the rate of suites that alarm is consistent with the level or below, no claim
-    alarms more often than its share allows, a kernel biased by 0.1 is always caught, and cells
-    biased by 1e-3 are missed no more often than one time in a thousand explains; else 1.
-    Raises ValueError for repetitions < 1.
+    alarms more often than its share allows, every suite on a kernel biased by 0.1 alarms, and
+    cells alarm never on the right kernel, and miss the biased one no more often than one time in
+    a thousand explains; else 1. Raises ValueError for repetitions < 1.
     """
     if repetitions < 1:
         raise ValueError(f"a calibration has at least one repetition, got {repetitions}")
     began, run_seed = perf_counter(), randbits(64) if seed is None else seed
-    kernel = torch_kernel()
+    kernel, report = torch_kernel(), dict[str, Any]()
     with one_thread():
-        suites, counts = alarms(kernel, repetitions, run_seed)
-        caught, _ = alarms(biased(kernel, statistics.QUICK.bias), BIASED, run_seed)
-    share = LEVEL / len(counts)
+        good = True if deep else _suites(kernel, repetitions, run_seed, report)
+        plan = statistics.DEEP if deep else statistics.DEFAULT
+        good &= _cells(kernel, plan, min(repetitions, DETECTIONS), run_seed, report)
+    print(f"seed {run_seed}; {perf_counter() - began:.0f} s")
+    if json is not None:
+        report |= {"seed": run_seed, "status": int(not good)}
+        write_atomically(Path(json), (dumps(report, indent=1) + "\n").encode())
+    return int(not good)
+
+
+def _suites(kernel: Kernel, repetitions: int, seed: int, report: dict[str, Any]) -> bool:
+    suites, counts = alarms(kernel, repetitions, seed)
+    caught, _ = alarms(biased(kernel, statistics.QUICK.bias), BIASED, seed)
     good = _rate("suites with an alarm", suites, repetitions, LEVEL)
     for name, number in counts.items():
-        good &= _rate(f"  {name}", number, repetitions, share)
+        good &= _rate(f"  {name}", number, repetitions, LEVEL / len(counts))
     print(f"biased by {statistics.QUICK.bias}: {caught} of {BIASED} suites alarm")
-    tries, seen = min(repetitions, DETECTIONS), dict[str, int]()
-    with one_thread():
-        for stem, quotient in product(STEMS, QUOTIENTS):
-            name = f"{stem} at {quotient} spacings"
-            seen[name] = detections(kernel, stem, quotient, tries, run_seed)
-            good &= stats.binom.sf(tries - seen[name] - 1, tries, statistics.MISS) > REFUTED
-            print(
-                f"one cell of the default run biased by 1e-3, {name}: {seen[name]} of {tries} found"
-            )
-    print(f"seed {run_seed}; {perf_counter() - began:.0f} s")
-    status = int(not (good and caught == BIASED))
-    if json is not None:
-        report = {"repetitions": repetitions, "level": LEVEL, "alarms": suites, "claims": counts}
-        report |= {"found": seen, "tries": tries}
-        report |= {"biased": [caught, BIASED], "seed": run_seed, "status": status}
-        write_atomically(Path(json), (dumps(report, indent=1) + "\n").encode())
-    return status
+    report |= {"repetitions": repetitions, "level": LEVEL, "alarms": suites, "claims": counts}
+    report |= {"biased": [caught, BIASED]}
+    return good and caught == BIASED
+
+
+def _cells(
+    kernel: Kernel, plan: statistics.Plan, tries: int, seed: int, report: dict[str, Any]
+) -> bool:
+    good, wrong = True, biased(kernel, plan.bias)
+    for stem, quotient in product(STEMS, QUOTIENTS):
+        name = f"one cell, {stem} at {quotient} spacings"
+        false, drawn = detections(kernel, stem, quotient, plan, min(tries, RIGHT), seed)
+        found, until = detections(wrong, stem, quotient, plan, tries, seed)
+        good &= not false
+        good &= bool(stats.binom.sf(tries - found - 1, tries, statistics.MISS) > REFUTED)
+        print(
+            f"{name}: {found} of {tries} alarm if biased by {plan.bias:g}, in {until:.3g} draws; "
+            f"{false} of {min(tries, RIGHT)} if right, in {drawn:.3g}",
+            flush=True,
+        )
+        report[name] = {"found": [found, tries], "false": [false, min(tries, RIGHT)]}
+    return good
 
 
 def _rate(name: str, number: int, repetitions: int, level: float) -> bool:

@@ -94,6 +94,8 @@ def run(
     Mixed, so that every lane and every place of a vector sees every cell.
     """
     deck = np.repeat(np.arange(copies.size), copies)
+    if not deck.size:
+        return Counts(np.zeros(copies.size, np.int64), copies * launches, 0)
     np.random.default_rng(seed).shuffle(deck)
     index, increments = cells.index[deck], cells.increments[deck]
     size, far, impossible = cells.spec.lattice.size, np.zeros(copies.size, np.int64), 0
