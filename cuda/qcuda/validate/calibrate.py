@@ -32,10 +32,7 @@ STEMS = ("dst", "stochastic_rounding")
 DETECTIONS = (
     200  # repetitions of a cell that is biased as little as the default run promises to see
 )
-QUOTIENTS = (
-    0.97,
-    0.5,
-)  # its increment in spacings: for rounding, the cheapest and the dearest cell
+QUOTIENTS = (0.9, 0.5)  # its increment in spacings: a cheap cell and rounding's dearest
 RIGHT = 20  # repetitions of a cell on the right kernel
 REFUTED = 1e-6  # p-value of the alarm rate
 
