@@ -29,9 +29,7 @@ from qtheory.evidence import binomial_p_value
 LEVEL = 0.1
 BIASED = 20  # repetitions on the biased kernel
 STEMS = ("dst", "stochastic_rounding")
-DETECTIONS = (
-    200  # repetitions of a cell that is biased as little as the default run promises to see
-)
+DETECTIONS = 200  # repetitions, at most, of a cell biased by what the run promises to see
 QUOTIENTS = (0.9, 0.5)  # its increment in spacings: a cheap cell and rounding's dearest
 RIGHT = 20  # repetitions of a cell on the right kernel
 REFUTED = 1e-6  # p-value of the alarm rate
