@@ -156,7 +156,8 @@ class Suite:
         lines = [
             "  ".join(
                 [row[0].ljust(widths[0])]
-                + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+                + [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
+                + [row[-1]]
             ).rstrip()
             for row in rows
         ]

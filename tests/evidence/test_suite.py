@@ -100,11 +100,11 @@ def test_the_table_and_the_json_say_what_was_claimed():
     suite.add(Claim("lags", "p-value", 1_000, 3e-12, 1e-7, 1e-3, detail="lag 4"))
     suite.add(Claim("cells", "e-value", 1_000, math.inf, 2e-7, 1e-3))
     assert suite.table().splitlines() == [
-        "claim      draws       evidence  false alarm  detectable        verdict",
-        "words  4,000,000  0 unexplained            0                      holds",
+        "claim      draws       evidence  false alarm  detectable  verdict",
+        "words  4,000,000  0 unexplained            0              holds",
         "lags       1,000      p = 3e-12      1.0e-07       0.001  FAILS (lag 4)",
-        "cells      1,000    log e = inf      2.0e-07       0.001          FAILS",
-        "audit                                3.0e-07                did not run",
+        "cells      1,000    log e = inf      2.0e-07       0.001  FAILS",
+        "audit                                3.0e-07              did not run",
         "false alarm of the whole run: at most 6e-07",
     ]
     report = json.loads(json.dumps(suite.to_dict(), allow_nan=False))
