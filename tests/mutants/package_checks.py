@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -174,8 +175,12 @@ def inside(folder: Path, room: str, statistics: bool) -> Verdict:
     hypothesis.settings.load_profile("mutants")
     for place in (".", "conformance", "agreement"):
         sys.path.insert(0, str(TESTS / place))
+    sys.meta_path.insert(0, PathFinder)  # before the finder of an installation in place
     for package in FOLDERS:
         sys.path.insert(0, str((folder / package).parent))
+    for name in ("qtheory", "qreference", "qcuda"):
+        found = importlib.util.find_spec(name)
+        assert found is not None and Path(str(found.origin)).is_relative_to(folder), found
     ladders = [("exact", exact(room)), ("law", law()), ("agreement", agreement())]
     if room == "qcuda":
         ladders.pop(1)
