@@ -225,9 +225,13 @@ def build_kernels() -> bool:
     """
     stamp = read_stamp(NATIVE_STAMP)
     sources = sorted(
-        p for p in (ROOT / "cuda" / "csrc").rglob("*.*") if p.parent.name != "__pycache__"
+        p
+        for room in ("cuda", "qtheory")
+        for p in (ROOT / room / "csrc").rglob("*.*")
+        if p.parent.name != "__pycache__"
     )
     sources += [ROOT / "CMakeLists.txt", *sorted((ROOT / "cuda").glob("*.*"))]
+    sources += [ROOT / "qtheory" / "CMakeLists.txt"]
     sources += [ROOT / "cuda" / "qcuda" / "gpu" / "source.py"]
     digest = digest_of(sources, ["QT_CUDA", "CXX", "CXXFLAGS", "CUDA_HOME"])
     if stamp.get("digest") == digest and all((NATIVE / name).exists() for name in stamp["files"]):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from qtheory.arrays import Pmf, TransitionMatrix
+from qtheory.arrays import TransitionMatrix
 
 OffDiagonal = Float[ndarray, "levels levels"]
 """Entry (i, j): probability of moving from i to j; zero for j = i."""
@@ -24,8 +26,36 @@ PerState = Float[ndarray, "levels"]
 Mask = Bool[ndarray, "levels"]
 """A set of states."""
 
+Numbers = Int[ndarray, "moves"]
+"""Of a state, for each move."""
+
+Labels = Int[ndarray, "levels"]
+"""The number of each state's class."""
+
 Edges = Bool[ndarray, "levels levels"]
 """Whether j can be reached from i in one iteration."""
+
+
+class Moves(NamedTuple):
+    """Pairs of different states between which one iteration may lead."""
+
+    source: Numbers
+    target: Numbers
+
+
+@runtime_checkable
+class FiniteChain(Protocol):
+    """A chain in whatever form it is stored."""
+
+    @property
+    def size(self) -> int:
+        """Number of states."""
+        ...
+
+    @property
+    def moves(self) -> Moves:
+        """What is possible in one iteration, staying apart."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +90,12 @@ class MarkovChain:
         return len(self.off_diagonal)
 
     @property
+    def moves(self) -> Moves:
+        """What is possible in one iteration, staying apart."""
+        source, target = np.nonzero(self.off_diagonal)
+        return Moves(source, target)
+
+    @property
     def staying(self) -> PerState:
         """P_ii, one minus the sum of the others; an absolute error of about n 2**-53."""
         return np.maximum(1.0 - self.off_diagonal.sum(axis=1), 0.0)
@@ -70,44 +106,52 @@ class MarkovChain:
         return self.off_diagonal + np.diag(self.staying)
 
 
-def communication_classes(chain: MarkovChain) -> list[list[int]]:
+def communication_classes(chain: FiniteChain) -> list[list[int]]:
     """Classes of communicating states, each in increasing order, by their lowest state.
 
     >>> communication_classes(MarkovChain(np.array([[0.0, 0.5], [0.0, 0.0]])))
     [[0], [1]]
     """
-    edges = chain.off_diagonal > 0
-    everywhere = np.ones(chain.size, dtype=np.bool_)
-    left = everywhere.copy()
-    classes: list[list[int]] = []
-    while left.any():
-        first = np.zeros(chain.size, dtype=np.bool_)
-        first[np.argmax(left)] = True
-        both = reaching(edges, first, everywhere) & reaching(edges.T, first, everywhere)
-        classes.append(np.flatnonzero(both).tolist())
-        left &= ~both
-    return classes
+    return _classes(_labels(chain.moves, chain.size))
 
 
-def recurrent_classes(chain: MarkovChain) -> list[list[int]]:
+def recurrent_classes(chain: FiniteChain) -> list[list[int]]:
     """The classes that cannot be left.
 
     >>> recurrent_classes(MarkovChain(np.array([[0.0, 0.5], [0.0, 0.0]])))
     [[1]]
     """
+    moves = chain.moves
+    labels = _labels(moves, chain.size)
+    out = labels[moves.source] != labels[moves.target]
+    left = np.zeros(chain.size, dtype=np.bool_)
+    left[labels[moves.source[out]]] = True
+    return [states for states in _classes(labels) if not left[labels[states[0]]]]
 
-    def closed(states: list[int]) -> bool:
-        return not np.delete(chain.off_diagonal[states], states, axis=1).any()
 
-    return [states for states in communication_classes(chain) if closed(states)]
-
-
-def is_irreducible(chain: MarkovChain) -> bool:
+def is_irreducible(chain: FiniteChain) -> bool:
     """Whether every state can be reached from every other."""
-    return len(communication_classes(chain)) == 1
+    return int(_labels(chain.moves, chain.size).max()) == 0
 
 
-def states_of(chain: MarkovChain, states: Iterable[int]) -> Mask:
+def _graph(moves: Moves, size: int) -> Any:
+    """A sparse matrix with a one for each move."""
+    ones = np.ones(len(moves.source))
+    return import_module("scipy.sparse").csr_array((ones, tuple(moves)), shape=(size, size))
+
+
+def _labels(moves: Moves, size: int) -> Labels:
+    connected = import_module("scipy.sparse.csgraph").connected_components
+    return connected(_graph(moves, size), directed=True, connection="strong")[1]
+
+
+def _classes(labels: Labels) -> list[list[int]]:
+    order = np.argsort(labels, kind="stable")
+    ends = np.flatnonzero(np.diff(labels[order])) + 1
+    return sorted(states.tolist() for states in np.split(order, ends))
+
+
+def states_of(chain: FiniteChain, states: Iterable[int]) -> Mask:
     """A set of states as a mask. Raises ValueError if one is not in 0..n-1."""
     mask = np.zeros(chain.size, dtype=np.bool_)
     for state in states:
@@ -115,6 +159,19 @@ def states_of(chain: MarkovChain, states: Iterable[int]) -> Mask:
             raise ValueError(f"a state is in 0..{chain.size - 1}, got {state}")
         mask[state] = True
     return mask
+
+
+def reaching_by(moves: Moves, targets: Mask, within: Mask) -> Mask:
+    """Targets, and the states that can reach them by moves from states of `within`."""
+    size, used, start = len(targets), within[moves.source], np.flatnonzero(targets)
+    # Backwards, and from one more state, `size`, to every target.
+    source = np.concatenate([moves.target[used], np.full_like(start, size)])
+    target = np.concatenate([moves.source[used], start])
+    visits = import_module("scipy.sparse.csgraph").breadth_first_order
+    graph = _graph(Moves(source, target), size + 1)
+    reached = np.zeros(size + 1, dtype=np.bool_)
+    reached[visits(graph, size, return_predecessors=False)] = True
+    return reached[:size]
 
 
 def reaching(edges: Edges, targets: Mask, within: Mask) -> Mask:
@@ -125,38 +182,3 @@ def reaching(edges: Edges, targets: Mask, within: Mask) -> Mask:
         frontier = within & ~reached & edges[:, frontier].any(axis=1)
         reached |= frontier
     return reached
-
-
-def evolve(chain: MarkovChain, initial: Pmf, iterations: int) -> Pmf:
-    """The law after so many iterations, initial P**iterations, shape (n,).
-
-    By repeated squaring. Each square keeps the diagonal implied, so weak links survive any number
-    of iterations and no probability leaks.
-    Raises ValueError if the iterations are negative, or `initial` is not a law on the states.
-
-    >>> flip = MarkovChain(np.array([[0.0, 1.0], [1.0, 0.0]]))
-    >>> evolve(flip, np.array([1.0, 0.0]), 10**15 + 1).tolist()
-    [0.0, 1.0]
-    """
-    if iterations < 0:
-        raise ValueError(f"a number of iterations is >= 0, got {iterations}")
-    now = np.array(initial, dtype=np.float64)
-    if now.shape != (chain.size,):
-        raise ValueError(f"a law has one entry for each of {chain.size} states, got {now.shape}")
-    if not ((now >= 0).all() and abs(now.sum() - 1.0) <= (chain.size + 1) * 2.0**-52):
-        raise ValueError(f"a law is >= 0 and sums to one, got {now.tolist()}")
-    while iterations:
-        if iterations & 1:
-            now = now * chain.staying + now @ chain.off_diagonal
-        iterations >>= 1
-        if iterations:
-            chain = _squared(chain)
-    return now
-
-
-def _squared(chain: MarkovChain) -> MarkovChain:
-    """Two iterations as one. Off the diagonal: stay then move, move then stay, or move twice."""
-    moves, stay = chain.off_diagonal, chain.staying
-    twice = moves @ moves + moves * (stay[:, None] + stay[None, :])
-    np.fill_diagonal(twice, 0.0)
-    return MarkovChain(twice / np.maximum(twice.sum(axis=1, keepdims=True), 1.0))

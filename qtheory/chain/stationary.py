@@ -12,14 +12,20 @@ import math
 import numpy as np
 
 from qtheory.arrays import Pmf
-from qtheory.chain.markov import MarkovChain, OffDiagonal, recurrent_classes
+from qtheory.chain.banded import BandedChain, banded_law, has_all_neighbours, restricted
+from qtheory.chain.birth_death import BirthDeathChain, birth_death_law
+from qtheory.chain.elimination import eliminate
+from qtheory.chain.evolution import evolve
+from qtheory.chain.markov import MarkovChain, OffDiagonal, PerState, recurrent_classes
+from qtheory.chain.powers import law_of, shifted
 
 
-def stationary_distribution(chain: MarkovChain) -> Pmf:
+def stationary_distribution(chain: MarkovChain | BirthDeathChain | BandedChain) -> Pmf:
     """The stationary law, shape (n,), zero on transient states.
 
     Each entry has a relative error below 2 n**3 2**-53, whatever the probabilities; observed is
-    a few 2**-53. Entries below 2**-1022 of the largest lose digits or vanish.
+    a few 2**-53. Entries below 2**-1022 of the largest lose digits or vanish. Chains of birth
+    and death and banded chains have bounds of their own: `birth_death_law`, `banded_law`.
 
     Raises ValueError if there is more than one recurrent class, as the law is then not unique;
     OverflowError if probabilities are so small that elimination underflows.
@@ -28,32 +34,50 @@ def stationary_distribution(chain: MarkovChain) -> Pmf:
     >>> stationary_distribution(chain).round(15).tolist()
     [0.75, 0.25]
     """
+    if isinstance(chain, BirthDeathChain):
+        return birth_death_law(chain)
+    if has_all_neighbours(chain):
+        whole = isinstance(chain, BandedChain)
+        return banded_law(chain.above, chain.below) if whole else _gth(chain.off_diagonal)
     classes = recurrent_classes(chain)
     if len(classes) > 1:
         raise ValueError(
             f"a stationary law is unique if there is one recurrent class, got {len(classes)}: "
             + ", ".join(str(states) for states in classes)
         )
-    states = classes[0]
+    states = np.array(classes[0])
     law = np.zeros(chain.size)
-    law[states] = _gth(chain.off_diagonal[np.ix_(states, states)])
+    if isinstance(chain, BandedChain):
+        law[states] = banded_law(*restricted(chain, states))
+    else:
+        law[states] = _gth(chain.off_diagonal[np.ix_(states, states)])
     return law
 
 
 def _gth(moves: OffDiagonal) -> Pmf:
-    """Stationary law of an irreducible chain. The diagonal fills with numbers nobody reads."""
+    """Stationary law of an irreducible chain.
+
+    In the order given, or, where that underflows because a common state is taken out before a very
+    rare one, by falling probability after 2**30 iterations from anywhere: rare states go first.
+    """
+    try:
+        return _in_order(moves)
+    except OverflowError:
+        anywhere = np.full(len(moves), 1.0 / len(moves))
+        order = np.argsort(-evolve(MarkovChain(moves), anywhere, 2**30), kind="stable")
+        law = np.zeros(len(moves))
+        law[order] = _in_order(moves[np.ix_(order, order)])
+        return law
+
+
+def _in_order(moves: OffDiagonal) -> Pmf:
     entering = moves.copy()
-    for n in range(len(moves) - 1, 0, -1):
-        leaving = entering[n, :n].sum()
-        if leaving == 0.0:
-            raise OverflowError(f"elimination underflowed: state {n} is left with probability 0")
-        entering[:n, n] /= leaving
-        entering[:n, :n] += np.outer(entering[:n, n], entering[n, :n])
-    return _normalised_products(entering)
+    leaving = eliminate(entering, np.zeros((len(moves), 1)), last=1)
+    return _normalised_products(entering, leaving)
 
 
-def _normalised_products(entering: OffDiagonal) -> Pmf:
-    """x_0 = 1, x_n = sum of x_j E_jn over j < n, divided by their sum.
+def _normalised_products(entering: OffDiagonal, leaving: PerState) -> Pmf:
+    """x_0 = 1, x_n = (sum of x_j E_jn over j < n) / S_n, divided by their sum.
 
     Each x is a fraction times a power of two, so that a law may fall by more than a float's range
     between two peaks.
@@ -64,22 +88,23 @@ def _normalised_products(entering: OffDiagonal) -> Pmf:
         terms, powers = np.frexp(fraction[:n] * entering[:n, n])
         powers = np.where(terms > 0, powers + exponent[:n], np.iinfo(np.int64).min // 2)
         top = int(powers.max())
-        fraction[n], shift = math.frexp(_shifted(terms, powers - top).sum())
-        exponent[n] = top + shift
-    law = _shifted(fraction, exponent - exponent.max())
-    return law / law.sum()
+        divisor, power = math.frexp(leaving[n])
+        fraction[n], shift = math.frexp(shifted(terms, powers - top).sum() / divisor)
+        exponent[n] = top + shift - power
+    return law_of(fraction, exponent)
 
 
-def _shifted(fraction: Pmf, powers: np.ndarray) -> Pmf:
-    return np.ldexp(fraction, np.maximum(powers, -2000).astype(np.int32))
-
-
-def is_reversible(chain: MarkovChain) -> bool:
+def is_reversible(chain: MarkovChain | BirthDeathChain | BandedChain) -> bool:
     """Whether pi_i P_ij = pi_j P_ji for the unique stationary law pi (detailed balance).
 
     Flows count as equal within 4 n**3 2**-53 of themselves plus 8 roundings, what two entries of
-    pi and the rounding of P allow. Raises as `stationary_distribution` does.
+    pi and the rounding of P allow. Birth and death always is. Raises as
+    `stationary_distribution` does.
     """
+    if isinstance(chain, BirthDeathChain):
+        return stationary_distribution(chain).size > 0  # detailed balance is how it is found
+    if isinstance(chain, BandedChain):
+        chain = chain.to_dense()
     flow = stationary_distribution(chain)[:, None] * chain.off_diagonal
     error = (4.0 * chain.size**3 + 8.0) * 2.0**-53
     return bool((np.abs(flow - flow.T) <= error * np.maximum(flow, flow.T)).all())

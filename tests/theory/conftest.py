@@ -6,6 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from qtheory.chain import native
+
 Rationals = list[list[Fraction]]
 
 
@@ -54,3 +56,13 @@ def exact_rewards() -> Callable[[np.ndarray, list[int], list[Fraction]], list[Fr
         return _solve([[generator[i][j] for j in rest] for i in rest], [reward[i] for i in rest])
 
     return rewards
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Which loops of chains serve; compiled ones are skipped where they were not built."""
+    if request.param == "compiled" and not native.available():
+        pytest.skip(f"{native.LIBRARY} was not built")
+    if request.param == "plain":
+        monkeypatch.setattr(native, "library", lambda: None)
+    return request.param

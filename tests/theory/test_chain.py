@@ -287,13 +287,25 @@ def test_a_ring_that_turns_is_not_reversible():
     assert is_reversible(MarkovChain(0.25 * ring + 0.25 * ring.T))
 
 
-def test_an_elimination_that_underflows_says_so():
-    """From 1 to 0: 1e-300 twice: the product is 0 in a float: no law is made up."""
+def test_rare_states_are_taken_out_first_where_others_underflow():
+    """From 1 to 0: 1e-300 twice, a product that is 0 in a float; 4e-600 of the law is in 0."""
     matrix = np.array([[0.0, 0.5, 0.0], [0.0, 0.0, 1e-300], [1e-300, 0.5, 0.0]])
-    with pytest.raises(OverflowError, match="state 1 is left with probability 0"):
-        stationary_distribution(MarkovChain(matrix))
+    law = stationary_distribution(MarkovChain(matrix))
+    assert law[:2].tolist() == [0.0, 1.0] and abs(law[2] / 2e-300 - 1) <= 2.0**-50
     with pytest.raises(OverflowError, match="elimination underflowed"):
         hitting_times(MarkovChain(matrix), [0])
+
+
+def test_a_law_between_two_cliffs():
+    """A hill between valleys 1e-300 per level deep: laws of both sides underflow, none is NaN."""
+    size = 9
+    toward = np.where(np.arange(size - 1) < 4, 0.5, 1e-300)
+    chain = MarkovChain(np.diag(toward, 1) + np.diag(toward[::-1], -1))
+    law = stationary_distribution(chain)
+    assert abs(law[4] - 1) <= 2.0**-50
+    assert (np.abs(law[[3, 5]] / 2e-300 - 1) <= 2.0**-50).all() and not law[
+        [0, 1, 2, 6, 7, 8]
+    ].any()
 
 
 @pytest.mark.parametrize(
