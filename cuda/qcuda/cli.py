@@ -1,4 +1,4 @@
-"""The command line: `qtheory train | audit | bench | validate`.
+"""The command line: `qtheory train | audit | bench | reproduce | validate`.
 
 Only the standard library and jsonargparse are imported here; a command imports what it needs when
 it runs. Input that breaks a rule is one line on standard error and exit status 2; anything else
@@ -32,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = _parse(given)
         command = f"qtheory {parsed.subcommand}"
-        return {"train": train, "audit": audit, "bench": bench, "validate": validate}[
-            parsed.subcommand
-        ](parsed[parsed.subcommand])
+        return COMMANDS[parsed.subcommand](parsed[parsed.subcommand])
     except InputError as error:
         text = str(error)
     except ArgumentError as error:
@@ -93,6 +91,7 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         "train": (_train_parser(), "train a ternary network and its baselines on digits"),
         "audit": (_audit_parser(), "count levels and bits of trained networks"),
         "bench": (_new_parser("Time the kernels."), "time the kernels"),
+        "reproduce": (_reproduce_parser(), "run the claims of a paper and rewrite its ledger"),
         "validate": (_validate_parser(), "prove kernels against reference and law"),
     }
     for name, (command, summary) in made.items():
@@ -153,6 +152,31 @@ def _add_bench_commands(parser: ArgumentParser) -> None:
     law.add_argument("--epochs", type=int, default=60, help="epochs of a run")
     law.add_argument("--architecture", type=str, default="cnn", help="cnn or mlp")
     commands.add_subcommand("audit", law, help="what train --audit-law costs")
+    chain = _common(_new_parser("Time exact chains, and measure their errors, beside others."))
+    chain.add_argument(
+        "--others",
+        type=str | None,
+        default=None,
+        help="another interpreter, which has some of quantecon, pydtmc, deeptime, scipy",
+    )
+    chain.add_argument("--repeats", type=int, default=3, help="timed repeats; the median counts")
+    chain.add_argument("--states", type=int, default=1_000_000, help="of the long chains")
+    chain.add_argument("--longest", type=int, default=100_000_000, help="of the longest chain")
+    commands.add_subcommand("chain", chain, help="exact Markov chains")
+
+
+def _reproduce_parser() -> ArgumentParser:
+    parser = _common(
+        _new_parser(
+            "Run the claims of a paper, print each with the number to match, the number obtained "
+            "and the verdict, and rewrite papers/PAPER.md and .json in a checkout. Exit status 1 "
+            "if a claim is not reproduced."
+        )
+    )
+    parser.add_argument("paper", type=str, help="li2017 or deng2018")
+    parser.add_argument("--only", type=str, nargs="+", default=[], help="ids of claims to run")
+    parser.add_argument("--write", type=bool, default=True, help="false: leave the ledger alone")
+    return parser
 
 
 def _validate_parser() -> ArgumentParser:
@@ -211,6 +235,7 @@ def audit(options: Namespace) -> int:
 BENCHMARKS = {
     "update": ("qcuda.bench", ("weights", "threads", "repeats")),
     "audit": ("qcuda.bench_audit", ("rounds", "epochs", "architecture")),
+    "chain": ("qcuda.bench_chain", ("others", "repeats", "states", "longest")),
 }
 
 
@@ -228,6 +253,17 @@ def bench(options: Namespace) -> int:
     except ValueError as error:
         raise InputError(str(error)) from None
     return 0
+
+
+def reproduce(options: Namespace) -> int:
+    """`qtheory reproduce`."""
+    check_writable(options.json)
+    try:
+        return _function("qcuda.reproduce", "reproduce")(
+            options.paper, only=options.only, write=options.write, json_file=options.json
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def validate(options: Namespace) -> int:
@@ -250,6 +286,15 @@ def validate(options: Namespace) -> int:
         )
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+COMMANDS = {
+    "train": train,
+    "audit": audit,
+    "bench": bench,
+    "reproduce": reproduce,
+    "validate": validate,
+}
 
 
 def _function(module: str, name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 import torch
@@ -63,13 +64,14 @@ def test_methods_differ_in_weights_and_activations_alone(architecture: str):
     assert not any(isinstance(m, MultiStep) for m in built["full"].modules())
 
 
-def test_straight_through_weights_are_the_nearest_levels():
-    layer, ternary = RealLayer((1, 9), ternary=True), Lattice.ternary()
+@pytest.mark.parametrize(("levels", "lattice"), [(2, Lattice.binary()), (3, Lattice.ternary())])
+def test_straight_through_weights_are_the_nearest_levels(levels: Literal[2, 3], lattice: Lattice):
+    layer = RealLayer((1, 9), levels=levels)
     below = math.nextafter(0.5, 0)
     points = torch.tensor([[-1.0, -0.5, -below, -0.0, 0.0, 0.3, below, 0.5, 1.0]])
     with torch.no_grad():
         layer.latent.copy_(points)
-    nearest = ternary.levels[ternary.nearest(layer.latent.detach().numpy())]
+    nearest = lattice.levels[lattice.nearest(layer.latent.detach().numpy())]
     assert layer.visible.tolist() == nearest.tolist()
     layer.visible.backward(torch.arange(9.0)[None])
     assert layer.latent.grad.tolist() == [list(range(9))]
@@ -81,8 +83,8 @@ def test_straight_through_weights_are_the_nearest_levels():
 
 def test_first_weights_of_the_baselines_are_uniform():
     """10**5 words: the mean of U(-b, b) has std b / sqrt(3 n); 7 std is 3e-12 two-sided."""
-    for ternary, bound in ((True, 1.0), (False, 0.1)):
-        layer = RealLayer((1000, 100), ternary=ternary)
+    for levels, bound in ((3, 1.0), (2, 1.0), (None, 0.1)):
+        layer = RealLayer((1000, 100), levels=levels)
         layer.draw(0, 0)
         assert bound * 0.999 < layer.latent.abs().max() <= bound
         assert abs(layer.latent.mean()) < 7 * bound / math.sqrt(3 * 10**5)

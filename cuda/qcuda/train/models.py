@@ -44,7 +44,7 @@ def weight_layers(model: nn.Module) -> dict[str, WeightLayer]:
 def _weight_layer(method: str) -> Callable[[tuple[int, ...]], nn.Module]:
     def make(shape: tuple[int, ...]) -> nn.Module:
         if method != "dst":
-            return RealLayer(shape, ternary=method == "ste")
+            return RealLayer(shape, levels=3 if method == "ste" else None)
         if len(shape) == 2:
             return lattice_nn.Linear(shape[1], shape[0], TERNARY)
         return lattice_nn.Conv2d(shape[1], shape[0], 3, TERNARY, padding=1)
@@ -113,6 +113,6 @@ def levels(layer: WeightLayer) -> Tensor | None:
     """Indices of the visible weights, int64; None if they are real."""
     if isinstance(layer, lattice_nn.LatticeLayer):
         return layer.index
-    if not layer.ternary:
+    if layer.levels is None:
         return None
     return layer.visible.detach().to(torch.int64) + TERNARY.centre

@@ -1,0 +1,1 @@
+"""Claims of papers about networks, in modules `<key>_*.py` with a tuple CLAIMS."""

@@ -1,0 +1,129 @@
+"""`qtheory reproduce`: run the claims of a paper and rewrite its ledger."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+import qtheory
+from qtheory.ledger import (
+    Claim,
+    Kept,
+    Values,
+    dumped,
+    loaded,
+    shown,
+    table,
+    with_table,
+)
+
+PAPERS = ("deng2018", "li2017")
+PACKAGES = ("qtheory.claims", "qcuda.claims")
+
+
+def claims_of(paper: str) -> tuple[Claim, ...]:
+    """The claims of a paper, of every room that has some.
+
+    Raises ValueError if the paper is not known, there are no claims, or two have one id.
+    """
+    if paper not in PAPERS:
+        raise ValueError(f"a paper is one of {', '.join(PAPERS)}, got {paper}")
+    rooms = [package for package in PACKAGES if importlib.util.find_spec(package)]
+    claims = tuple(claim for package in rooms for claim in collect(package, paper))
+    ids = [claim.id for claim in claims]
+    if not ids:
+        raise ValueError(f"a ledger needs claims, got none for {paper}")
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"a claim has an id of its own, got {sorted(ids)}")
+    return claims
+
+
+def collect(package: str, paper: str) -> tuple[Claim, ...]:
+    """The CLAIMS of every module `package.paper*`, in the order of the modules' names."""
+    names = sorted(module.name for module in iter_modules(import_module(package).__path__))
+    chosen = [name for name in names if name == paper or name.startswith(f"{paper}_")]
+    return tuple(claim for name in chosen for claim in import_module(f"{package}.{name}").CLAIMS)
+
+
+def ledger_folder() -> Path | None:
+    """The folder papers/ of the checkout that `qtheory` was imported from, if it is one."""
+    folder = Path(qtheory.__file__).resolve().parents[1] / "papers"
+    return folder if folder.is_dir() else None
+
+
+def reproduce(
+    paper: str, *, only: Sequence[str] = (), write: bool = True, json_file: str | None = None
+) -> int:
+    """Run claims, print each with its verdict, rewrite the ledger.
+
+    only: ids of claims to run; default all. write: rewrite papers/<paper>.md and .json, if this
+    is a checkout; claims that were not run keep their numbers. Returns 0 if every claim that was
+    run is reproduced, else 1. Raises ValueError if the paper or an id is not known.
+    """
+    claims = claims_of(paper)
+    unknown = sorted(set(only) - {claim.id for claim in claims})
+    if unknown:
+        raise ValueError(f"an id is one of the ledger's, got {', '.join(unknown)}")
+    chosen = [claim for claim in claims if not only or claim.id in only]
+    kept: dict[str, Values] = {}
+    report: list[dict[str, object]] = []
+    for claim in chosen:
+        begun = time.perf_counter()
+        values = kept[claim.id] = claim.obtain()
+        seconds = time.perf_counter() - begun
+        report.append(_entry(claim, values, seconds))
+        print(_line(claim, values, seconds), flush=True)
+    missed = [claim.id for claim in chosen if claim.judge(kept[claim.id]) == "not reproduced"]
+    print(f"{len(chosen)} claims of {paper}, {len(chosen) - len(missed)} reproduced", end="")
+    print(f"; not reproduced: {', '.join(missed)}" if missed else "")
+    if write:
+        print(_written(paper, claims, kept))
+    if json_file is not None:
+        Path(json_file).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+    return int(bool(missed))
+
+
+def _written(paper: str, claims: Sequence[Claim], new: Kept) -> str:
+    """Rewrite note and kept numbers; says what was done."""
+    folder = ledger_folder()
+    if folder is None or not (folder / f"{paper}.md").is_file():
+        return f"nothing is written: this is no checkout with papers/{paper}.md"
+    note, numbers = folder / f"{paper}.md", folder / f"{paper}.json"
+    old = loaded(numbers.read_text()) if numbers.is_file() else {}
+    kept = {**old, **new}
+    note.write_text(with_table(note.read_text(), table(claims, kept)))
+    numbers.write_text(dumped(claims, kept))
+    return f"rewritten: papers/{note.name} and papers/{numbers.name}"
+
+
+def _line(claim: Claim, values: Values, seconds: float) -> str:
+    numbers = ", ".join(shown(value, claim.decimals) for value in values)
+    lines = (
+        f"{claim.id}: {claim.judge(values)} ({seconds:.1f} s)",
+        f"    {claim.statement}",
+        f"    to match {claim.printed}",
+        f"    obtained {numbers}",
+    )
+    return "\n".join(lines)
+
+
+def _entry(claim: Claim, values: Values, seconds: float) -> dict[str, object]:
+    return {
+        "id": claim.id,
+        "statement": claim.statement,
+        "where": claim.where,
+        "test": claim.test,
+        "printed": claim.printed,
+        "relation": claim.relation,
+        "expected": list(claim.expected),
+        "tolerance": claim.tolerance,
+        "why": claim.why,
+        "obtained": list(values),
+        "verdict": claim.judge(values),
+        "seconds": seconds,
+    }

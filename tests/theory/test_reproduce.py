@@ -1,0 +1,89 @@
+"""`qtheory reproduce`: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qcuda import cli, reproduce
+from qtheory.ledger import BEGIN, END, Claim, table
+
+FIRST = Claim(
+    id="half",
+    statement="a half",
+    where="qtheory/ledger.py:Claim",
+    test="tests/theory/test_reproduce.py::test_claims_are_printed_and_written",
+    printed="0.5",
+    expected=(0.5,),
+    tolerance=0.0,
+    why="exact",
+    run=lambda: (0.5,),
+)
+SECOND = Claim(
+    id="third",
+    statement="a third",
+    where="qtheory/ledger.py:Claim",
+    test="tests/theory/test_reproduce.py::test_claims_are_printed_and_written",
+    printed="0.4",
+    expected=(0.4,),
+    tolerance=0.01,
+    why="two decimals",
+    run=lambda: (1 / 3,),
+)
+
+
+@pytest.fixture
+def papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(reproduce, "claims_of", lambda paper: (FIRST, SECOND))
+    monkeypatch.setattr(reproduce, "ledger_folder", lambda: tmp_path)
+    (tmp_path / "li2017.md").write_text(f"head\n{BEGIN}\nold\n{END}\ntail\n")
+    return tmp_path
+
+
+def test_claims_are_printed_and_written(papers: Path, capsys: pytest.CaptureFixture[str]):
+    report = papers / "report.json"
+    assert cli.main(["reproduce", "li2017", "--json", str(report)]) == 1
+    text = capsys.readouterr().out
+    assert "half: holds (" in text and "third: not reproduced (" in text
+    assert "2 claims of li2017, 1 reproduced; not reproduced: third" in text
+    kept = {"half": (0.5,), "third": (1 / 3,)}
+    note = (papers / "li2017.md").read_text()
+    assert note == f"head\n{BEGIN}\n{table((FIRST, SECOND), kept)}\n{END}\ntail\n"
+    assert json.loads((papers / "li2017.json").read_text()) == {"half": [0.5], "third": [1 / 3]}
+    entries = json.loads(report.read_text())
+    assert [entry["verdict"] for entry in entries] == ["holds", "not reproduced"]
+    assert [entry["obtained"] for entry in entries] == [[0.5], [1 / 3]]
+
+
+def test_one_claim_leaves_the_others_numbers(papers: Path):
+    (papers / "li2017.json").write_text('{"third": [0.25], "gone": [1.0]}')
+    assert cli.main(["reproduce", "li2017", "--only", "half"]) == 0
+    assert json.loads((papers / "li2017.json").read_text()) == {"half": [0.5], "third": [0.25]}
+    assert "| 0.25 | not reproduced |" in (papers / "li2017.md").read_text()
+
+
+def test_nothing_is_written_if_it_is_not_to_be(papers: Path, capsys: pytest.CaptureFixture[str]):
+    before = (papers / "li2017.md").read_text()
+    assert cli.main(["reproduce", "li2017", "--write", "false", "--only", "half"]) == 0
+    assert (papers / "li2017.md").read_text() == before
+    assert not (papers / "li2017.json").exists()
+    (papers / "li2017.md").unlink()
+    assert cli.main(["reproduce", "li2017", "--only", "half"]) == 0
+    assert "nothing is written" in capsys.readouterr().out
+    assert list(papers.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        ("nobody1900", "a paper is one of deng2018, li2017, got nobody1900"),
+        ("li2017 --only nothing", "an id is one of the ledger's, got nothing"),
+        ("li2017 --json /nonexistent/x.json", "--json names a file in a folder"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: str, rule: str, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["reproduce", *arguments.split()]) == 2
+    error = capsys.readouterr().err
+    assert rule in error and error.count("\n") == 1
