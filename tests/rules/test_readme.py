@@ -10,6 +10,6 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 def test_the_examples_run(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     exec("\n".join(blocks), {})
     assert "18944 lattice weights at 2.00 bits, 0 floating-point copies" in capsys.readouterr().out
