@@ -49,7 +49,7 @@ def total_rewards(moves: OffDiagonal, exits: PerState, rewards: Rewards) -> Rewa
     Each entry has a relative error below 2 n**3 2**-53.
     Raises OverflowError if probabilities are so small that elimination underflows.
     """
-    moves, extra = moves.copy(), np.column_stack([exits, rewards])
+    moves, extra = moves.copy(order="C"), np.column_stack([exits, rewards])
     eliminate(moves, extra, last=0)
     totals = extra[:, 1:].copy()
     for k in range(len(moves)):

@@ -71,7 +71,7 @@ class MarkovChain:
     off_diagonal: OffDiagonal
 
     def __post_init__(self) -> None:
-        moves = np.array(self.off_diagonal, dtype=np.float64)
+        moves = np.array(self.off_diagonal, dtype=np.float64, order="C")
         if moves.ndim != 2 or moves.shape[0] != moves.shape[1] or moves.size == 0:
             raise ValueError(f"a chain is a square matrix, at least 1 by 1, got {moves.shape}")
         if not (np.isfinite(moves).all() and (moves >= 0).all()):

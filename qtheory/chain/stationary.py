@@ -71,7 +71,7 @@ def _gth(moves: OffDiagonal) -> Pmf:
 
 
 def _in_order(moves: OffDiagonal) -> Pmf:
-    entering = moves.copy()
+    entering = moves.copy(order="C")
     leaving = eliminate(entering, np.zeros((len(moves), 1)), last=1)
     return _normalised_products(entering, leaving)
 
