@@ -5,7 +5,8 @@ match and a function that obtains them. Its verdict is
 
     holds             the numbers match, and so does the statement as it is usually quoted
     holds corrected   they match a corrected statement, which the text gives
-    not reproduced    they do not match
+    not reproduced    they do not match; or the statement is known not to be seen, and the numbers
+                      to match are those seen instead
 
 `papers/<key>.json` keeps the numbers last obtained and `papers/<key>.md` has their table between
 two markers; `qtheory reproduce <key>` rewrites both, and a test fails when they and the claims
@@ -54,7 +55,7 @@ class Claim:
     tolerance: float
     why: str
     run: Callable[[], Sequence[float]]
-    verdict: Literal["holds", "holds corrected"] = "holds"
+    verdict: Verdict = "holds"
     slow: bool = False
     relation: Relation = "="
 
@@ -79,9 +80,12 @@ class Claim:
         return values
 
     def judge(self, values: Values) -> Verdict:
-        """The verdict on numbers obtained; NaN is never a match."""
-        match = len(values) == len(self.expected) and all(map(self._within, values, self.expected))
-        return self.verdict if match else "not reproduced"
+        """The verdict on numbers obtained."""
+        return self.verdict if self.matches(values) else "not reproduced"
+
+    def matches(self, values: Values) -> bool:
+        """Whether numbers obtained are those expected; NaN is never a match."""
+        return len(values) == len(self.expected) and all(map(self._within, values, self.expected))
 
     def _within(self, value: float, expected: float) -> bool:
         if self.relation == "<=":

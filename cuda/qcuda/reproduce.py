@@ -11,6 +11,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 import qtheory
+from qcuda.files import write_atomically
 from qtheory.ledger import (
     Claim,
     Kept,
@@ -62,8 +63,9 @@ def reproduce(
     """Run claims, print each with its verdict, rewrite the ledger.
 
     only: ids of claims to run; default all. write: rewrite papers/<paper>.md and .json, if this
-    is a checkout; claims that were not run keep their numbers. Returns 0 if every claim that was
-    run is reproduced, else 1. Raises ValueError if the paper or an id is not known.
+    is a checkout; claims that were not run keep their numbers. Returns 0 if the numbers of every
+    claim that was run are those to match, else 1.
+    Raises ValueError if the paper or an id is not known.
     """
     claims = claims_of(paper)
     unknown = sorted(set(only) - {claim.id for claim in claims})
@@ -84,20 +86,23 @@ def reproduce(
     if write:
         print(_written(paper, claims, kept))
     if json_file is not None:
-        Path(json_file).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
-    return int(bool(missed))
+        write_atomically(
+            Path(json_file), (json.dumps(report, indent=1, allow_nan=False) + "\n").encode()
+        )
+    return int(not all(claim.matches(kept[claim.id]) for claim in chosen))
 
 
 def _written(paper: str, claims: Sequence[Claim], new: Kept) -> str:
-    """Rewrite note and kept numbers; says what was done."""
+    """Rewrite note and kept numbers, where they differ as they are shown; says what was done."""
     folder = ledger_folder()
     if folder is None or not (folder / f"{paper}.md").is_file():
         return f"nothing is written: this is no checkout with papers/{paper}.md"
     note, numbers = folder / f"{paper}.md", folder / f"{paper}.json"
     old = loaded(numbers.read_text()) if numbers.is_file() else {}
-    kept = {**old, **new}
-    note.write_text(with_table(note.read_text(), table(claims, kept)))
-    numbers.write_text(dumped(claims, kept))
+    same = {c.id for c in claims if c.id in old and c.id in new and c.agree(new[c.id], old[c.id])}
+    kept = {**old, **{name: values for name, values in new.items() if name not in same}}
+    write_atomically(note, with_table(note.read_text(), table(claims, kept)).encode())
+    write_atomically(numbers, dumped(claims, kept).encode())
     return f"rewritten: papers/{note.name} and papers/{numbers.name}"
 
 
