@@ -173,7 +173,7 @@ def _reproduce_parser() -> ArgumentParser:
             "if a claim is not reproduced."
         )
     )
-    parser.add_argument("paper", type=str, help="li2017 or deng2018")
+    parser.add_argument("paper", type=str, help="chains, deng2018 or li2017")
     parser.add_argument("--only", type=str, nargs="+", default=[], help="ids of claims to run")
     parser.add_argument("--write", type=bool, default=True, help="false: leave the ledger alone")
     return parser

@@ -1,4 +1,4 @@
-"""Large deviations and contraction: theorems 21 and 23 of the chains' list, and Perron's root.
+"""Large deviations and contraction: theorems 21 and 23 of papers/chains.md, and Perron's root.
 
 u = 2**-53.
 """

@@ -1,4 +1,4 @@
-"""Escape and potential theory: theorems 8 and 10 of the chains' list.
+"""Escape and potential theory: theorems 8 and 10 of papers/chains.md.
 
 u = 2**-53. Hitting times, probabilities and laws err by (2 n**3 + 16) u (see test_chain).
 """

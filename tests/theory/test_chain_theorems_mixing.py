@@ -1,4 +1,4 @@
-"""Mixing and Kemeny's constant: theorems 4 and 6 of the chains' list, on random and hard chains.
+"""Mixing and Kemeny's constant: theorems 4 and 6 of papers/chains.md, on random and hard chains.
 
 u = 2**-53. Kemeny's constant is a sum of products of pi_j and E_i[T_j], each within
 (2 n**3 + 16) u of the rationals (see test_chain), so within twice that and 2 n more.

@@ -1,4 +1,4 @@
-"""Rates and passages of birth-death chains: theorems 7 and 9 of the chains' list.
+"""Rates and passages of birth-death chains: theorems 7 and 9 of papers/chains.md.
 
 u = 2**-53. A rate errs by 40 n u, relative, however small [demmel1990].
 """

@@ -1,4 +1,4 @@
-"""Reversible chains: theorems 1, 2, 3 and 5 of the chains' list.
+"""Reversible chains: theorems 1, 2, 3 and 5 of papers/chains.md.
 
 u = 2**-53. A law errs by 2 n**3 + 16 u, an asymptotic variance by a few times that.
 """

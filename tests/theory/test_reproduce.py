@@ -78,7 +78,7 @@ def test_nothing_is_written_if_it_is_not_to_be(papers: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        ("nobody1900", "a paper is one of deng2018, li2017, got nobody1900"),
+        ("nobody1900", "a paper is one of chains, deng2018, li2017, got nobody1900"),
         ("li2017 --only nothing", "an id is one of the ledger's, got nothing"),
         ("li2017 --json /nonexistent/x.json", "--json names a file in a folder"),
     ],
