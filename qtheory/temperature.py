@@ -18,8 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from qtheory.arrays import Pmf
-from qtheory.noise import Gaussian, Noise, Points, Uniform
+from qtheory.noise import Gaussian, Noise, Uniform
 
 LightTailed: TypeAlias = Gaussian | Uniform
 """Noises whose tails are worth nothing beyond their last break."""
@@ -50,17 +49,3 @@ def temperature_floor(noise: Noise, spacing: float) -> float:
     0.1995
     """
     return spacing * float(noise.excess(np.zeros(1))[0])
-
-
-def gibbs(loss: Points, temperature: float) -> Pmf:
-    """exp(-f / T) on the levels whose losses are given, normalised.
-
-    Raises ValueError if the temperature is not positive and finite.
-
-    >>> gibbs(np.array([0.0, np.log(3.0)]), 1.0).round(6).tolist()
-    [0.75, 0.25]
-    """
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"a temperature is positive and finite, got {temperature}")
-    weight = np.exp((loss.min() - loss) / temperature)
-    return weight / weight.sum()

@@ -52,7 +52,6 @@ from qtheory.chain.landscape import line as line
 from qtheory.chain.landscape import metropolis_chain as metropolis_chain
 from qtheory.chain.landscape import metropolis_rates as metropolis_rates
 from qtheory.chain.landscape import survey as survey
-from qtheory.chain.langevin import adjusted as adjusted
 from qtheory.chain.langevin import langevin_proposal as langevin_proposal
 from qtheory.chain.langevin import lattice_points as lattice_points
 from qtheory.chain.langevin import unadjusted as unadjusted

@@ -187,6 +187,9 @@ def gibbs_law(energy: Grid, temperature: float) -> Pmf:
     """exp(-V / T), normalised, over the states in order.
 
     Raises ValueError if the temperature is not positive.
+
+    >>> gibbs_law(np.array([0.0, np.log(3.0)]), 1.0).round(6).tolist()
+    [0.75, 0.25]
     """
     _check_temperature(temperature)
     v = np.ravel(np.asarray(energy, dtype=np.float64))

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from qtheory.arrays import Pmf, TransitionMatrix
+from qtheory.arrays import TransitionMatrix
 from qtheory.chain.markov import MarkovChain
 
 Points = Float[ndarray, "states dimension"]
@@ -76,24 +76,7 @@ def langevin_proposal(
 
 
 def unadjusted(proposal: TransitionMatrix) -> MarkovChain:
-    """The chain that takes every proposal."""
+    """The chain that takes every proposal; `metropolis_hastings` of it has the law of Gibbs."""
     moves = proposal.copy()
     np.fill_diagonal(moves, 0.0)
     return MarkovChain(moves / np.maximum(moves.sum(axis=1, keepdims=True), 1.0))
-
-
-def adjusted(proposal: TransitionMatrix, law: Pmf) -> MarkovChain:
-    """Metropolis and Hastings: P_xy = min(q_xy, law_y q_yx / law_x), which has the given law.
-
-    Formed from flows min(law_x q_xy, law_y q_yx), which are symmetric to the bit.
-    Raises ValueError if the law is not positive.
-
-    >>> adjusted(np.full((2, 2), 0.5), np.array([0.75, 0.25])).off_diagonal.round(12).tolist()
-    [[0.0, 0.166666666667], [0.5, 0.0]]
-    """
-    if not (law > 0).all():
-        raise ValueError(f"a law to be kept is positive, got {law.min()}")
-    flow = law[:, None] * proposal
-    moves = np.minimum(flow, flow.T) / law[:, None]
-    np.fill_diagonal(moves, 0.0)
-    return MarkovChain(moves)

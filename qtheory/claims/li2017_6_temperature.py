@@ -6,13 +6,13 @@ import math
 
 from qtheory import toy
 from qtheory.algorithms import StochasticRounding
-from qtheory.chain import MarkovChain, stationary_distribution, total_variation
+from qtheory.chain import MarkovChain, gibbs_law, stationary_distribution, total_variation
 from qtheory.increments import noisy_increments_at_levels
 from qtheory.lattice import Lattice
 from qtheory.ledger import Claim, Values
 from qtheory.limit_law import limit_law
 from qtheory.noise import Gaussian
-from qtheory.temperature import gibbs, rounding_temperature, temperature_floor
+from qtheory.temperature import rounding_temperature, temperature_floor
 from qtheory.transition import off_diagonal
 
 TEST = "tests/theory/test_li2017_toy.py"
@@ -43,7 +43,7 @@ def distances_from_gibbs() -> Values:
         lattice = Lattice(levels, 0.5, -0.25 * (levels - 1))
         law = limit_law(lambda w: curvature * w, Gaussian(1.0), lattice)
         loss = 0.5 * curvature * lattice.levels**2
-        return total_variation(law, gibbs(loss, temperature_floor(Gaussian(1.0), 0.5)))
+        return total_variation(law, gibbs_law(loss, temperature_floor(Gaussian(1.0), 0.5)))
 
     return far(0.01) / far(0.04), far(0.0025) / far(0.04)
 
@@ -122,7 +122,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="gibbs",
         statement="Weak gradients: the limit law tends to exp(-f / T), T = s E abs(g) / 2; TV for "
         "f = h w^2 / 2 at h = 0.01 and 0.0025 over that at 0.04: order h",
-        where="qtheory/temperature.py:gibbs",
+        where="qtheory/chain/landscape.py:gibbs_law",
         test=f"{TEST}::test_weak_gradients_give_the_gibbs_law",
         printed="1/4, 1/16 (ours)",
         expected=(0.25, 0.0625),

@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 
 from qtheory import Lattice, StochasticRounding, toy
-from qtheory.chain import evolve, recurrent_classes, stationary_distribution, total_variation
+from qtheory.chain import (
+    evolve,
+    gibbs_law,
+    recurrent_classes,
+    stationary_distribution,
+    total_variation,
+)
 from qtheory.limit_law import limit_law
 from qtheory.noise import Gaussian, Uniform
 from qtheory.simulate import BC_NEAREST, SR, simulate
-from qtheory.temperature import gibbs, rounding_temperature, temperature_floor
+from qtheory.temperature import rounding_temperature, temperature_floor
 from qtheory.transition import law
 
 
@@ -117,7 +123,7 @@ def test_the_temperature_has_a_floor():
     with pytest.raises(ValueError, match="a learning rate is positive and finite, got 0"):
         rounding_temperature(Gaussian(1.0), 0.5, 0.0)
     with pytest.raises(ValueError, match="a temperature is positive and finite"):
-        gibbs(np.zeros(2), -1.0)
+        gibbs_law(np.zeros(2), -1.0)
 
 
 def wide(curvature: float, std: float) -> tuple[Lattice, np.ndarray]:
@@ -135,8 +141,8 @@ def test_weak_gradients_give_the_gibbs_law():
     for curvature in (0.04, 0.01):
         lattice, found = wide(curvature, 1.0)
         loss = 0.5 * curvature * lattice.levels**2
-        far.append(total_variation(found, gibbs(loss, floor)))
-        assert total_variation(found, gibbs(loss, 1.2 * floor)) > 0.02
+        far.append(total_variation(found, gibbs_law(loss, floor)))
+        assert total_variation(found, gibbs_law(loss, 1.2 * floor)) > 0.02
     assert abs(far[0] / far[1] - 4) <= 0.16
 
 
