@@ -168,12 +168,12 @@ def _add_bench_commands(parser: ArgumentParser) -> None:
 def _reproduce_parser() -> ArgumentParser:
     parser = _common(
         _new_parser(
-            "Run the claims of a paper, print each with the number to match, the number obtained "
+            "Run the claims of papers, print each with the number to match, the number obtained "
             "and the verdict, and rewrite papers/PAPER.md and .json in a checkout. Exit status 1 "
-            "if a claim is not reproduced."
+            "if a number is not the one to match."
         )
     )
-    parser.add_argument("paper", type=str, help="chains, deng2018 or li2017")
+    parser.add_argument("papers", type=str, nargs="+", help="ledgers of papers/, such as li2017")
     parser.add_argument("--only", type=str, nargs="+", default=[], help="ids of claims to run")
     parser.add_argument("--write", type=bool, default=True, help="false: leave the ledger alone")
     return parser
@@ -260,7 +260,7 @@ def reproduce(options: Namespace) -> int:
     check_writable(options.json)
     try:
         return _function("qcuda.reproduce", "reproduce")(
-            options.paper, only=options.only, write=options.write, json_file=options.json
+            options.papers, only=options.only, write=options.write, json_file=options.json
         )
     except ValueError as error:
         raise InputError(str(error)) from None

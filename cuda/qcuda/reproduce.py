@@ -58,19 +58,36 @@ def ledger_folder() -> Path | None:
 
 
 def reproduce(
-    paper: str, *, only: Sequence[str] = (), write: bool = True, json_file: str | None = None
+    papers: Sequence[str],
+    *,
+    only: Sequence[str] = (),
+    write: bool = True,
+    json_file: str | None = None,
 ) -> int:
-    """Run claims, print each with its verdict, rewrite the ledger.
+    """Run claims of papers, print each with its verdict, rewrite the ledgers.
 
     only: ids of claims to run; default all. write: rewrite papers/<paper>.md and .json, if this
     is a checkout; claims that were not run keep their numbers. Returns 0 if the numbers of every
     claim that was run are those to match, else 1.
-    Raises ValueError if the paper or an id is not known.
+    Raises ValueError if a paper or an id is not known.
     """
-    claims = claims_of(paper)
-    unknown = sorted(set(only) - {claim.id for claim in claims})
-    if unknown:
+    ledgers = {paper: claims_of(paper) for paper in papers}
+    known = {claim.id for claims in ledgers.values() for claim in claims}
+    if unknown := sorted(set(only) - known):
         raise ValueError(f"an id is one of the ledger's, got {', '.join(unknown)}")
+    report: list[dict[str, object]] = []
+    for paper, claims in ledgers.items():
+        report += _ledger(paper, claims, only, write=write)
+    if json_file is not None:
+        text = json.dumps(report, indent=1, allow_nan=False) + "\n"
+        write_atomically(Path(json_file), text.encode())
+    return int(not all(entry["matches"] for entry in report))
+
+
+def _ledger(
+    paper: str, claims: Sequence[Claim], only: Sequence[str], *, write: bool
+) -> list[dict[str, object]]:
+    """Run the chosen claims of one paper; returns what is to be reported of each."""
     chosen = [claim for claim in claims if not only or claim.id in only]
     kept: dict[str, Values] = {}
     report: list[dict[str, object]] = []
@@ -78,18 +95,14 @@ def reproduce(
         begun = time.perf_counter()
         values = kept[claim.id] = claim.obtain()
         seconds = time.perf_counter() - begun
-        report.append(_entry(claim, values, seconds))
+        report.append({"paper": paper, **_entry(claim, values, seconds)})
         print(_line(claim, values, seconds), flush=True)
     missed = [claim.id for claim in chosen if claim.judge(kept[claim.id]) == "not reproduced"]
     print(f"{len(chosen)} claims of {paper}, {len(chosen) - len(missed)} reproduced", end="")
     print(f"; not reproduced: {', '.join(missed)}" if missed else "")
     if write:
         print(_written(paper, claims, kept))
-    if json_file is not None:
-        write_atomically(
-            Path(json_file), (json.dumps(report, indent=1, allow_nan=False) + "\n").encode()
-        )
-    return int(not all(claim.matches(kept[claim.id]) for claim in chosen))
+    return report
 
 
 def _written(paper: str, claims: Sequence[Claim], new: Kept) -> str:
@@ -130,5 +143,6 @@ def _entry(claim: Claim, values: Values, seconds: float) -> dict[str, object]:
         "why": claim.why,
         "obtained": list(values),
         "verdict": claim.judge(values),
+        "matches": claim.matches(values),
         "seconds": seconds,
     }

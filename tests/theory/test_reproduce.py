@@ -57,6 +57,15 @@ def test_claims_are_printed_and_written(papers: Path, capsys: pytest.CaptureFixt
     assert [entry["obtained"] for entry in entries] == [[0.5], [1 / 3]]
 
 
+def test_several_papers_are_one_report(papers: Path):
+    (papers / "chains.md").write_text(f"{BEGIN}\n{END}\n")
+    report = papers / "report.json"
+    arguments = ["reproduce", "li2017", "chains", "--only", "half", "--json", str(report)]
+    assert cli.main(arguments) == 0
+    assert [entry["paper"] for entry in json.loads(report.read_text())] == ["li2017", "chains"]
+    assert (papers / "chains.json").read_text() == (papers / "li2017.json").read_text()
+
+
 def test_one_claim_leaves_the_others_numbers(papers: Path):
     (papers / "li2017.json").write_text('{"third": [0.25], "gone": [1.0]}')
     assert cli.main(["reproduce", "li2017", "--only", "half"]) == 0
@@ -78,7 +87,7 @@ def test_nothing_is_written_if_it_is_not_to_be(papers: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        ("nobody1900", "a paper is one of chains, deng2018, li2017, got nobody1900"),
+        ("nobody1900", f"a paper is one of {', '.join(reproduce.PAPERS)}, got nobody1900"),
         ("li2017 --only nothing", "an id is one of the ledger's, got nothing"),
         ("li2017 --json /nonexistent/x.json", "--json names a file in a folder"),
     ],
