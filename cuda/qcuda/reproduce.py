@@ -23,7 +23,7 @@ from qtheory.ledger import (
     with_table,
 )
 
-PAPERS = ("chains", "deng2018", "leonardi2020", "li2017")
+PAPERS = ("ana", "chains", "deng2018", "leonardi2020", "li2017")
 PACKAGES = ("qtheory.claims", "qcuda.claims")
 
 
