@@ -31,6 +31,7 @@ PYTHON = BIN / "python"
 STAMP = VENV / "bootstrap.json"
 LOCK = ROOT / "requirements.lock"
 NATIVE = ROOT / "build" / "native"
+ROOMS = ("qtheory", "reference", "cuda")
 NATIVE_STAMP = NATIVE / "bootstrap.json"
 
 OLDEST = (3, 11)
@@ -131,7 +132,12 @@ def install(extras: set[str]) -> bool:
     Extras once installed stay installed.
     """
     stamp = read_stamp(STAMP)
-    digest = digest_of([Path(__file__), LOCK, ROOT / "pyproject.toml"], ["QT_TORCH_INDEX"])
+    # An installation in place keeps a list of modules and packages: one that became the other
+    # is not found any more.
+    packages = sorted(path for room in ROOMS for path in (ROOT / room).rglob("__init__.py"))
+    digest = digest_of(
+        [Path(__file__), LOCK, ROOT / "pyproject.toml", *packages], ["QT_TORCH_INDEX"]
+    )
     moved = stamp.get("venv", str(VENV)) != str(VENV)
     extras |= set(stamp.get("extras", []))
     if not moved and stamp.get("digest") == digest and extras == set(stamp["extras"]):

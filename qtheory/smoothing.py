@@ -20,8 +20,15 @@ from typing import NamedTuple
 import numpy as np
 
 from qtheory.arrays import Index, Pmf, Words
-from qtheory.noise import Points, Uniform
-from qtheory.noise_more import Smoothing, characteristic, mean_size, peak, scale_of
+from qtheory.noise import (
+    Points,
+    Smoothing,
+    Uniform,
+    characteristic,
+    mean_size,
+    peak,
+    scale_of,
+)
 from qtheory.quantizer import Stair
 
 ZOOMS, POINTS_OF_A_ZOOM, HALVINGS = 8, 33, 64

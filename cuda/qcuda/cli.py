@@ -173,7 +173,9 @@ def _reproduce_parser() -> ArgumentParser:
             "if a number is not the one to match."
         )
     )
-    parser.add_argument("papers", type=str, nargs="+", help="ledgers of papers/, such as li2017")
+    parser.add_argument(
+        "papers", type=str, nargs="+", help="ledgers of papers/: li2017, ana, ste, ..."
+    )
     parser.add_argument("--only", type=str, nargs="+", default=[], help="ids of claims to run")
     parser.add_argument("--write", type=bool, default=True, help="false: leave the ledger alone")
     return parser

@@ -23,8 +23,33 @@ from qtheory.ledger import (
     with_table,
 )
 
-PAPERS = ("ana", "chains", "deng2018", "leonardi2020", "li2017")
+PAPERS = (
+    "chains",
+    "deng2018",
+    "leonardi2020",
+    "li2017",
+    "louizos2019",
+    "shekhovtsov2021",
+    "spallanzani2019",
+    "spallanzani2022",
+    "straight_through",
+    "yin2019",
+)
+GROUPS = {
+    "ana": ("spallanzani2019", "spallanzani2022"),
+    "ste": ("straight_through", "yin2019", "shekhovtsov2021", "louizos2019"),
+}
 PACKAGES = ("qtheory.claims", "qcuda.claims")
+
+
+def ungrouped(names: Sequence[str]) -> tuple[str, ...]:
+    """Papers in place of groups of them, each paper once, in the order they are first named.
+
+    >>> ungrouped(["ana", "li2017", "spallanzani2022"])
+    ('spallanzani2019', 'spallanzani2022', 'li2017')
+    """
+    papers = [paper for name in names for paper in GROUPS.get(name, (name,))]
+    return tuple(dict.fromkeys(papers))
 
 
 def claims_of(paper: str) -> tuple[Claim, ...]:
@@ -64,14 +89,14 @@ def reproduce(
     write: bool = True,
     json_file: str | None = None,
 ) -> int:
-    """Run claims of papers, print each with its verdict, rewrite the ledgers.
+    """Run claims of papers or groups of papers, print each with its verdict, rewrite the ledgers.
 
     only: ids of claims to run; default all. write: rewrite papers/<paper>.md and .json, if this
     is a checkout; claims that were not run keep their numbers. Returns 0 if the numbers of every
     claim that was run are those to match, else 1.
     Raises ValueError if a paper or an id is not known.
     """
-    ledgers = {paper: claims_of(paper) for paper in papers}
+    ledgers = {paper: claims_of(paper) for paper in ungrouped(papers)}
     known = {claim.id for claims in ledgers.values() for claim in claims}
     if unknown := sorted(set(only) - known):
         raise ValueError(f"an id is one of the ledger's, got {', '.join(unknown)}")

@@ -8,8 +8,17 @@ import sympy
 from scipy import integrate
 
 from qtheory.lattice import Lattice
-from qtheory.noise import Gaussian, StudentT, Uniform
-from qtheory.noise_more import Cauchy, Logistic, Triangular, mean_size, quantile, with_scale
+from qtheory.noise import (
+    Cauchy,
+    Gaussian,
+    Logistic,
+    StudentT,
+    Triangular,
+    Uniform,
+    mean_size,
+    quantile,
+    with_scale,
+)
 from qtheory.quantizer import Stair
 from qtheory.smoothing import (
     distance,

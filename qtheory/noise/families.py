@@ -26,7 +26,8 @@ Points = Float[ndarray, "..."]
 """Real numbers, in the unit of the noise."""
 
 
-def _check_positive(name: str, value: float) -> None:
+def check_positive(name: str, value: float) -> None:
+    """Raise ValueError unless the value is positive and finite."""
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name} is positive and finite, got {value}")
 
@@ -43,7 +44,7 @@ class Gaussian:
     std: float
 
     def __post_init__(self) -> None:
-        _check_positive("the std of a noise", self.std)
+        check_positive("the std of a noise", self.std)
 
     def scaled(self, factor: float) -> Gaussian:
         """The law of factor * e; factor is not 0."""
@@ -86,7 +87,7 @@ class StudentT:
             raise ValueError(
                 f"degrees of freedom are above 1, so that a mean exists; got {self.df}"
             )
-        _check_positive("the scale of a noise", self.scale)
+        check_positive("the scale of a noise", self.scale)
 
     def scaled(self, factor: float) -> StudentT:
         """The law of factor * e; factor is not 0."""
@@ -128,7 +129,7 @@ class Uniform:
     half_width: float
 
     def __post_init__(self) -> None:
-        _check_positive("the half width of a noise", self.half_width)
+        check_positive("the half width of a noise", self.half_width)
 
     def scaled(self, factor: float) -> Uniform:
         """The law of factor * e; factor is not 0."""
@@ -156,4 +157,151 @@ class Uniform:
         return np.array([-self.half_width, self.half_width])
 
 
-Noise: TypeAlias = Gaussian | StudentT | Uniform
+@dataclass(frozen=True, slots=True)
+class Triangular:
+    """Triangular noise on [-half_width, half_width]: half the sum of two uniform ones on it.
+
+    Raises ValueError unless half_width > 0.
+    """
+
+    half_width: float
+
+    def __post_init__(self) -> None:
+        check_positive("the half width of a noise", self.half_width)
+
+    @property
+    def scale(self) -> float:
+        """The half width."""
+        return self.half_width
+
+    @property
+    def std(self) -> float:
+        """half_width / sqrt 6.
+
+        >>> round(Triangular(1.0).std, 5)
+        0.40825
+        """
+        return self.half_width / math.sqrt(6)
+
+    def scaled(self, factor: float) -> Triangular:
+        """The law of factor * e; factor is not 0."""
+        return Triangular(abs(factor) * self.half_width)
+
+    def _reach(self, x: Points) -> Points:
+        return np.maximum(1.0 - np.abs(x) / self.half_width, 0.0)
+
+    def density(self, x: Points) -> Points:
+        """(1 - abs(x) / h) / h within the half width h, else 0."""
+        return self._reach(x) / self.half_width
+
+    def tail(self, x: Points) -> Points:
+        """(1 - x / h)**2 / 2 for 0 <= x <= h."""
+        half = 0.5 * self._reach(x) ** 2
+        return np.where(x >= 0, half, 1.0 - half)
+
+    def excess(self, x: Points) -> Points:
+        """h (1 - x / h)**3 / 6 for 0 <= x <= h, else 0.
+
+        >>> Triangular(2.0).excess(np.array([0.0, 1.0, 3.0, -3.0])).round(6).tolist()
+        [0.333333, 0.041667, 0.0, 3.0]
+        """
+        return self.half_width * self._reach(x) ** 3 / 6.0 + np.maximum(-x, 0.0)
+
+    def breaks(self) -> Points:
+        """The two ends and the middle."""
+        return np.array([-self.half_width, 0.0, self.half_width])
+
+
+@dataclass(frozen=True, slots=True)
+class Logistic:
+    """Logistic noise: P(e <= x) is the sigmoid of x / scale. Raises ValueError unless scale > 0."""
+
+    scale: float
+
+    def __post_init__(self) -> None:
+        check_positive("the scale of a noise", self.scale)
+
+    @property
+    def std(self) -> float:
+        """pi scale / sqrt 3.
+
+        >>> round(Logistic(1.0).std, 5)
+        1.8138
+        """
+        return math.pi * self.scale / math.sqrt(3)
+
+    def scaled(self, factor: float) -> Logistic:
+        """The law of factor * e; factor is not 0."""
+        return Logistic(abs(factor) * self.scale)
+
+    def density(self, x: Points) -> Points:
+        """sigmoid(a) sigmoid(-a) / scale, a = x / scale."""
+        return special.expit(x / self.scale) * special.expit(-x / self.scale) / self.scale
+
+    def tail(self, x: Points) -> Points:
+        """sigmoid(-a)."""
+        return special.expit(-x / self.scale)
+
+    def excess(self, x: Points) -> Points:
+        """scale log(1 + exp(-a)).
+
+        >>> Logistic(2.0).excess(np.array([0.0])).round(6).tolist()
+        [1.386294]
+        """
+        return self.scale * np.logaddexp(0.0, -x / self.scale)
+
+    def breaks(self) -> Points:
+        """Whole scales up to 40, and 745 of them, where the density is below the least float."""
+        right = np.concatenate([np.arange(1.0, 41.0), [80.0, 160.0, 320.0, 745.0]])
+        return self.scale * np.concatenate([-right[::-1], [0.0], right])
+
+
+@dataclass(frozen=True, slots=True)
+class Cauchy:
+    """Cauchy noise: no mean, so its excess and std are infinite.
+
+    scale: half width at half of the peak, > 0, else ValueError.
+    """
+
+    scale: float
+
+    def __post_init__(self) -> None:
+        check_positive("the scale of a noise", self.scale)
+
+    @property
+    def std(self) -> float:
+        """Infinite: no second moment exists."""
+        return math.inf
+
+    def scaled(self, factor: float) -> Cauchy:
+        """The law of factor * e; factor is not 0."""
+        return Cauchy(abs(factor) * self.scale)
+
+    def density(self, x: Points) -> Points:
+        """1 / (pi scale (1 + a**2)), a = x / scale."""
+        a = np.clip(x / self.scale, -1e150, 1e150)
+        return 1.0 / (math.pi * self.scale * (1.0 + a * a))
+
+    def tail(self, x: Points) -> Points:
+        """The angle of the point (a, 1) over pi.
+
+        >>> Cauchy(1.0).tail(np.array([0.0, 1.0, -1.0])).tolist()
+        [0.5, 0.25, 0.75]
+        """
+        return np.arctan2(1.0, x / self.scale) / math.pi
+
+    def excess(self, x: Points) -> Points:
+        """Infinite: the tail falls like 1 / x."""
+        return np.full(np.shape(x), math.inf)
+
+    def breaks(self) -> Points:
+        """Whole scales up to 40, then factors of sqrt 2 up to 40 * 2**30."""
+        right = np.concatenate([np.arange(1.0, 40.0), 40.0 * 2.0 ** (0.5 * np.arange(61.0))])
+        return self.scale * np.concatenate([-right[::-1], [0.0], right])
+
+
+Noise: TypeAlias = Gaussian | StudentT | Uniform | Triangular | Logistic
+"""The laws that have a mean, so that an excess is finite."""
+
+Smoothing: TypeAlias = Noise | Cauchy
+"""The laws a stair is smoothed by."""

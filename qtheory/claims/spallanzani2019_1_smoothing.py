@@ -9,11 +9,12 @@ import numpy as np
 
 from qtheory.lattice import Lattice
 from qtheory.ledger import Claim, Values
-from qtheory.noise import Gaussian, Uniform
-from qtheory.noise_more import (
+from qtheory.noise import (
+    Gaussian,
     Logistic,
     Smoothing,
     Triangular,
+    Uniform,
     quantile,
     with_scale,
 )

@@ -8,11 +8,12 @@ import numpy as np
 
 from qtheory.lattice import Lattice
 from qtheory.ledger import Claim, Values
-from qtheory.noise import Gaussian, Uniform
-from qtheory.noise_more import (
+from qtheory.noise import (
+    Gaussian,
     Logistic,
     Smoothing,
     Triangular,
+    Uniform,
     characteristic,
     mean_size,
     peak,
@@ -24,9 +25,9 @@ from qtheory.noise_more import (
 from qtheory.quantizer import Stair
 from qtheory.smoothing import law, mode
 
-TEST = "tests/theory/test_noise_more.py"
+TEST = "tests/theory/test_noise_facts.py"
 SMOOTHING_TEST = "tests/theory/test_smoothing.py"
-WHERE = "qtheory/noise_more.py"
+WHERE = "qtheory/noise/facts.py"
 FAMILIES: tuple[Smoothing, ...] = (Uniform(1.0), Triangular(1.0), Gaussian(1.0), Logistic(1.0))
 TERNARY = Stair.nearest(Lattice.ternary())
 EXACT = "formulas of a few operations on numbers below 2, each exact to 2^-53"
@@ -197,7 +198,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="setting-hard",
         statement="Overlapped windows, scale (1 - t/T)^(2(L - l)), L = 7: layer l is at 0.02 of "
         "its first scale at t/T = 1 - 0.02^(1/(2(L - l))), earlier layers first",
-        where="qtheory/claims/ana_1_noise.py:hard_times",
+        where="qtheory/claims/spallanzani2022_1_noise.py:hard_times",
         test="tests/theory/test_ledger.py::test_every_claim_is_reproduced",
         printed=".244 .278 .324 .387 .479 .624 .859",
         expected=(0.244, 0.278, 0.324, 0.387, 0.479, 0.624, 0.859),

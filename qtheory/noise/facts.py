@@ -1,6 +1,4 @@
-"""More symmetric laws of noise: triangular, logistic, Cauchy; and what smoothing asks of every law.
-
-The classes obey the protocol of `qtheory.noise`. The functions below take any of the six laws:
+"""What smoothing asks of a law of noise; one scale convention for all of them.
 
     scale_of     the parameter: half width, std of the normal, scale of the others
     std_of       the standard deviation; it is the scale for the normal law only
@@ -15,165 +13,21 @@ All densities are unimodal. Formulas are textbook ones; tests derive them with s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
-from qtheory.noise import Gaussian, Noise, Points, StudentT, Uniform
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is positive and finite, got {value}")
-
-
-@dataclass(frozen=True, slots=True)
-class Triangular:
-    """Triangular noise on [-half_width, half_width]: half the sum of two uniform ones on it.
-
-    Raises ValueError unless half_width > 0.
-    """
-
-    half_width: float
-
-    def __post_init__(self) -> None:
-        _check_positive("the half width of a noise", self.half_width)
-
-    @property
-    def scale(self) -> float:
-        """The half width."""
-        return self.half_width
-
-    @property
-    def std(self) -> float:
-        """half_width / sqrt 6.
-
-        >>> round(Triangular(1.0).std, 5)
-        0.40825
-        """
-        return self.half_width / math.sqrt(6)
-
-    def scaled(self, factor: float) -> Triangular:
-        """The law of factor * e; factor is not 0."""
-        return Triangular(abs(factor) * self.half_width)
-
-    def _reach(self, x: Points) -> Points:
-        return np.maximum(1.0 - np.abs(x) / self.half_width, 0.0)
-
-    def density(self, x: Points) -> Points:
-        """(1 - abs(x) / h) / h within the half width h, else 0."""
-        return self._reach(x) / self.half_width
-
-    def tail(self, x: Points) -> Points:
-        """(1 - x / h)**2 / 2 for 0 <= x <= h."""
-        half = 0.5 * self._reach(x) ** 2
-        return np.where(x >= 0, half, 1.0 - half)
-
-    def excess(self, x: Points) -> Points:
-        """h (1 - x / h)**3 / 6 for 0 <= x <= h, else 0.
-
-        >>> Triangular(2.0).excess(np.array([0.0, 1.0, 3.0, -3.0])).round(6).tolist()
-        [0.333333, 0.041667, 0.0, 3.0]
-        """
-        return self.half_width * self._reach(x) ** 3 / 6.0 + np.maximum(-x, 0.0)
-
-    def breaks(self) -> Points:
-        """The two ends and the middle."""
-        return np.array([-self.half_width, 0.0, self.half_width])
-
-
-@dataclass(frozen=True, slots=True)
-class Logistic:
-    """Logistic noise: P(e <= x) is the sigmoid of x / scale. Raises ValueError unless scale > 0."""
-
-    scale: float
-
-    def __post_init__(self) -> None:
-        _check_positive("the scale of a noise", self.scale)
-
-    @property
-    def std(self) -> float:
-        """pi scale / sqrt 3.
-
-        >>> round(Logistic(1.0).std, 5)
-        1.8138
-        """
-        return math.pi * self.scale / math.sqrt(3)
-
-    def scaled(self, factor: float) -> Logistic:
-        """The law of factor * e; factor is not 0."""
-        return Logistic(abs(factor) * self.scale)
-
-    def density(self, x: Points) -> Points:
-        """sigmoid(a) sigmoid(-a) / scale, a = x / scale."""
-        return special.expit(x / self.scale) * special.expit(-x / self.scale) / self.scale
-
-    def tail(self, x: Points) -> Points:
-        """sigmoid(-a)."""
-        return special.expit(-x / self.scale)
-
-    def excess(self, x: Points) -> Points:
-        """scale log(1 + exp(-a)).
-
-        >>> Logistic(2.0).excess(np.array([0.0])).round(6).tolist()
-        [1.386294]
-        """
-        return self.scale * np.logaddexp(0.0, -x / self.scale)
-
-    def breaks(self) -> Points:
-        """Whole scales up to 40, and 745 of them, where the density is below the least float."""
-        right = np.concatenate([np.arange(1.0, 41.0), [80.0, 160.0, 320.0, 745.0]])
-        return self.scale * np.concatenate([-right[::-1], [0.0], right])
-
-
-@dataclass(frozen=True, slots=True)
-class Cauchy:
-    """Cauchy noise: no mean, so its excess and std are infinite.
-
-    scale: half width at half of the peak, > 0, else ValueError.
-    """
-
-    scale: float
-
-    def __post_init__(self) -> None:
-        _check_positive("the scale of a noise", self.scale)
-
-    @property
-    def std(self) -> float:
-        """Infinite: no second moment exists."""
-        return math.inf
-
-    def scaled(self, factor: float) -> Cauchy:
-        """The law of factor * e; factor is not 0."""
-        return Cauchy(abs(factor) * self.scale)
-
-    def density(self, x: Points) -> Points:
-        """1 / (pi scale (1 + a**2)), a = x / scale."""
-        a = np.clip(x / self.scale, -1e150, 1e150)
-        return 1.0 / (math.pi * self.scale * (1.0 + a * a))
-
-    def tail(self, x: Points) -> Points:
-        """The angle of the point (a, 1) over pi.
-
-        >>> Cauchy(1.0).tail(np.array([0.0, 1.0, -1.0])).tolist()
-        [0.5, 0.25, 0.75]
-        """
-        return np.arctan2(1.0, x / self.scale) / math.pi
-
-    def excess(self, x: Points) -> Points:
-        """Infinite: the tail falls like 1 / x."""
-        return np.full(np.shape(x), math.inf)
-
-    def breaks(self) -> Points:
-        """Whole scales up to 40, then factors of sqrt 2 up to 40 * 2**30."""
-        right = np.concatenate([np.arange(1.0, 40.0), 40.0 * 2.0 ** (0.5 * np.arange(61.0))])
-        return self.scale * np.concatenate([-right[::-1], [0.0], right])
-
-
-Smoothing: TypeAlias = Noise | Triangular | Logistic | Cauchy
-"""The laws a stair is smoothed by."""
+from qtheory.noise.families import (
+    Cauchy,
+    Gaussian,
+    Logistic,
+    Points,
+    Smoothing,
+    StudentT,
+    Triangular,
+    Uniform,
+    check_positive,
+)
 
 
 def scale_of(noise: Smoothing) -> float:
@@ -211,7 +65,7 @@ def std_of(noise: Smoothing) -> float:
 
 def with_scale(noise: Smoothing, scale: float) -> Smoothing:
     """The law of the same family with another scale. Raises ValueError unless scale > 0."""
-    _check_positive("the scale of a noise", scale)
+    check_positive("the scale of a noise", scale)
     return noise.scaled(scale / scale_of(noise))
 
 

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
 
-from qtheory.noise import Gaussian, StudentT, Uniform
-from qtheory.noise_more import (
+from qtheory.noise import (
     Cauchy,
+    Gaussian,
     Logistic,
+    StudentT,
     Triangular,
+    Uniform,
     characteristic,
     mean_size,
     peak,

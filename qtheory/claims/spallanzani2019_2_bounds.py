@@ -8,12 +8,13 @@ import numpy as np
 
 from qtheory.lattice import Lattice
 from qtheory.ledger import Claim, Values
-from qtheory.noise import Gaussian, Uniform
-from qtheory.noise_more import (
+from qtheory.noise import (
     Cauchy,
+    Gaussian,
     Logistic,
     Smoothing,
     Triangular,
+    Uniform,
     peak,
     with_scale,
 )
