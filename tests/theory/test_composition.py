@@ -193,6 +193,34 @@ def test_mean_zero_leaves_a_half_on_thresholds(family):
     assert moved >= 1 - family.tail(np.array([9.99]))[0]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("moves", [0.0, 1.0])
+def test_off_thresholds_any_order_converges(family, moves):
+    """Thresholds at 1/2, whole pre-activations: the last layer errs by at most G(0.49 / s_3), that
+    of Cauchy noise being the largest, below s_3; and so do those before it, times K = 24."""
+    network = ternary_network(24, 3, Stair((0.0, 1.0), (0.5,)), seed=1, biases="lattice")
+    x = random_levels(STEP, 200, 24, seed=2)
+    assert not on_thresholds(network, x).any()
+    for exponents in ((3, 2, 1), (1, 1, 1), (1, 2, 3), (1, 3, 9)):
+        noises = power_noises(family, exponents, 0.001)
+        noises = tuple(LayerNoise(n.noise, moves * n.mean) for n in noises)
+        error = np.abs(deviation(network, noises, x)).max()
+        assert error <= 0.001 ** (2 * exponents[-1])
+        assert error > 0 or family not in FAMILIES[:3]
+
+
+def test_on_thresholds_the_order_matters():
+    """The other way: one unit in eight on its threshold, and a plateau in reversed order."""
+    network = ternary_network(24, 3, STEP, seed=1, biases="lattice")
+    x = random_levels(STEP, 200, 24, seed=2)
+    assert 0.05 < on_thresholds(network, x).mean() < 0.25
+    right, reversed_ = (
+        np.abs(deviation(network, power_noises(Cauchy(1.0), p, 0.001), x)).mean()
+        for p in ((3, 2, 1), (1, 2, 3))
+    )
+    assert right < 0.001 and reversed_ > 0.01
+
+
 @pytest.mark.parametrize(
     ("make", "rule"),
     [

@@ -75,7 +75,9 @@ def test_other_tails_end_below_every_power():
 
 
 def test_moments_bound_tails():
-    """E abs(e) of Student-t 3 and E e**2 of the logistic law, at scale 1."""
+    """E abs(e) of Student-t 3 and E e**2 of the logistic law, at scale 1. The least constant is
+    1/2: a coin of -1 and 1 has moment 1 and P(e > u) = 1/2 for u below 1."""
+    assert tail_from_moment(1.0, 1.0).constant == tail_from_moment(2.0, 1.0).constant == 0.5
     for noise, order, moment in (
         (StudentT(3.0, 1.0), 1.0, 2 * StudentT(3.0, 1.0).excess(np.zeros(1))[0]),
         (Logistic(1.0), 2.0, Logistic(1.0).std ** 2),
