@@ -6,26 +6,20 @@ m = lam**p, s = lam**(2 p); lam = 0.1, 0.01, 0.001.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 
-from qtheory.gradients.composition import LayerNoise, copies, output, power_noises
-from qtheory.gradients.convergence import (
-    LayerPlan,
-    Rate,
-    TailClass,
-    judge,
-    tail_class,
-    tail_from_moment,
+from qtheory.gradients.composition import (
+    LayerNoise,
+    copies,
+    output,
+    power_noises,
 )
 from qtheory.ledger import Claim, Values
 from qtheory.noise import Cauchy, Gaussian, Logistic, Smoothing, StudentT, Triangular, Uniform
 
 WHERE = "qtheory/gradients/composition.py:output"
-JUDGE = "qtheory/gradients/convergence.py:judge"
 TEST = "tests/theory/test_composition.py::test_two_layers_against_400_digits"
-VERDICT = "tests/theory/test_convergence.py::test_the_verdict_is_what_copies_do"
 LAMS = (0.1, 0.01, 0.001)
 CAUCHY, STUDENT, LOGISTIC, UNIFORM = Cauchy(1.0), StudentT(2.0, 1.0), Logistic(1.0), Uniform(1.0)
 FAMILIES = (CAUCHY, STUDENT, StudentT(3.0, 1.0), LOGISTIC, Gaussian(1.0), UNIFORM, Triangular(1.0))
@@ -79,43 +73,6 @@ def slow_first_layer(exponent: float) -> Callable[[], Values]:
         return tuple(found)
 
     return run
-
-
-def slow_verdicts() -> Values:
-    """The same judged from the error lam**2 of the first layer: 1 converges, 1/2 borderline, 0."""
-    score = {"converges": 1.0, "borderline": 0.5, "fails": 0.0}
-    plans = (LayerPlan(tail_class(LOGISTIC), p, 1.0) for p in (1.0, 2.0, 3.0))
-    return tuple(score[judge((plan,), Rate(1.0, 2.0)).verdict] for plan in plans)
-
-
-def verdicts_against_outputs() -> Values:
-    """Cases; those judged to fail; those whose output at lam = 1e-6 says otherwise."""
-    sizes = (1.0, 2.0, 3.0, 4.0)
-    cases = list(itertools.product(FAMILIES, (1, 4), (0.0, 0.5), sizes, sizes, (1.5, 2.0, 3.0)))
-    failing = wrong = 0
-    for noise, count, at, first, second, kappa in cases:
-        tail = tail_class(noise)
-        plans = (
-            LayerPlan(tail, first, 1.0, kappa, gap=at),
-            LayerPlan(tail, second, float(count), kappa),
-        )
-        network, x = copies(count, at)
-        value = output(network, power_noises(noise, (first, second), 1e-6, kappa), x).item()
-        seen = "converges" if value > 0.99 else "fails" if value < 0.01 else "neither"
-        verdict = judge(plans).verdict
-        failing, wrong = failing + (verdict == "fails"), wrong + (verdict != seen)
-    return float(len(cases)), float(failing), float(wrong)
-
-
-def from_moments() -> Values:
-    """1 if the condition holds for three layers with K = 16, kappa = 2: exponents (3, 2, 1),
-    (1, 1, 1), (1, 2, 3) under a first moment, a second moment, and compact support."""
-    tails = (tail_from_moment(1.0, 1.0), tail_from_moment(2.0, 1.0), TailClass("compact"))
-    orders = ((3.0, 2.0, 1.0), (1.0, 1.0, 1.0), (1.0, 2.0, 3.0))
-    return tuple(
-        float(judge(tuple(LayerPlan(tail, p, 16.0) for p in order)).verdict == "converges")
-        for tail, order in itertools.product(tails, orders)
-    )
 
 
 def two_layers(
@@ -265,18 +222,6 @@ CLAIMS: tuple[Claim, ...] = (
         1e-300,
         "exp((lam^3 - lam^2 / (1 + lam^2)) / lam^6), below exp(-8000)",
     ),
-    Claim(
-        id="compose-slow-verdicts",
-        statement="The condition on these, given the error lam^2: converges (1), borderline "
-        "(1/2), fails (0)",
-        where=JUDGE,
-        test="tests/theory/test_convergence.py::test_the_edge_is_borderline",
-        printed="1, borderline, 0",
-        expected=(1.0, 0.5, 0.0),
-        tolerance=0.0,
-        why="whole exponents are compared",
-        run=slow_verdicts,
-    ),
     two_layers(
         "centred-logistic",
         "Mean 0, logistic, K = 1, z_1 = 1/2, p = (1, 1): limit 1/2, at lam = .5, .3, .1",
@@ -299,30 +244,5 @@ CLAIMS: tuple[Claim, ...] = (
         (0.5, 0.5, 0.5),
         outputs(UNIFORM, 1, 0.5, (1, 2), centred=True),
         0.0,
-    ),
-    Claim(
-        id="compose-verdict",
-        statement="Verdict of the condition against outputs at lam = 1e-6: seven noises, K = 1 "
-        "and 4, z_1 = 0 and 1/2, exponents 1 to 4, kappa = 1.5, 2, 3: cases, cases judged to "
-        "fail, wrong ones",
-        where=JUDGE,
-        test=VERDICT,
-        printed="1344, 109, 0 (derived)",
-        expected=(1344.0, 109.0, 0.0),
-        tolerance=0.0,
-        why="whole numbers",
-        run=verdicts_against_outputs,
-    ),
-    Claim(
-        id="compose-moments",
-        statement="The condition for all noises with a first moment, a second moment, compact "
-        "support, kappa = 2: exponents (3, 2, 1), (1, 1, 1), (1, 2, 3), 1 if it holds",
-        where="qtheory/gradients/convergence.py:tail_from_moment",
-        test="tests/theory/test_convergence.py::test_what_moments_ask_of_exponents",
-        printed="decreasing for a first moment; equal suffices for a second; any if compact",
-        expected=(1, 0, 0, 1, 1, 0, 1, 1, 1),
-        tolerance=0.0,
-        why="whole exponents are compared",
-        run=from_moments,
     ),
 )
