@@ -148,11 +148,15 @@ def limit_of_ratio(rate: Rate, factor: float, exponent: float) -> float:
 def judge(plans: tuple[LayerPlan, ...], incoming: Rate = NO_ERROR) -> Judgement:
     """The condition, layer by layer. incoming: the error of what enters the first one.
 
+    Raises ValueError unless that vanishes with lam.
+
     >>> heavy = tail_class(Cauchy(1.0))
     >>> [judge((LayerPlan(heavy, p, 4.0), LayerPlan(heavy, q, 4.0))).verdict
     ...  for p, q in ((2.0, 1.0), (1.0, 1.0), (1.0, 2.0))]
     ['converges', 'fails', 'fails']
     """
+    if not (incoming.constant == 0 or incoming.exponent > 0):
+        raise ValueError(f"an incoming error vanishes with lam, got {incoming}")
     found = list[LayerVerdict]()
     worst: Verdict = "converges"
     for plan in plans:

@@ -148,6 +148,7 @@ def test_limits_with_mean_zero(family, exponents):
 @pytest.mark.parametrize(
     ("make", "rule"),
     [
+        (lambda: judge((), Rate(0.1, 0.0)), "an incoming error vanishes with lam"),
         (lambda: TailClass("power"), "a positive order and constant"),
         (lambda: TailClass("power", 1.0, 0.0), "a positive order and constant"),
         (lambda: LayerPlan(TailClass("compact"), 0.0, 1.0), "a plan has positive"),
