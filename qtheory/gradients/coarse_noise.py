@@ -95,7 +95,7 @@ def _ratio(x: float, y: float) -> float:
 
 
 def window_moments(window: Window, length: float, angle: float) -> Moments:
-    """Closed form. With l and r the ends over |w|, S = Phi(x / sin t) and [ ] from l to r,
+    """Closed form. With l and r the ends over |w|, S = Phi(x / sin t) - 1/2 and [ ] from l to r,
 
     a0 = [-phi(x)], a1 the same from max(l, 0) to max(r, 0),
     a2 = [cos(t) S / sqrt(2 pi) - phi(x) Phi(x cot t)] along n, sin(t) [S] / sqrt(2 pi) along u.
@@ -107,7 +107,7 @@ def window_moments(window: Window, length: float, angle: float) -> Moments:
     sine, cosine = (math.sin(angle), math.cos(angle)) if angle < math.pi else (0.0, -1.0)
 
     def primitive(x: float) -> tuple[float, float, float]:
-        share = float(special.ndtr(_ratio(x, sine)))
+        share = 0.5 * float(special.erf(_ratio(x, sine) / math.sqrt(2.0)))
         fires = float(special.ndtr(math.copysign(1.0, cosine) * _ratio(x * abs(cosine), sine)))
         density = _phi(x)
         return -density, cosine * share / ROOT - density * fires, sine * share / ROOT
