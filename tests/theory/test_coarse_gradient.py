@@ -80,6 +80,12 @@ def test_gradients_are_differences_of_the_loss(at):
     assert (allowed <= 1e-4 * (1 + np.abs(found).max())).all()
 
 
+def mean_square(a):
+    """E y**2 by pairs of patches: both fire with probability 1/2 if they are one, else 1/4."""
+    m = len(a)
+    return sum(a[i] * a[j] / (2 if i == j else 4) for i in range(m) for j in range(m))
+
+
 def test_the_loss_and_its_gradient_by_sympy():
     """At the instance with the angle as an arc cosine, 30 digits."""
     v, w = sympy.symbols("v:4"), sympy.symbols("w:3")
@@ -89,8 +95,7 @@ def test_the_loss_and_its_gradient_by_sympy():
     )
     length = sympy.sqrt(sum(x * x for x in w))
     angle = sympy.acos(sum(x * y for x, y in zip(w, target, strict=True)) / length)
-    # E y y* by pairs of patches: both fire with probability (pi - t) / 2 pi, or 1/4
-    square = lambda a: sum(a[i] * a[j] / (2 if i == j else 4) for i in range(4) for j in range(4))  # noqa: E731
+    # y fires on a patch and y* on another with probability 1/4; on the same, (pi - t) / 2 pi
     both = sum(
         v[i]
         * teacher[j]
@@ -98,7 +103,7 @@ def test_the_loss_and_its_gradient_by_sympy():
         for i in range(4)
         for j in range(4)
     )
-    whole = square(v) / 2 - both + square(teacher) / 2
+    whole = mean_square(v) / 2 - both + mean_square(teacher) / 2
     at = dict(zip((*v, *w), (0.5, -1, 1.5, 1, 1, 0.5, -0.5), strict=True))
     at = {key: sympy.Rational(value) for key, value in at.items()}
     assert abs(loss(INSTANCE) - float(whole.subs(at))) <= 1e-14

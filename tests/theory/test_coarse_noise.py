@@ -160,8 +160,8 @@ def test_correlation_with_normal_noise_as_a_formula():
 
 
 @pytest.mark.parametrize("noise", [Logistic(0.2), StudentT(3.0, 0.3), Triangular(0.7)])
-def test_the_rule_is_linear_in_the_surrogate(noise):
-    """Factor 3 in all lengths divides the coarse gradient by 3: m'(3x) = f(3x) / 1."""
+def test_stretching_filter_and_noise_divides_the_gradient(noise):
+    """The density of 3 e at 3 x is f(x) / 3, so is the coarse gradient; 1000 roundings."""
     at = INSTANCE
     large = Setting(at.teacher, Layer(at.student.output, 3 * at.student.filter))
     a = coarse_gradient_by_quadrature(at, noise)
