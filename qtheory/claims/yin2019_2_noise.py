@@ -154,11 +154,12 @@ CLAIMS: tuple[Claim, ...] = (
         "s = 1, .5, .25, .1, .01, .001; for another instance, not kept, "
         ".209, .119, .063, .026, .0026 for the first five",
         where=f"{CODE}:bias",
-        test=f"{TEST}::test_orders_of_the_bias",
-        printed=".43783, .23700, .13567, .06448, .00725, .00073 (derived)",
-        expected=(0.43783, 0.23700, 0.13567, 0.06448, 0.00725, 0.00073),
-        tolerance=0.5e-5,
-        why="half a unit of the fifth decimal",
+        test=f"{TEST}::test_moments_by_two_dimensional_integrals",
+        printed=".437835, .236995, .135673, .064482, .007254, .000734 (derived; the same by two-"
+        "dimensional integrals of the definition)",
+        expected=(0.437835, 0.236995, 0.135673, 0.064482, 0.007254, 0.000734),
+        tolerance=0.5e-6,
+        why="half a unit of the sixth decimal",
         run=distances,
     ),
     Claim(

@@ -212,9 +212,9 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="dynamics-proportional",
-        statement="Noise with std proportional to ‖w‖, said to be a cure, is none: ‖w‖^2 falls at "
-        "a constant rate; largest loss and whether it jumps, std ‖w‖ / 2 and ‖w‖ / 10, 6000 "
-        "iterations",
+        statement="Noise with std proportional to ‖w‖, a cure in an earlier derivation, is none: "
+        "‖w‖^2 falls at a constant rate; largest loss and whether it jumps, std ‖w‖ / 2 and ‖w‖ / "
+        "10, 6000 iterations",
         where=f"{CODE}:proportional",
         test=LEAVE,
         printed="0.625, no; it is 2.5, yes",

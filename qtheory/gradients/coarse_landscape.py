@@ -143,7 +143,8 @@ def size_at_spurious(teacher: Layer, surrogate: Surrogate, length: float = 1.0) 
 
     (|v|**2 + v'v*) (a1 - a0) = -2 (m - 1) S**2 / (m + 1)**2 E[x m'(|w| x); x < 0],
 
-    so it is 0 for surrogates that vanish below the threshold, and for no other that is >= 0.
+    so it is 0 for surrogates that vanish below the threshold, and for no other that is >= 0 unless
+    m = 1 or S = 0.
     """
     a = moments(surrogate, length, math.pi)
     return ROOT * identity_size_at_spurious(teacher) * (a.own - a.all)
