@@ -10,7 +10,6 @@ so differences are paired: their standard errors are those of the mean of differ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -32,7 +31,7 @@ from qtheory.gradients.order_network import (
     loss_slope,
     views,
 )
-from qtheory.gradients.schedules import Policy, Window
+from qtheory.gradients.schedules import Policy, Schedule, Window, input_first
 from qtheory.noise import Logistic, Smoothing, Triangular, Uniform
 
 Accuracy = Float[ndarray, " seeds"]
@@ -68,8 +67,8 @@ class Run(NamedTuple):
     """How a network is trained: strategy and scales, layers from the input."""
 
     forward: str
-    scales: tuple[Window, ...]
-    backward: tuple[Window, ...]
+    scales: tuple[Schedule, ...]
+    backward: tuple[Schedule, ...]
     family: Smoothing = Uniform(0.5)  # its scale is that of a first value 1/2
 
 
@@ -94,6 +93,7 @@ def runs(setting: Setting) -> dict[str, Run]:
     """The runs that are compared, by name. Scales of other families are such that roughness over
     scale is that of uniform noise of half width 1/2: 2/3 triangular, 1/6 logistic."""
     first, last = Policy("partition"), Policy("partition", reverse=True)
+    ours = input_first(setting.shape.layers, setting.epochs)
     triangular, logistic = Triangular(2 / 3), Logistic(1 / 6)
     return {
         "partition": tied(setting, first),
@@ -105,6 +105,8 @@ def runs(setting: Setting) -> dict[str, Run]:
         "partition reversed": tied(setting, last),
         "constant, partition": constant(setting, first),
         "constant, partition reversed": constant(setting, last),
+        "input first": Run("expectation", *ours),
+        "input first reversed": Run("expectation", ours[0][::-1], ours[1][::-1]),
         "mode, partition": tied(setting, first, "mode"),
         "mode, partition reversed": tied(setting, last, "mode"),
         "mode, static": static(setting, "mode"),
@@ -159,13 +161,8 @@ def task(setting: Setting) -> Data:
     return Data(x[:, :n], y[:, :n], x[:, n:], y[:, n:])
 
 
-def accuracy(
-    setting: Setting, run: Run, watch: Callable[[int, Accuracy], None] | None = None
-) -> Accuracy:
-    """Train, and the percentage of further points right at the end, for each seed.
-
-    watch: called after every epoch with its number and that percentage.
-    """
+def accuracy(setting: Setting, run: Run) -> Accuracy:
+    """Train; the percentage of further points that the hard network gets right, by seed."""
     data, shape, seeds = task(setting), setting.shape, setting.seeds
     flat = first_parameters(shape, [np.random.default_rng((k, 1)) for k in range(seeds)])
     flat = flat.astype(np.float32)
@@ -188,12 +185,8 @@ def accuracy(
             running = _remember(running, moments)
             done += 1
             adam(flat, slopes, first, second, rate, done)
-        if watch is not None or epoch == setting.epochs - 1:
-            logits = hard_logits(seen, running, data.further_inputs)
-            right = 100.0 * (logits.argmax(axis=-1) == data.further_labels).mean(axis=1)
-            if watch is not None:
-                watch(epoch, right)
-    return right
+    logits = hard_logits(seen, running, data.further_inputs)
+    return 100.0 * (logits.argmax(axis=-1) == data.further_labels).mean(axis=1)
 
 
 def at_epoch(run: Run, epoch: int) -> tuple[Layer, ...]:

@@ -15,10 +15,10 @@ A reversed policy gives layer l what layer L - 1 - l has. Settings are those of 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool
@@ -26,6 +26,9 @@ from numpy import ndarray
 
 from qtheory.arrays import Numbers
 from qtheory.noise import Points, Smoothing, quantile, scale_of
+
+Schedule: TypeAlias = Callable[[Numbers], Points]
+"""Epochs to values."""
 
 INTERVALS = ("overlapped", "partition", "same start", "same end")
 POWERS = ("homogeneous", "progressive")
@@ -40,7 +43,7 @@ class Window:
     """A bounded schedule: first * clip((end - t) / (end - begin), 0, 1)**power.
 
     first: value up to `begin`, negative for a mean. begin, end: epochs. power: a whole number.
-    Raises ValueError unless begin < end are finite and power is whole and >= 0.
+    Raises ValueError unless begin < end are finite and power >= 0.
 
     >>> Window(0.5, 0.0, 4.0, 2)(np.array([-1.0, 0.0, 2.0, 4.0, 9.0])).tolist()
     [0.5, 0.5, 0.125, 0.0, 0.0]
@@ -59,8 +62,8 @@ class Window:
                 "a window has a finite first value and finite begin < end, got "
                 f"first {self.first}, begin {self.begin}, end {self.end}"
             )
-        if self.power < 0 or self.power != int(self.power):
-            raise ValueError(f"the power of a window is a whole number >= 0, got {self.power}")
+        if self.power < 0:
+            raise ValueError(f"the power of a window is >= 0, got {self.power}")
 
     def __call__(self, epoch: Numbers) -> Points:
         """Values at epochs, same shape."""
@@ -86,7 +89,7 @@ class Window:
 class Unbounded:
     """first * (t - begin + 1)**-power from `begin` on, first before; 0 where the factor < cut.
 
-    Raises ValueError unless first and begin are finite, power is whole and >= 0, 0 <= cut < 1.
+    Raises ValueError unless first and begin are finite, power >= 0, 0 <= cut < 1.
 
     >>> Unbounded(0.5, 0.0, 1, 0.3)(np.array([-5.0, 0.0, 1.0, 3.0])).tolist()
     [0.5, 0.5, 0.25, 0.0]
@@ -98,11 +101,10 @@ class Unbounded:
     cut: float
 
     def __post_init__(self) -> None:
-        whole = self.power >= 0 and self.power == int(self.power)
         finite = math.isfinite(self.first) and math.isfinite(self.begin)
-        if not (whole and finite and 0 <= self.cut < 1):
+        if not (finite and self.power >= 0 and 0 <= self.cut < 1):
             raise ValueError(
-                "an unbounded schedule has finite first and begin, whole power >= 0, 0 <= cut < 1, "
+                "an unbounded schedule has finite first and begin, power >= 0, 0 <= cut < 1, "
                 f"got {self.first}, {self.begin}, {self.power}, {self.cut}"
             )
 
@@ -279,20 +281,34 @@ def sharpness(
     return np.asarray(np.exp(np.minimum(steps * math.log(factor), most)))
 
 
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """A schedule that stops falling at a floor."""
+
+    schedule: Schedule
+    floor: float
+
+    def __call__(self, epoch: Numbers) -> Points:
+        """Values at epochs, same shape."""
+        return np.asarray(np.maximum(self.schedule(epoch), self.floor))
+
+
 def input_first(
     layers: int, epochs: float, first: float = 0.5, soft: float = 0.7, floor: float = 0.25
-) -> tuple[tuple[Window, ...], float]:
-    """A rule of ours: quadratic windows from 0 to soft * epochs * (l + 1) / L, so that all layers
-    begin together and the first ends first; and the least backward scale, floor * first, which
-    keeps gradients alive. The learning rate is to drop after the last window, at .8 of all epochs.
+) -> tuple[tuple[Window, ...], tuple[AtLeast, ...]]:
+    """Quadratic windows, a rule of ours: layer l ends at soft * epochs * (l + 1) / L.
+
+    All layers begin together and the first ends first. Backward scales are the same but at least
+    floor * first, which keeps gradients alive. The learning rate is to drop after the last window.
 
     Raises ValueError unless 0 < soft <= 1 and 0 <= floor <= 1.
 
-    >>> windows, least = input_first(2, 100.0)
-    >>> [w.end for w in windows], least
-    ([35.0, 70.0], 0.125)
+    >>> forward, backward = input_first(2, 100.0)
+    >>> [w.end for w in forward], float(forward[0](70.0)), float(backward[0](70.0))
+    ([35.0, 70.0], 0.0, 0.125)
     """
     if not (0 < soft <= 1 and 0 <= floor <= 1):
         raise ValueError(f"soft is in (0, 1] and floor in [0, 1], got {soft} and {floor}")
     ends = [soft * epochs * (k + 1) / layers for k in range(layers)]
-    return tuple(Window(first, 0.0, end, 2) for end in ends), floor * first
+    forward = tuple(Window(first, 0.0, end, 2) for end in ends)
+    return forward, tuple(AtLeast(window, floor * first) for window in forward)

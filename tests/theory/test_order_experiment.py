@@ -30,7 +30,7 @@ from qtheory.gradients.order_network import (
 )
 from qtheory.gradients.schedules import Policy
 from qtheory.lattice import Lattice
-from qtheory.noise import Gaussian, Logistic, StudentT, Triangular, Uniform
+from qtheory.noise import Gaussian, Logistic, StudentT, Triangular, Uniform, roughness
 from qtheory.quantizer import Stair
 from qtheory.smoothing import expectation, slope
 
@@ -199,5 +199,13 @@ def test_bad_settings_are_refused(make, rule):
         make()
 
 
+def test_families_have_equal_roughness():
+    """Roughness 1 for the first scales of all families: 8 roundings of numbers near 1."""
+    for run in experiment.runs(Setting()).values():
+        assert abs(roughness(run.family) - 1.0) <= 8 * 2.0**-53
+        first = at_epoch(run, 0)[0]
+        assert first.family.scaled(0.5) == run.family
+
+
 def test_all_runs_have_names_of_their_own():
-    assert len(experiment.runs(Setting())) == 17
+    assert len(experiment.runs(Setting())) == 19
