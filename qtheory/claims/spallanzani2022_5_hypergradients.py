@@ -116,13 +116,15 @@ def used() -> Values:
 
 
 def flat() -> Values:
-    """Different hard validation losses among 41 schedules, beta .58 to .62, seeds 1 to 4."""
+    """Of 200 small changes of beta between .05 and 2, those that change the hard validation loss,
+    seeds 1 to 4."""
 
     def count(seed: int) -> float:
         toy = regression(seed)
-        betas = np.linspace(0.58, 0.62, 41)
+        betas = np.linspace(0.05, 2.0, 201)
         runs = [train(toy, scales(toy, Phi(float(b), 1.5)))[-1] for b in betas]
-        return float(len({hard_validation(toy, w) for w in runs}))
+        losses = np.array([hard_validation(toy, w) for w in runs])
+        return float((np.diff(losses) != 0).sum())
 
     return tuple(count(seed) for seed in (1, 2, 3, 4))
 
@@ -239,17 +241,15 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="hyper-flat",
-        statement="Deployed weights do not see a small change of the schedule, so hard losses have "
-        "no hyper-gradient: different hard losses among 41 schedules with β within 0.02, four data "
-        "sets",
+        statement="The hard loss is piecewise constant in the schedule, without hyper-gradient: "
+        "of 200 small changes of β between 0.05 and 2, those that change it, four data sets",
         where=f"{WHERE}:hard_validation",
         test=f"{TEST}::test_deployed_weights_do_not_see_a_small_change",
-        printed="few of 41 (derived: piecewise constant)",
-        expected=(4.0,) * 4,
-        tolerance=0.0,
-        why="a count; 8 weights with 2 thresholds each can cross few in so narrow a range",
+        printed="few (derived); 1, 0, 5, 3 seen first",
+        expected=(1.0, 0.0, 5.0, 3.0),
+        tolerance=2.0,
+        why="counts; two jumps between neighbours, or one at a point, come and go by rounding",
         run=flat,
-        relation="<=",
         slow=True,
     ),
     Claim(

@@ -11,8 +11,11 @@ form, gradient descent w' = w - eta g(w, s) with g = v' F_v, and the schedule
 
     s_k = floor + beta (1 - k / T)**alpha,    k = 0 .. T - 1,    phi = (beta, alpha).
 
-Forward mode carries J = dw/dphi:   J' = J - eta (dg/dw J + dg/ds ds/dphi).
-Reverse mode carries a = dL/dw:     a  = a' - eta (dg/dw)' a',   dL/ds_k = -eta a' dg/ds.
+Forward and reverse mode [franceschi2017], with J = dw/dphi and the adjoint a = dL/dw:
+
+    J' = J - eta (dg/dw J + dg/ds ds/dphi)
+    a  = a' - eta (dg/dw)' a',    dL/ds_k = -eta a' dg/ds
+
 Validation is at scale `floor`, on which phi has no say, so dL/dphi = a_T J_T and nothing else.
 """
 

@@ -10,7 +10,7 @@ and the loss is the mean of (o - y)**2 / 2.
 A tangent pass carries derivatives in all parameters of the schedules along with the backward pass:
 every v and v' in it moves by v' dx + v_s ds and v'' dx + v'_s ds. Full batches, gradient descent,
 s_l = floor + beta_l (1 - k / T)**alpha_l, validation at the floor. Where training is chaotic, with
-fast and sharp steps, hyper-gradients grow without bound and are of no use.
+fast and sharp steps, hyper-gradients grow without bound and are of no use [metz2019].
 """
 
 from __future__ import annotations

@@ -228,8 +228,8 @@ def design(family: str, *, moving_means: Sequence[bool] = (False, True)) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Share of a layer's weights that is quantised for good, in blocks: a schedule of zeros and
-    ones, one for each weight.
+    """Share of a layer's weights that is quantised for good, in blocks [zhou2017]: a schedule of
+    zeros and ones, one for each weight.
 
     epochs: when a block is quantised, increasing. shares: accumulated, increasing to 1 at most.
     Raises ValueError otherwise, or if they are not equally many.
@@ -268,8 +268,8 @@ class Shares:
 def sharpness(
     iteration: Numbers, factor: float = 1.02, every: int = 200, cap: float = 1e35
 ) -> Points:
-    """The growing factor of mirror descent: factor**floor(k / every), at most cap; 1 over it is a
-    scale. Raises ValueError unless factor >= 1, every >= 1 and cap >= 1.
+    """The growing factor of mirror descent [ajanthan2021]: factor**floor(k / every), at most cap;
+    1 over it is a scale. Raises ValueError unless factor >= 1, every >= 1 and cap >= 1.
 
     >>> round(float(sharpness(500 * 200)))
     19957
