@@ -23,7 +23,8 @@ from qtheory.gradients.schedules import (
     scale_with_mass,
     sharpness,
 )
-from qtheory.noise import Gaussian, Logistic, Triangular, Uniform
+from qtheory.gradients.synchronisation import NoisePlan
+from qtheory.noise import Gaussian, Logistic, Triangular, Uniform, scale_of
 
 EPOCHS = np.arange(-10.0, 400.0, 0.5)
 POLICIES = [Policy(i, p, r) for i in INTERVALS for p in POWERS for r in (False, True)]
@@ -113,6 +114,19 @@ def test_the_reach_of_gradients_by_a_walk(policy, share):
                 break
             counted[layer] += 1
     assert gradient_reach(windows, 110, share) == tuple(counted)
+
+
+@pytest.mark.parametrize("intervals", INTERVALS)
+@pytest.mark.parametrize("powers", POWERS)
+def test_plans_of_stair_networks_have_the_same_schedules(intervals, powers):
+    """Scales and means as `NoisePlan` has them: powers up to 8 of one quotient, 2**-53 each."""
+    plan, policy = NoisePlan(Uniform(0.5), intervals, powers, mean=-0.5), Policy(intervals, powers)
+    scales, means = policy.windows(4, 10, 0.5), policy.windows(4, 10, -0.5, times=1)
+    for time in np.linspace(0.0, 1.0, 41):
+        for layer, noise in enumerate(plan.at(float(time), 4)):
+            scale = 0.0 if noise.noise is None else scale_of(noise.noise)
+            assert abs(scales[layer](40 * time) - scale) <= 0.5 * 64 * 2.0**-53
+            assert abs(means[layer](40 * time) - noise.mean) <= 0.5 * 64 * 2.0**-53
 
 
 def test_the_rule_of_2019():
