@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from qtheory.gradients.schedules import scale_with_mass
 from qtheory.lattice import Lattice
 from qtheory.ledger import Claim, Values
 from qtheory.noise import (
@@ -49,11 +50,6 @@ def waves() -> Values:
     return tuple(map(error, FAMILIES))
 
 
-def scale_with_mass(noise: Smoothing, mass: float, half_width: float) -> float:
-    """The scale at which the noise is within the half width with that probability."""
-    return half_width / float(quantile(noise, np.array([0.5 + 0.5 * mass]))[0])
-
-
 def first_scales() -> Values:
     """Logistic and normal, 95 % within 1/2."""
     return tuple(scale_with_mass(noise, 0.95, 0.5) for noise in (Logistic(1.0), Gaussian(1.0)))
@@ -64,11 +60,6 @@ def first_peaks() -> Values:
     logistic, normal = first_scales()
     scales = (0.5, 0.5, normal, logistic)
     return tuple(peak(with_scale(n, s)) for n, s in zip(FAMILIES, scales, strict=True))
-
-
-def hard_times() -> Values:
-    """1 - eps^(1 / (2 (L - l))), L = 7, eps = .02: when layer l is at eps of its first scale."""
-    return tuple(1.0 - 0.02 ** (1.0 / (2 * (7 - layer))) for layer in range(7))
 
 
 def scales_without_a_middle() -> Values:
@@ -197,8 +188,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="setting-scale",
         statement="First scales with 95 % of the mass within 1/2: logistic 1 / (2 log 39), normal "
         "0.5 / (sqrt 2 erfinv .95)",
-        where=f"{WHERE}:quantile",
-        test=f"{TEST}::test_quantiles_invert_the_tail",
+        where="qtheory/gradients/schedules.py:scale_with_mass",
+        test="tests/theory/test_schedules.py::test_the_scale_with_a_mass",
         printed="0.136479, 0.255107 (public code)",
         expected=(0.136479, 0.255107),
         tolerance=0.5e-6,
@@ -216,18 +207,6 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=0.5e-4,
         why="half a unit of the fourth decimal",
         run=first_peaks,
-    ),
-    Claim(
-        id="setting-hard",
-        statement="Overlapped windows, scale (1 - t/T)^(2(L - l)), L = 7: layer l is at 0.02 of "
-        "its first scale at t/T = 1 - 0.02^(1/(2(L - l))), earlier layers first",
-        where="qtheory/claims/spallanzani2022_1_noise.py:hard_times",
-        test="tests/theory/test_ledger.py::test_every_claim_is_reproduced",
-        printed=".244 .278 .324 .387 .479 .624 .859",
-        expected=(0.244, 0.278, 0.324, 0.387, 0.479, 0.624, 0.859),
-        tolerance=0.5e-3,
-        why="half a unit of the third decimal",
-        run=hard_times,
     ),
     Claim(
         id="stair-mode",
