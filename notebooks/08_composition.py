@@ -38,6 +38,7 @@ from qtheory.gradients.composition import (
     power_noises,
 )
 from qtheory.gradients.convergence import LayerPlan, judge, tail_class
+from qtheory.gradients.schedules import Policy
 from qtheory.gradients.smoothed_network import (
     RELU,
     bound,
@@ -203,15 +204,15 @@ plt.show()
 # %%
 ternary = Stair((-1.0, 0.0, 1.0), (-0.5, 0.5))
 times = np.linspace(0.02, 0.999, 40)
-schedules = (
-    ("overlapped", "progressive"),
-    ("same start", "homogeneous"),
-    ("overlapped", "homogeneous"),
-    ("overlapped", "reversed"),
-    ("partition", "homogeneous"),
-    ("same end", "homogeneous"),
-    ("last layer first", "homogeneous"),
-)
+policies = {
+    "overlapped, progressive": Policy("overlapped", "progressive"),
+    "same start": Policy("same start"),
+    "overlapped, homogeneous": Policy("overlapped"),
+    "overlapped, reversed": Policy("overlapped", "progressive", reverse=True),
+    "partition": Policy("partition"),
+    "same end": Policy("same end"),
+    "partition, last layer first": Policy("partition", reverse=True),
+}
 
 
 def curve(nets: list[StairNetwork], plan: NoisePlan, inputs: np.ndarray) -> list[float]:
@@ -227,9 +228,8 @@ for ax, biases, mean, title in (
 ):
     nets = [ternary_network(24, 4, ternary, seed, biases, spacing=0.25) for seed in range(3)]
     inputs = random_levels(ternary, 150, 24, 9)
-    for windows, powers in schedules:
-        plan = NoisePlan(Uniform(0.5), windows, powers, mean)
-        ax.plot(times, curve(nets, plan, inputs), label=f"{windows}, {powers}")
+    for name, policy in policies.items():
+        ax.plot(times, curve(nets, NoisePlan(Uniform(0.5), policy, mean), inputs), label=name)
     ax.set(xlabel="time, share of the whole", title=title)
 axes[0].set_ylabel("mean |smoothed - stair network|")
 axes[2].legend(fontsize=7)
@@ -242,8 +242,8 @@ plt.show()
 # Families matter little: logistic noise with 95 % of its mass within the same 1/2.
 
 # %%
-plan = NoisePlan(Logistic(0.5 / math.log(39)), "overlapped", "progressive")
-uniform = NoisePlan(Uniform(0.5), "overlapped", "progressive")
+plan = NoisePlan(Logistic(0.5 / math.log(39)), policies["overlapped, progressive"])
+uniform = NoisePlan(Uniform(0.5), policies["overlapped, progressive"])
 plt.figure(figsize=(5, 3.2))
 for each, label in ((plan, "logistic"), (uniform, "uniform")):
     plt.semilogy(times, np.array(curve(nets, each, inputs)) + 1e-9, label=label)

@@ -19,8 +19,9 @@ from itertools import product
 import numpy as np
 
 from qtheory.gradients.composition import StairNetwork, on_thresholds
+from qtheory.gradients.schedules import Policy
 from qtheory.gradients.smoothed_network import Inputs
-from qtheory.gradients.synchronisation import NoisePlan, Powers, Windows, mean_error
+from qtheory.gradients.synchronisation import NoisePlan, mean_error
 from qtheory.gradients.ternary_networks import random_levels, ternary_network
 from qtheory.ledger import Claim, Values
 from qtheory.noise import Logistic, Smoothing, Uniform
@@ -33,14 +34,13 @@ WIDTH, DEPTH, POINTS, NETS, SPACING = 24, 4, 500, 6, 0.25
 TIMES = (0.5, 0.75, 0.9, 0.97, 0.99, 0.999)
 UNIFORM, LOGISTIC = Uniform(0.5), Logistic(0.5 / math.log(39))
 STATIC, DYNAMIC = 0.0, -0.5
-Schedule = tuple[Windows, Powers]
-PROGRESSIVE: Schedule = ("overlapped", "progressive")
-HOMOGENEOUS: Schedule = ("overlapped", "homogeneous")
-REVERSED: Schedule = ("overlapped", "reversed")
-SAME_START: Schedule = ("same start", "homogeneous")
-SAME_END: Schedule = ("same end", "homogeneous")
-PARTITION: Schedule = ("partition", "homogeneous")
-LAST_FIRST: Schedule = ("last layer first", "homogeneous")
+PROGRESSIVE = Policy("overlapped", "progressive")
+HOMOGENEOUS = Policy("overlapped")
+REVERSED = Policy("overlapped", "progressive", reverse=True)
+SAME_START = Policy("same start")
+SAME_END = Policy("same end")
+PARTITION = Policy("partition")
+LAST_FIRST = Policy("partition", reverse=True)
 SCHEDULES = (PROGRESSIVE, HOMOGENEOUS, REVERSED, SAME_START, SAME_END, PARTITION, LAST_FIRST)
 
 
@@ -59,18 +59,18 @@ def cases(lattice: bool) -> list[tuple[StairNetwork, Inputs]]:
 
 @cache
 def errors(
-    lattice: bool, schedule: Schedule, mean: float, time: float, noise: Smoothing = UNIFORM
+    lattice: bool, policy: Policy, mean: float, time: float, noise: Smoothing = UNIFORM
 ) -> tuple[float, ...]:
     """Of each network."""
-    plan = NoisePlan(noise, *schedule, mean)
+    plan = NoisePlan(noise, policy, mean)
     return tuple(mean_error(network, plan, time, x) for network, x in cases(lattice))
 
 
 def error(
-    lattice: bool, schedule: Schedule, mean: float, time: float, noise: Smoothing = UNIFORM
+    lattice: bool, policy: Policy, mean: float, time: float, noise: Smoothing = UNIFORM
 ) -> float:
     """Mean over networks."""
-    return float(np.mean(errors(lattice, schedule, mean, time, noise)))
+    return float(np.mean(errors(lattice, policy, mean, time, noise)))
 
 
 def lattice_dynamic() -> Values:

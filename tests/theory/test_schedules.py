@@ -120,7 +120,8 @@ def test_the_reach_of_gradients_by_a_walk(policy, share):
 @pytest.mark.parametrize("powers", POWERS)
 def test_plans_of_stair_networks_have_the_same_schedules(intervals, powers):
     """Scales and means as `NoisePlan` has them: powers up to 8 of one quotient, 2**-53 each."""
-    plan, policy = NoisePlan(Uniform(0.5), intervals, powers, mean=-0.5), Policy(intervals, powers)
+    policy = Policy(intervals, powers)
+    plan = NoisePlan(Uniform(0.5), policy, mean=-0.5)
     scales, means = policy.windows(4, 10, 0.5), policy.windows(4, 10, -0.5, times=1)
     for time in np.linspace(0.0, 1.0, 41):
         for layer, noise in enumerate(plan.at(float(time), 4)):
