@@ -81,6 +81,17 @@ def test_the_bound_holds(condition, reached):
     assert reached < max(ratios) <= 1 + 1e-12
 
 
+def test_the_bound_sums_its_steps():
+    """b_0 = L(w_0) + floor and b_(n+1) = (1 - r mu) b_n + r M**2 d D**2 / 8; 16 roundings."""
+    problem, rate = random_quadratic(np.random.default_rng(1), 4, 7.0), 0.1
+    mu, most = problem.curvatures
+    start = problem.target + 2.0
+    b = bound(problem, start, rate, 30)
+    assert abs(b[0] / (problem.loss(start) + most**2 * 4 / (8 * mu)) - 1) <= 16 * 2.0**-53
+    steps = (1 - rate * mu) * b[:-1] + rate * most**2 * 4 / 8
+    assert np.abs(b[1:] / steps - 1).max() <= 16 * 2.0**-53
+
+
 def test_one_step_of_the_bound_for_every_rate():
     """L(w - r g) <= (1 - r mu) L(w) + r M**2 d D**2 / 8, from random points: the step proved."""
     rng = np.random.default_rng(8)

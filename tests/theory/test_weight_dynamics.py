@@ -201,6 +201,7 @@ def test_frequency_of_freezing_at_once():
     """Two changes: f = m, then m + (1 - m) m; z = 1 - m and so on, from level 1."""
     assert freeze([1, 0, 1], 0.5, 0.6) == (2, 1)
     assert freeze([1, 0, 0], 0.5, 0.4) == (1, 1)  # z = 1/2: a tie goes up
+    assert freeze([1, 0, 0], 0.625, 0.5) == (1, 0)  # z = 3/8
     assert freeze([3, 3, 3], 0.5, 0.1) == (None, 3)
 
 
