@@ -180,7 +180,9 @@ def noisy(numerator: int, denominator: int, noise: Pmf) -> Noisy:
         about a (1 - a) E abs(e) / v  times an iteration,
 
     0.80 a (1 - a) / std for normal noise. The law is cut where it is below exp(-40).
-    Raises ValueError unless 0 < p < d, and the noise has an odd number of entries and no mean.
+    Raises ValueError unless 0 < p < d, and the noise has an odd number of entries and no mean; or
+    if moves have a common divisor (p / d not in lowest terms, without noise), so that several
+    orbits are stationary.
     """
     p, d, m = numerator, denominator, noise.size // 2
     e = np.arange(-m, m + 1) / d
@@ -192,21 +194,19 @@ def noisy(numerator: int, denominator: int, noise: Pmf) -> Noisy:
     reach = math.ceil(20 * float(d * e @ (d * e * noise)) / slack) + 40 * (m + d)
     width = m + max(p, d - p)
     above, below = np.zeros((2, width, 2 * reach))
-    for j in range(-reach, reach):
-        drift = p if j < 0 else p - d
-        for k, probability in zip(range(-m, m + 1), noise, strict=True):
-            move = min(max(j + drift + k, -reach), reach - 1) - j
-            if move:
-                (above if move > 0 else below)[abs(move) - 1, j + reach] += probability
+    j = np.arange(-reach, reach)
+    drift = np.where(j < 0, p, p - d)
+    for k, probability in zip(range(-m, m + 1), noise, strict=True):
+        move = np.clip(j + drift + k, -reach, reach - 1) - j
+        for band, length in ((above, move), (below, -move)):
+            at = np.flatnonzero(length > 0)
+            band[length[at] - 1, at] += probability
     law = stationary_distribution(BandedChain(above, below))
-    x = np.arange(-reach, reach) / d
     rising = math.fsum(
-        float(law[reach - j] * above[n - 1, reach - j])
-        for j in range(1, width + 1)
-        for n in range(j, width + 1)
+        float(law[reach - n] * above[n - 1 :, reach - n].sum()) for n in range(1, width + 1)
     )
-    center = float(law @ x)
-    return Noisy(float(law[reach:].sum()), rising, math.sqrt(float(law @ (x - center) ** 2)))
+    x = j / d - float(law @ j) / d
+    return Noisy(float(law[reach:].sum()), rising, math.sqrt(float(law @ (x * x))))
 
 
 # Two cures
