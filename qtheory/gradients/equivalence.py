@@ -25,6 +25,10 @@ Student-t and Cauchy noise are admissible at every scale. In closed form, with x
                             k = sqrt((1 - c) / (1 + c)),
     Cauchy, scale s D       alpha = tanh(2 pi s),    M = w - D sin(2 pi x) / (2 pi cosh(2 pi s)).
 
+Adam [kingma2015] divides an average of g S by the root of one of (g S)**2. Over the memory
+1 / (1 - beta2) of the averages S changes by O(r / (1 - beta2)) and cancels: the descent is that of
+Adam without S, with the same start and rate, if r is small against 1 - beta2.
+
 A stair with finitely many levels has cells of another shape at its ends: `rates_of_cells`.
 Proofs are ours; the paper's theorem was read about, not in print.
 """
@@ -51,6 +55,7 @@ from qtheory.noise import (
     Uniform,
     scale_of,
 )
+from qtheory.optimisers import Adam
 from qtheory.quantizer import Stair
 from qtheory.smoothing import ripple, ripple_by_poisson, slope
 
@@ -242,3 +247,23 @@ def gap(
     w = surrogate_descent(problem, surrogate, start, learning_rate, n)
     u = plain_descent(problem, surrogate.transport(start), surrogate.alpha * learning_rate, n)
     return float(np.abs(surrogate.transport(w) - u).max())
+
+
+def adam_descent(
+    problem: Quadratic,
+    surrogate: Surrogate | None,
+    start: Weights,
+    optimiser: Adam,
+    iterations: int,
+) -> Weights:
+    """The latent after Adam [kingma2015, Algorithm 1] on A (Q(w) - w*) S(w), S = 1 for None."""
+    (b1, b2), w = optimiser.betas, start
+    first, second = np.zeros_like(start), np.zeros_like(start)
+    for n in range(1, iterations + 1):
+        g = problem.gradient(w)
+        if surrogate is not None:
+            g = g * surrogate.slope((w - surrogate.threshold) / surrogate.spacing)
+        first, second = b1 * first + (1 - b1) * g, b2 * second + (1 - b2) * g * g
+        root = np.sqrt(second / (1 - b2**n)) + optimiser.epsilon
+        w = w - optimiser.learning_rate * first / (1 - b1**n) / root
+    return w
