@@ -167,7 +167,7 @@ def test_adam_needs_no_transport():
 
 
 def test_adam_against_two_steps_by_hand():
-    """Target 1/4, from 3/4: the gradient is 3/4, a step of 1/2 leads to 1/4, and there it is -1/4."""
+    """Target 1/4, from 3/4: the gradient is 3/4, then, at 1/4, it is -1/4."""
     problem, adam = Quadratic(np.eye(1), np.array([0.25])), Adam(0.5, (0.5, 0.5), 1e-12)
     first = adam_descent(problem, None, np.array([0.75]), adam, 1)
     assert abs(first[0] - 0.25) < 1e-11
