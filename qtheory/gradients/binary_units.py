@@ -120,8 +120,11 @@ def corners(units: int) -> States:
     """
     if not 1 <= units <= MOST_UNITS:
         raise ValueError(f"enumeration takes 1 to {MOST_UNITS} units, got {units}")
-    up = [np.arange(2**units) // 2**i % 2 > 0 for i in range(units)]
-    return np.where(np.stack(up, axis=1), 1.0, -1.0)
+    y = np.ones((1, 0))
+    for _ in range(units):
+        low, high = np.full((len(y), 1), -1.0), np.full((len(y), 1), 1.0)
+        y = np.block([[y, low], [y, high]])
+    return y
 
 
 def probability(noise: Smoothing, y: States, a: Float[ndarray, "*rows units"]) -> States:

@@ -33,7 +33,8 @@ PerDraw = Float[ndarray, "draws categories"]
 Losses = Float[ndarray, "draws"]
 """One number for each draw."""
 
-AnyLogits, AnyTable = Float[ndarray, "_"], Float[ndarray, "_ _"]
+AnyLogits = Float[ndarray, "_"]
+AnyTable = Float[ndarray, "_ _"]
 """Shapes that are checked by whoever takes them."""
 
 Table = Float[ndarray, "categories categories"]
