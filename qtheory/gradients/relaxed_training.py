@@ -102,13 +102,13 @@ def sample(
     n = nearest[..., None] + np.arange(-SIDE, SIDE + 1.0)
     s = of.scale
     a, b = (n - 0.5) * of.spacing - x[..., None], (n + 0.5) * of.spacing - x[..., None]
-    up, down = np.logaddexp(0.0, -b / s), np.logaddexp(0.0, a / s)
+    (up, upper), (down, lower) = _softplus(-b / s), _softplus(a / s)
     logits = np.where((n >= of.lowest) & (n <= of.highest), -up - down, -np.inf) + gumbel(uniforms)
     z = softmax(logits / temperature)
     means = (z * n).sum(axis=-1)
     rise = 1.0 / (s * math.expm1(of.spacing / s))
-    upper, lower = -np.expm1(-up) / s, -np.expm1(-down) / s
     tilt = of.spacing * z * (n - means[..., None]) / temperature
+    upper, lower = upper / s, lower / s
     spread = (upper + rise) * (n + 0.5) - (lower + rise) * (n - 0.5)
     slopes = Slopes(
         (tilt * (lower - upper)).sum(axis=-1),
@@ -117,6 +117,12 @@ def sample(
     )
     drawn = np.take_along_axis(n, logits.argmax(axis=-1)[..., None], axis=-1)[..., 0]
     return Sample(of.spacing * (drawn if on_draws else means), slopes)
+
+
+def _softplus(t: Points) -> tuple[Points, Points]:
+    """log(1 + exp t) and its derivative, the sigmoid, from one exponential."""
+    e = np.exp(-np.abs(t))
+    return np.maximum(t, 0.0) + np.log(1.0 + e), np.where(t > 0, 1.0, e) / (1.0 + e)
 
 
 def nearest_level(of: Levels, x: Points) -> Points:
