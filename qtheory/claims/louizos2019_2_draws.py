@@ -68,14 +68,16 @@ def chi_squares() -> Values:
     """Of draws against the law at five inputs; of cold relaxed draws, those whose largest weight is
     that of another level than the draw."""
     x = np.array([-2.3, -1.0, 0.1, 0.9, 2.0])
-    found: list[float] = []
-    for seed, point in enumerate(x):
-        here = np.full(DRAWS, point)
-        counts = np.bincount(draw(TWO_BITS, here, uniforms(seed)), minlength=4)
+
+    def of(seed: int) -> float:
+        index = draw(TWO_BITS, np.full(DRAWS, x[seed]), uniforms(seed))
         expected = DRAWS * law(TWO_BITS, x[seed : seed + 1])[0]
-        found.append(float(((counts - expected) ** 2 / expected).sum()))
-    z = concrete(TWO_BITS, here, uniforms(4), 0.01)
-    return *found, float((z.argmax(axis=-1) != draw(TWO_BITS, here, uniforms(4))).sum())
+        return float(((np.bincount(index, minlength=4) - expected) ** 2 / expected).sum())
+
+    here = np.full(DRAWS, x[4])
+    leaning = concrete(TWO_BITS, here, uniforms(4), 0.01).argmax(axis=-1)
+    differ = float((leaning != draw(TWO_BITS, here, uniforms(4))).sum())
+    return *(of(seed) for seed in range(len(x))), differ
 
 
 def off_levels() -> Values:
