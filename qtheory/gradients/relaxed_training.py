@@ -28,7 +28,7 @@ Labels = Int64[ndarray, "rows"]
 Parameters = dict[str, Points]
 
 SIDE = 3
-"""Levels of a local lattice to each side of the nearest one."""
+"""WholeLevels of a local lattice to each side of the nearest one."""
 
 INPUTS, TEACHER, HIDDEN, CLASSES, EXAMPLES = 10, 16, 32, 5, 2000
 
@@ -62,7 +62,7 @@ class Setting:
             )
 
 
-class Levels(NamedTuple):
+class WholeLevels(NamedTuple):
     """Least and greatest n of a lattice of levels n times its spacing, and spacing and scale."""
 
     lowest: int
@@ -90,7 +90,7 @@ class Data(NamedTuple):
 
 
 def sample(
-    of: Levels,
+    of: WholeLevels,
     x: Points,
     uniforms: Float[ndarray, "... local"],
     temperature: float,
@@ -125,7 +125,7 @@ def _softplus(t: Points) -> tuple[Points, Points]:
     return np.maximum(t, 0.0) + np.log(1.0 + e), np.where(t > 0, 1.0, e) / (1.0 + e)
 
 
-def nearest_level(of: Levels, x: Points) -> Points:
+def nearest_level(of: WholeLevels, x: Points) -> Points:
     """The level used in tests."""
     return of.spacing * np.clip(np.rint(x / of.spacing), of.lowest, of.highest)
 
@@ -189,11 +189,11 @@ def loss_and_gradients(
     return loss, found
 
 
-def levels_of(p: Parameters, name: str, bits: int) -> Levels:
+def levels_of(p: Parameters, name: str, bits: int) -> WholeLevels:
     """The lattice of W1, W2 (signed) or h (from 0), with its present spacing and scale."""
     lowest = 0 if name == "h" else -(1 << bits - 1)
     spacing, scale = (float(np.exp(p[f"{key} {name}"][0])) for key in ("spacing", "scale"))
-    return Levels(lowest, lowest + (1 << bits) - 1, spacing, scale)
+    return WholeLevels(lowest, lowest + (1 << bits) - 1, spacing, scale)
 
 
 def with_lattices(p: Parameters, data: Data, bits: int) -> Parameters:

@@ -81,6 +81,18 @@ def test_a_projection_and_its_mirror_map(noise):
     assert (dual_step(lift(noise, W), G, 0.1) == lift(noise, W) - 0.1 * G).all()
 
 
+def test_the_usual_proxies_are_projections():
+    """Differences of two tails, each rounded three times."""
+    x = np.linspace(-2.0, 2.0, 33)
+    inner = np.clip(x, -1, 1)
+    for noise, form in (
+        (Uniform(1.0), inner),
+        (Logistic(0.5), np.tanh(x)),
+        (Triangular(1.0), inner * (2 - abs(inner))),
+    ):
+        assert np.abs(project(noise, x) - form).max() <= 8 * 2.0**-53
+
+
 def test_logistic_noise_gives_md_tanh():
     """u of scale 1 / (2 beta) moves by rate g, beta u by beta rate g."""
     found = mirror_step(Logistic(1 / 6), W, G, 0.2)

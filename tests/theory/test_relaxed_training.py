@@ -7,8 +7,8 @@ from qtheory.gradients import relaxed_quantization as theory
 from qtheory.gradients.relaxed_training import (
     SIDE,
     Data,
-    Levels,
     Setting,
+    WholeLevels,
     error,
     first_training,
     levels_of,
@@ -25,7 +25,9 @@ from qtheory.noise import Logistic
 SMALL = Setting(bits=2, on_draws=False, seed=1, first_iterations=60, iterations=30)
 
 
-@pytest.mark.parametrize("levels", [Levels(-2, 1, 0.7, 0.2), Levels(-128, 127, 0.02, 0.01)])
+@pytest.mark.parametrize(
+    "levels", [WholeLevels(-2, 1, 0.7, 0.2), WholeLevels(-128, 127, 0.02, 0.01)]
+)
 def test_the_sample_is_that_of_the_theory(levels):
     """The theory's functions on the whole lattice with the reach of three spacings; uniforms are
     set where they belong, and 1/2 elsewhere. Numbers below 10, products of a dozen: 1e-11."""
