@@ -112,6 +112,23 @@ def hard_modes() -> Values:
     )
 
 
+def monte_carlo() -> Values:
+    """Largest difference of the mean of N = 10^5 draws and the expectation, times sqrt N: ternary
+    stair, nine points, scales 0.3 and 1, means 0 and -0.5, families in order."""
+    generator = np.random.default_rng(2022)
+    x, n = np.linspace(-2.0, 2.0, 9), 100_000
+
+    def error(noise: Smoothing, mean: float) -> float:
+        e = quantile(noise, generator.random(n))
+        found = TERNARY(x[:, None] - mean - e).mean(axis=1)
+        return float(np.abs(found - expectation(TERNARY, noise, x, mean)).max()) * math.sqrt(n)
+
+    return tuple(
+        max(error(with_scale(noise, s), m) for s in (0.3, 1.0) for m in (0.0, -0.5))
+        for noise in FAMILIES
+    )
+
+
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="stair-expectation",
@@ -126,6 +143,19 @@ CLAIMS: tuple[Claim, ...] = (
         tolerance=1e-8,
         why="a threshold has N F quantiles below it to within 1/2; rounding 2^-52 times 2N",
         run=over_quantiles,
+        relation="<=",
+    ),
+    Claim(
+        id="stair-monte-carlo",
+        statement="The same by drawing: largest difference from the mean of N = 10^5 draws, in "
+        "units of 1 / sqrt N; ternary stair, nine points, two scales, two means, four families",
+        where="qtheory/smoothing.py:expectation",
+        test=f"{TEST}::test_the_expectation_is_a_sum_over_quantiles",
+        printed="below 5",
+        expected=(5.0, 5.0, 5.0, 5.0),
+        tolerance=0.0,
+        why="the std of a value in [-1, 1] is at most 1, so 5 is 5 standard errors or more",
+        run=monte_carlo,
         relation="<=",
     ),
     Claim(
