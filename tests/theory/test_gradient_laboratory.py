@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from qtheory.claims import straight_through_4_laboratory as laboratory
 from qtheory.gradients.estimators import (
     Estimator,
     Identity,
@@ -35,7 +36,7 @@ from qtheory.gradients.targets import (
     surface_gradients,
 )
 from qtheory.lattice import Lattice
-from qtheory.noise import Gaussian, Logistic, Triangular, Uniform
+from qtheory.noise import Gaussian, Logistic, Triangular, Uniform, roughness
 from qtheory.quantizer import Stair
 from qtheory.smoothing import expectation, law, slope
 
@@ -165,6 +166,43 @@ def test_the_narrow_clipped_identity_is_the_uniform_noise():
     assert all(
         np.abs(x.mean - y.mean).max() <= ROUNDING for x, y in zip(a.layers, b.layers, strict=True)
     )
+
+
+def test_two_signs_in_a_row_have_a_closed_form():
+    """y = sign(w sign(a - e) - e'), a = 0: true slope 2 f(0) (2 F(w) - 1); the coarse one has
+    2 w f(w) for the last factor if levels are drawn, 2 w f(0) if expectations are handed on."""
+
+    def f(x):
+        return float(Logistic(1.0).density(np.array([x]))[0])
+
+    for w in (0.5, -2.0, 4.0):
+        assert laboratory.chain(w, "random") == pytest.approx(
+            2 * w * f(w) / math.tanh(w / 2), abs=ROUNDING
+        )
+        assert laboratory.chain(w, "expectation") == pytest.approx(
+            2 * w * f(0.0) / math.tanh(w / 2), abs=ROUNDING
+        )
+
+
+@pytest.mark.parametrize("s", [0.1, 0.02])
+def test_variance_times_scale_over_roughness_is_a_constant(s):
+    """Stairs forward, symmetric errors +-1/2, so the next term is of order s**2: at most 0.29 / 8
+    of it times int u**2 f**2 / R < 1.3, and the mean squared, below 0.01 s**2."""
+    for family in laboratory.FAMILIES:
+        estimator = straight_through(LayerNoise.of(family, s), 1)
+        network = laboratory.neuron([1.0], 1.0, -0.5)
+        report = measure(network, laboratory.normal_cells(0.5), estimator, targets=())
+        limit = 0.0625 * math.exp(-0.125) / math.sqrt(2 * math.pi)
+        found = report.layers[0].std[0] ** 2 * s / roughness(family)
+        assert abs(found - limit) <= (1.3 * 0.29 / 8 + 0.01) * s * s + 1e-5
+
+
+def test_the_bias_is_linear_in_the_scale_along_the_weight():
+    """Per scale: E abs(e) h' / 2 for stairs, E abs(e - e') h' / 4 for expectations and levels."""
+    claim = next(c for c in laboratory.CLAIMS if c.id == "laboratory-bias")
+    values = claim.obtain()
+    assert claim.matches(values)
+    assert abs(values[1] - values[2]) <= 1e-9 and values[0] > 1.3 * values[1]
 
 
 # Brute force
