@@ -334,11 +334,13 @@ def test_a_moving_schedule_compiles_nothing_again(forward):
     module = layer(forward, "logistic", 0.4)
     compiled = torch.compile(module, fullgraph=True, backend=counter)
     x = torch.from_numpy(X).float()
+    compiled(x.clone().requires_grad_())
+    frames = counter.frame_count
     for iteration, (scale, mean) in enumerate([(0.4, 0.0), (0.3, -0.2), (0.1, 0.1), (0.0, 0.0)]):
         module.set_noise(scale, mean)
         set_iteration(module, iteration)
         assert all(map(torch.equal, slopes(compiled, x), slopes(module, x)))
-    assert counter.frame_count == 1
+    assert counter.frame_count == frames > 0
 
 
 def test_conversions_keep_the_scale_and_checkpoints_carry_it():
