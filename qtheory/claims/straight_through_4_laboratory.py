@@ -263,7 +263,8 @@ CLAIMS = (
         "-v v* / (2 pi) times the direction of w* off w, over the norm of w [yin2019]; by draws on "
         "the surface",
         where=f"{WHERE}/targets.py:surface_gradients",
-        test=f"{TEST}::test_the_surface_integral_of_one_unit_in_closed_form",
+        test="tests/theory/test_gradient_targets.py::"
+        "test_the_surface_integral_of_one_unit_in_closed_form",
         printed="the closed form",
         expected=expected_surface(),
         tolerance=5 * 8.2e-4,
