@@ -145,7 +145,7 @@ def _hard(stair: Stair, x: Tensor) -> Tensor:
 def _noisy(
     stair: Stair, family: Family, forward: Forward, x: Tensor, scale: Tensor, words: Tensor | None
 ) -> Tensor:
-    """What is handed on at scale > 0; x is x - mean already."""
+    """What is handed on at scale > 0, of no meaning at others; x is x - mean already."""
     reached = [cumulative(family, (x - t) / scale) for t in stair.thresholds]
     out = torch.full_like(x, stair.levels[0])
     if forward == "expectation":
@@ -192,7 +192,7 @@ class _NoisyStair(torch.autograd.Function):
         ctx.shape = (stair, family)
         dtype = _computed(x)
         at, s = x.to(dtype) - mean.to(dtype), scale.to(dtype)
-        noisy = _noisy(stair, family, forward, at, torch.where(s > 0, s, 1), words)
+        noisy = _noisy(stair, family, forward, at, s, words)
         out = torch.where(s > 0, noisy, _hard(stair, at))
         return torch.where(at.isnan(), at, out).to(x.dtype)
 
@@ -202,7 +202,6 @@ class _NoisyStair(torch.autograd.Function):
         stair, family = ctx.shape
         dtype = _computed(x)
         at, s = x.to(dtype) - mean.to(dtype), scale.to(dtype)
-        s = torch.where(s > 0, s, 1)
         slope, moment = torch.zeros_like(at), torch.zeros_like(at)
         for t, jump in zip(stair.thresholds, _jumps(stair), strict=True):
             a = (at - t) / s
@@ -261,6 +260,8 @@ class AdditiveNoiseStair(nn.Module):
 
     scale: Tensor
     mean: Tensor
+    family: Family
+    strategy: Forward
 
     def __init__(
         self,

@@ -65,9 +65,9 @@ Surrogate: TypeAlias = LayerNoise | Identity | Window
 def surrogate_slope(surrogate: Surrogate, stair: Stair, a: Features) -> Features:
     """What the backward pass takes for the slope of a stair.
 
-    >>> a = np.array([[-0.6, 0.2]])
+    >>> a = np.array([[-0.6, -0.5, 0.2, 0.5]])
     >>> surrogate_slope(Window(-0.5, 0.5, 2.0), Stair.step(), a).tolist()
-    [[0.0, 2.0]]
+    [[0.0, 2.0, 2.0, 0.0]]
     """
     match surrogate:
         case Identity():

@@ -146,7 +146,7 @@ class Report:
         return plot_report(self, axes)
 
 
-class _Mean(NamedTuple):
+class Mean(NamedTuple):
     """A vector known exactly, or the mean of draws; paired: draw k has the k-th input."""
 
     value: Parameters
@@ -162,8 +162,8 @@ def _error(draws: Gradients) -> Parameters:
     return draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
 
 
-def _of(draws: Gradients, paired: bool) -> _Mean:
-    return _Mean(np.full(len(draws), 1.0 / len(draws)) @ draws, draws, paired)
+def _of(draws: Gradients, paired: bool) -> Mean:
+    return Mean(np.full(len(draws), 1.0 / len(draws)) @ draws, draws, paired)
 
 
 def measure(
@@ -238,15 +238,15 @@ def _targets(
     rows: Rows,
     draws: int | None,
     rng: np.random.Generator,
-) -> dict[Target, tuple[_Mean | None, ...]]:
+) -> dict[Target, tuple[Mean | None, ...]]:
     """True gradients of each layer: exact over finite data, else by draws."""
     points = data if isinstance(data, FiniteData) else None
     x, t = (points.inputs, points.targets) if points else (rows.states[0], rows.targets)
 
-    def mean(each: Gradients) -> _Mean:
-        return _Mean(points.probabilities @ each) if points else _of(each, True)
+    def mean(each: Gradients) -> Mean:
+        return Mean(points.probabilities @ each) if points else _of(each, True)
 
-    found: dict[Target, tuple[_Mean | None, ...]] = {}
+    found: dict[Target, tuple[Mean | None, ...]] = {}
     for target in targets:
         if target == "smoothed":
             found[target] = tuple(map(mean, smoothed_gradients(network, noises, x, t)))
@@ -254,7 +254,7 @@ def _targets(
             found[target] = tuple(map(mean, mean_field_gradients(network, noises, x, t)))
         else:
             means = tuple(noise.mean for noise in noises)
-            hidden: list[_Mean | None] = [None] * len(network.hidden)
+            hidden: list[Mean | None] = [None] * len(network.hidden)
             if isinstance(data, GaussianData):
                 normals = rng.normal(size=(draws or 0, data.features))
                 hidden[0] = _of(surface_gradients(network, means, data.teacher, normals), False)
@@ -267,19 +267,19 @@ def _report(
     gradients: Gradients,
     weights: RowWeights,
     draws: int | None,
-    true: dict[Target, _Mean | None],
+    true: dict[Target, Mean | None],
 ) -> LayerReport:
     """One layer: moments over rows, then each comparison."""
     mean = weights @ gradients
     std = np.sqrt(weights @ (gradients - mean) ** 2)
-    got = _Mean(mean) if draws is None else _Mean(mean, gradients, True)
+    got = Mean(mean) if draws is None else Mean(mean, gradients, True)
     against: dict[Target, Comparison | None] = {
         key: None if g is None else compare(got, g) for key, g in true.items()
     }
     return LayerReport(name, mean, got.error, std, against)
 
 
-def compare(coarse: _Mean, true: _Mean) -> Comparison:
+def compare(coarse: Mean, true: Mean) -> Comparison:
     """Bias and cosine of two vectors, with errors as the module says."""
     difference = coarse.value - true.value
     bias, size = float(np.linalg.norm(difference)), float(np.linalg.norm(true.value))
@@ -292,7 +292,7 @@ def compare(coarse: _Mean, true: _Mean) -> Comparison:
     return Comparison(size, bias, float(np.linalg.norm(errors)), relative, cosine, cosine_error)
 
 
-def _cosine(coarse: _Mean, true: _Mean) -> tuple[float, float]:
+def _cosine(coarse: Mean, true: Mean) -> tuple[float, float]:
     """c = u v for the directions u, v; dc = (v - c u) dG / |G| + (u - c v) dg / |g|."""
     sizes = [float(np.linalg.norm(each.value)) for each in (coarse, true)]
     if min(sizes) == 0:

@@ -57,7 +57,8 @@ def plot_report(report: Report, axes: Axes = None) -> Axes:
     for ax, name in zip(axes, SHOWN, strict=True):
         ax.set_xticks(places, names)
         ax.set_ylabel(LABELS[name])
-    axes[0].legend()
+    axes[0].margins(y=0.45)  # room for the legend
+    axes[0].legend(loc="upper left")
     return axes
 
 

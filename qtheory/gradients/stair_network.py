@@ -15,6 +15,7 @@ examples, or paths through the network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -121,6 +122,24 @@ class LayerNoise:
         if forward == "expectation":
             return expectation(stair, self.noise, a, self.mean)
         return np.array(stair.levels)[mode(stair, self.noise, a, self.mean)]
+
+
+def noises_at(
+    family: Smoothing, scales: Sequence[float], means: Sequence[float] | None = None
+) -> tuple[LayerNoise, ...]:
+    """A schedule at one time: a scale >= 0, in units of that of `family`, and a mean, by default 0,
+    for each layer. Raises ValueError if a scale is negative or there are not as many means.
+
+    >>> from qtheory.noise import Uniform
+    >>> noises_at(Uniform(0.5), [1.0, 0.0])
+    (LayerNoise(noise=Uniform(half_width=0.5), mean=0.0), LayerNoise(noise=None, mean=0.0))
+    """
+    means = [0.0] * len(scales) if means is None else means
+    if len(means) != len(scales):
+        raise ValueError(
+            f"a schedule has a mean for each scale, got {len(means)} and {len(scales)}"
+        )
+    return tuple(LayerNoise.of(family, s, mean) for s, mean in zip(scales, means, strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

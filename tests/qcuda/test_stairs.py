@@ -256,12 +256,16 @@ def test_a_moving_schedule_compiles_nothing_again(forward):
 def test_conversions_keep_the_scale_and_checkpoints_carry_it():
     module = layer("expectation", "normal", 0.1, 0.3)
     assert module.bfloat16().scale.dtype == torch.float64
-    assert float(module.half().scale) == 0.1 and float(module.float().mean) == 0.3
+    assert module.half().scale.item() == 0.1 and module.float().mean.item() == 0.3
     other = layer()
     other.load_state_dict(module.state_dict())
     assert float(other.scale) == 0.1 and float(other.mean) == 0.3
     assert set(module.state_dict()) == {"scale", "mean"}
     assert "normal" in repr(module) and "scale=0.1" in repr(module)
+    learned = AdditiveNoiseStair(TERNARY, scale=0.1, learned=True).bfloat16()
+    assert learned.scale.dtype == torch.float64 and learned.scale.item() == 0.1
+    learned(torch.zeros(2, dtype=torch.bfloat16)).sum().backward()
+    assert learned.scale.grad.dtype == torch.float64
 
 
 def test_a_learned_noise_is_trained():
