@@ -15,7 +15,8 @@ from qtheory.gradients.estimators import (
     starting,
     straight_through,
 )
-from qtheory.gradients.laboratory import FiniteData, GaussianData, Report, measure
+from qtheory.gradients.laboratory import FiniteData, GaussianData, measure
+from qtheory.gradients.laboratory_report import Report
 from qtheory.gradients.stair_network import Affine, LayerNoise, StairNetwork
 from qtheory.gradients.targets import smoothed_gradients, surface_gradients
 from qtheory.lattice import Lattice

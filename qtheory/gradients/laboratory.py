@@ -4,20 +4,18 @@ A coarse gradient G of one example, random by its data and by its own draws, is 
 gradients g (see `targets`). For each layer, as one vector:
 
     bias             |E G - g|, and the same over |g|
-    std              sqrt of the sum over components of Var G; of a mean over N examples, / sqrt N
+    std              sqrt of the sum over components of Var G; / sqrt N for a mean over N examples
     cosine           of E G and g
 
 Over finite data, and when every level is enumerated, all are exact and errors are 0. Otherwise they
-are means over draws and have errors: that of a norm is the root of the sum of the variances of the
-means of its components, which is the root mean square of |estimate - true vector| and so bounds the
-error of the norm; that of a cosine is of first order, a sum over both vectors. Inputs of a draw are
-shared with the smoothed and the mean-field gradient, so the difference is seen better than either.
+are means over draws with the standard errors that `laboratory_report` describes. Inputs of a draw
+are shared with the smoothed and the mean-field gradient: differences are seen better than either.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -32,10 +30,17 @@ from qtheory.gradients.estimators import (
     passed,
     starting,
 )
+from qtheory.gradients.laboratory_report import (
+    TARGETS,
+    Mean,
+    Report,
+    Target,
+    layer_report,
+    mean_of,
+)
 from qtheory.gradients.stair_network import (
     Gradients,
     LayerNoise,
-    Parameters,
     StairNetwork,
 )
 from qtheory.gradients.targets import (
@@ -46,10 +51,6 @@ from qtheory.gradients.targets import (
     surface_gradients,
 )
 
-Target: TypeAlias = Literal["smoothed", "mean field", "discrete"]
-TARGETS: tuple[Target, ...] = ("smoothed", "mean field", "discrete")
-
-RowWeights = Float[ndarray, "rows"]
 PointWeights = Float[ndarray, "_points"]
 PointFeatures = Float[ndarray, "_points _features"]
 
@@ -94,76 +95,6 @@ class GaussianData:
 
 
 Data: TypeAlias = FiniteData | GaussianData
-
-
-class Comparison(NamedTuple):
-    """A coarse gradient against a true one, in one layer. Errors are standard errors, 0 if exact.
-
-    size: |g|. bias: |E G - g|. relative: bias / |g|, infinite for g = 0 with a bias. cosine: NaN if
-    either vector is 0.
-    """
-
-    size: float
-    bias: float
-    bias_error: float
-    relative: float
-    cosine: float
-    cosine_error: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LayerReport:
-    """mean: E G, mean_error: its standard errors. std: of each component. against: the comparison
-    with each target; None if the target is 0 almost everywhere, so that there is no direction."""
-
-    layer: str
-    mean: Parameters
-    mean_error: Parameters
-    std: Parameters
-    against: dict[Target, Comparison | None]
-
-    @property
-    def total_std(self) -> float:
-        """sqrt of the trace of the covariance of one example's gradient."""
-        return float(np.sqrt((self.std**2).sum()))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Report:
-    """Layers from the first to the output. exact: all levels and all data were enumerated."""
-
-    layers: tuple[LayerReport, ...]
-    exact: bool
-
-    def table(self) -> str:
-        """Aligned text, a line for each layer and target."""
-        return table(self)
-
-    def plot(self, axes: Any = None) -> Any:
-        """Bias, std and cosine by layer, as bars on three axes, which are returned."""
-        from qtheory.gradients.laboratory_plots import plot_report
-
-        return plot_report(self, axes)
-
-
-class Mean(NamedTuple):
-    """A vector known exactly, or the mean of draws; paired: draw k has the k-th input."""
-
-    value: Parameters
-    draws: Gradients | None = None
-    paired: bool = False
-
-    @property
-    def error(self) -> Parameters:
-        return np.zeros_like(self.value) if self.draws is None else _error(self.draws)
-
-
-def _error(draws: Gradients) -> Parameters:
-    return draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
-
-
-def _of(draws: Gradients, paired: bool) -> Mean:
-    return Mean(np.full(len(draws), 1.0 / len(draws)) @ draws, draws, paired)
 
 
 def measure(
@@ -211,7 +142,7 @@ def measure(
     true = _targets(network, data, noises, targets, rows, draws, rng)
     names = [*(f"hidden {k + 1}" for k in range(len(network.hidden))), "output"]
     layers = tuple(
-        _report(name, gradients[k], rows.weights, draws, {t: true[t][k] for t in targets})
+        layer_report(name, gradients[k], rows.weights, draws, {t: true[t][k] for t in targets})
         for k, name in enumerate(names)
     )
     return Report(layers, draws is None)
@@ -254,7 +185,7 @@ def _targets(
     x, t = (points.inputs, points.targets) if points else (rows.states[0], rows.targets)
 
     def mean(each: Gradients) -> Mean:
-        return Mean(points.probabilities @ each) if points else _of(each, True)
+        return Mean(points.probabilities @ each) if points else mean_of(each, True)
 
     found: dict[Target, tuple[Mean | None, ...]] = {}
     for target in targets:
@@ -267,72 +198,6 @@ def _targets(
             hidden: list[Mean | None] = [None] * len(network.hidden)
             if isinstance(data, GaussianData):
                 normals = rng.normal(size=(draws or 0, data.features))
-                hidden[0] = _of(surface_gradients(network, means, data.teacher, normals), False)
+                hidden[0] = mean_of(surface_gradients(network, means, data.teacher, normals), False)
             found[target] = (*hidden, mean(hard_output_gradients(network, means, x, t)))
     return found
-
-
-def _report(
-    name: str,
-    gradients: Gradients,
-    weights: RowWeights,
-    draws: int | None,
-    true: dict[Target, Mean | None],
-) -> LayerReport:
-    """One layer: moments over rows, then each comparison."""
-    mean = weights @ gradients
-    std = np.sqrt(weights @ (gradients - mean) ** 2)
-    got = Mean(mean) if draws is None else Mean(mean, gradients, True)
-    against: dict[Target, Comparison | None] = {
-        key: None if g is None else compare(got, g) for key, g in true.items()
-    }
-    return LayerReport(name, mean, got.error, std, against)
-
-
-def compare(coarse: Mean, true: Mean) -> Comparison:
-    """Bias and cosine of two vectors, with errors as the module says."""
-    difference = coarse.value - true.value
-    bias, size = float(np.linalg.norm(difference)), float(np.linalg.norm(true.value))
-    if coarse.draws is not None and true.draws is not None and true.paired:
-        errors = _error(coarse.draws - true.draws)
-    else:
-        errors = np.hypot(coarse.error, true.error)
-    relative = bias / size if size > 0 else (np.inf if bias > 0 else 0.0)
-    cosine, cosine_error = _cosine(coarse, true)
-    return Comparison(size, bias, float(np.linalg.norm(errors)), relative, cosine, cosine_error)
-
-
-def _cosine(coarse: Mean, true: Mean) -> tuple[float, float]:
-    """c = u v for the directions u, v; dc = (v - c u) dG / |G| + (u - c v) dg / |g|."""
-    sizes = [float(np.linalg.norm(each.value)) for each in (coarse, true)]
-    if min(sizes) == 0:
-        return float("nan"), 0.0
-    u, v = coarse.value / sizes[0], true.value / sizes[1]
-    c = float(u @ v)
-    error = 0.0
-    for each, size, away in ((coarse, sizes[0], v - c * u), (true, sizes[1], u - c * v)):
-        if each.draws is not None:
-            error += float(_error((each.draws @ away)[:, None])[0]) / size
-    return c, error
-
-
-def table(report: Report) -> str:
-    """Aligned text: layer, target, |g|, bias, relative bias, cosine, std, with +- errors."""
-    head = f"{'layer':<10}{'target':<12}{'|g|':>11}{'bias':>22}{'relative':>11}"
-    head += f"{'cosine':>22}{'std':>11}"
-    lines = [head]
-    for layer in report.layers:
-        for target, c in layer.against.items():
-            start = f"{layer.layer:<10}{target:<12}"
-            if c is None:
-                lines.append(f"{start}{'0 almost everywhere':>66}{layer.total_std:>11.4g}")
-                continue
-            bias = f"{c.bias:.4g}" if report.exact else f"{c.bias:.4g} +- {c.bias_error:.1g}"
-            cosine = (
-                f"{c.cosine:.5f}" if report.exact else f"{c.cosine:.5f} +- {c.cosine_error:.1g}"
-            )
-            lines.append(
-                f"{start}{c.size:>11.4g}{bias:>22}{c.relative:>11.4g}{cosine:>22}"
-                f"{layer.total_std:>11.4g}"
-            )
-    return "\n".join(lines)

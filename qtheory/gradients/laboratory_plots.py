@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from qtheory.gradients.laboratory import Report, Target
+from qtheory.gradients.laboratory_report import Report, Target
 
 Axes: TypeAlias = Any
 """Axes of matplotlib, which only functions import."""
@@ -24,11 +24,10 @@ SHOWN: tuple[Quantity, ...] = (*PER_TARGET, "std")
 
 
 def quantity(report: Report, name: Quantity, layer: int, target: Target) -> tuple[float, float]:
-    """A number of a report and its standard error; NaN where the target is 0 almost everywhere.
-    The error of a std is not estimated and given as 0."""
+    """A number of a report and its standard error; NaN where the target is 0 almost everywhere."""
     at = report.layers[layer]
     if name == "std":
-        return at.total_std, 0.0
+        return at.total_std, at.total_std_error
     found = at.against[target]
     if found is None:
         return float("nan"), 0.0
@@ -53,7 +52,8 @@ def plot_report(report: Report, axes: Axes = None) -> Axes:
             pairs = [quantity(report, name, layer, target) for layer in range(len(names))]
             values, errors = zip(*pairs, strict=True)
             ax.bar(places + shift, values, 0.8 / len(targets), yerr=errors, label=target)
-    axes[2].bar(places, [each.total_std for each in report.layers], 0.5, color="grey")
+    values, errors = zip(*((e.total_std, e.total_std_error) for e in report.layers), strict=True)
+    axes[2].bar(places, values, 0.5, yerr=errors, color="grey")
     for ax, name in zip(axes, SHOWN, strict=True):
         ax.set_xticks(places, names)
         ax.set_ylabel(LABELS[name])

@@ -29,8 +29,9 @@ from qtheory.gradients.estimators import (
     starting,
     straight_through,
 )
-from qtheory.gradients.laboratory import FiniteData, Mean, compare, measure
+from qtheory.gradients.laboratory import FiniteData, measure
 from qtheory.gradients.laboratory_plots import plot_sweep, quantity
+from qtheory.gradients.laboratory_report import Mean, compare
 from qtheory.gradients.stair_network import (
     Affine,
     LayerNoise,
@@ -258,7 +259,9 @@ def test_draws_are_within_five_errors_of_the_enumeration():
     for a, b in zip(exact.layers, by_draws.layers, strict=True):
         assert (b.mean_error > 0).all() and not a.mean_error.any()
         assert (np.abs(a.mean - b.mean) <= 5 * b.mean_error).all()
-        assert abs(a.total_std / b.total_std - 1) < 0.05
+        assert abs(a.total_std - b.total_std) <= 5 * b.total_std_error < 0.1 * a.total_std
+        assert (np.abs(a.std - b.std) <= 5 * b.std_error).all() and (b.std_error > 0).all()
+        assert a.total_std_error == 0 and not a.std_error.any()
         for target in ("smoothed", "mean field"):
             x, y = a.against[target], b.against[target]
             assert abs(x.bias - y.bias) <= 5 * y.bias_error
@@ -302,6 +305,8 @@ def test_errors_are_those_of_repeated_runs():
     means = np.array([run.mean for run in runs])
     claimed = np.mean([run.mean_error for run in runs], axis=0)
     assert np.abs(means.std(axis=0) / claimed - 1).max() < 0.25
+    stds = np.std([run.total_std for run in runs])
+    assert abs(stds / np.mean([run.total_std_error for run in runs]) - 1) < 0.25
     cosines = np.array([run.against["smoothed"].cosine for run in runs])
     errors = np.mean([run.against["smoothed"].cosine_error for run in runs])
     assert 0.75 * cosines.std() < errors
@@ -377,6 +382,9 @@ def test_a_report_as_text_and_pictures():
     assert len(axes[0].patches) == 9 and len(axes[2].patches) == 3
     ax = plot_sweep([report, report], [0.1, 0.2], "cosine", 0, "smoothed", ax=axes[1])
     assert ax.get_ylabel() == "cosine with the true gradient"
-    assert quantity(report, "std", 0, "smoothed") == (report.layers[0].total_std, 0.0)
+    assert quantity(report, "std", 0, "smoothed") == (
+        report.layers[0].total_std,
+        report.layers[0].total_std_error,
+    )
     assert math.isnan(quantity(report, "bias", 1, "discrete")[0])
     plt.close("all")
