@@ -36,8 +36,8 @@ class Comparison(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerReport:
     """mean: E G. std: of each component of one example's gradient. total_std: sqrt of the trace of
-    its covariance. Errors are standard errors, 0 if exact. against: the comparison with each target;
-    None if the target is 0 almost everywhere, so that there is no direction."""
+    its covariance. Errors are standard errors, 0 if exact. against: the comparison with each
+    target; None if the target is 0 almost everywhere, so that there is no direction."""
 
     layer: str
     mean: Parameters
