@@ -31,3 +31,4 @@ class Stream(IntEnum):
     INITIALISE = 2  # initial levels
     READ = 3  # noise of a forward pass
     DATA = 4  # order and augmentation of training examples
+    ACTIVATE = 5  # levels of activations that are drawn in a forward pass

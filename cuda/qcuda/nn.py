@@ -17,6 +17,10 @@ from qcuda._words import words
 from qcuda.abi import Storage
 from qcuda.ops import check
 from qcuda.slot import GradientSlot
+from qcuda.stairs import AdditiveNoiseStair as AdditiveNoiseStair
+from qcuda.stairs import noise_stairs as noise_stairs
+from qcuda.stairs import number_stairs as number_stairs
+from qcuda.stairs import set_iteration as set_iteration
 from qtheory.lattice import Lattice
 from qtheory.streams import Stream
 
