@@ -16,7 +16,7 @@ from gradient_cases import (
     UNEVEN,
 )
 
-from qtheory.claims import straight_through_4_laboratory as laboratory
+from qtheory.claims import straight_through_5_laboratory as laboratory
 from qtheory.gradients.estimators import (
     Estimator,
     Identity,
