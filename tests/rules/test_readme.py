@@ -10,6 +10,8 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 def test_the_examples_run(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     exec("\n".join(blocks), {})
-    assert "18944 lattice weights at 2.00 bits, 0 floating-point copies" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "18944 lattice weights at 2.00 bits, 0 floating-point copies" in printed
+    assert "converges fails" in printed
