@@ -32,7 +32,9 @@ notebooks: install $(NOTEBOOKS:notebooks/%.py=build/notebooks/%.ipynb) ## run ev
 build/notebooks/%.ipynb: notebooks/%.py install
 	@mkdir -p $(@D)
 	$(BIN)/jupytext --quiet --to ipynb --output $@ $<
-	$(BIN)/jupyter-execute --inplace --kernel_name=python3 --timeout=300 $@
+	@begun=$$(date +%s); $(BIN)/jupyter-execute --inplace --kernel_name=python3 --timeout=120 $@ || \
+	{ rm -f $@; exit 1; }; taken=$$(($$(date +%s) - begun)); echo "$@: $$taken s"; \
+	[ $$taken -le 120 ] || { rm -f $@; echo "a notebook runs in two minutes, $< took $$taken s"; exit 1; }
 
 check: lint types test notebooks ## all that the build server runs
 
