@@ -58,7 +58,8 @@ def claims_of(paper: str) -> tuple[Claim, ...]:
     Raises ValueError if the paper is not known, there are no claims, or two have one id.
     """
     if paper not in PAPERS:
-        raise ValueError(f"a paper is one of {', '.join(PAPERS)}, got {paper}")
+        known = f"{', '.join(PAPERS)}, or a group of them: {', '.join(GROUPS)}"
+        raise ValueError(f"a paper is one of {known}, got {paper}")
     rooms = [package for package in PACKAGES if importlib.util.find_spec(package)]
     claims = tuple(claim for package in rooms for claim in collect(package, paper))
     ids = [claim.id for claim in claims]

@@ -66,6 +66,21 @@ def test_several_papers_are_one_report(papers: Path):
     assert (papers / "chains.json").read_text() == (papers / "li2017.json").read_text()
 
 
+def test_a_group_is_its_papers_each_once(papers: Path):
+    for paper in ("spallanzani2019", "spallanzani2022"):
+        (papers / f"{paper}.md").write_text(f"{BEGIN}\n{END}\n")
+    report = papers / "report.json"
+    arguments = ["reproduce", "spallanzani2022", "ana", "--only", "half", "--json", str(report)]
+    assert cli.main(arguments) == 0
+    found = [entry["paper"] for entry in json.loads(report.read_text())]
+    assert found == ["spallanzani2022", "spallanzani2019"]
+
+
+def test_groups_are_of_papers():
+    assert {p for group in reproduce.GROUPS.values() for p in group} <= set(reproduce.PAPERS)
+    assert not set(reproduce.GROUPS) & set(reproduce.PAPERS)
+
+
 def test_one_claim_leaves_the_others_numbers(papers: Path):
     (papers / "li2017.json").write_text('{"third": [0.25], "gone": [1.0]}')
     assert cli.main(["reproduce", "li2017", "--only", "half"]) == 0
@@ -87,7 +102,8 @@ def test_nothing_is_written_if_it_is_not_to_be(papers: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        ("nobody1900", f"a paper is one of {', '.join(reproduce.PAPERS)}, got nobody1900"),
+        ("nobody1900", f"a paper is one of {', '.join(reproduce.PAPERS)}, or a group of them: "),
+        ("nobody1900", "ana, ste, got nobody1900"),
         ("li2017 --only nothing", "an id is one of the ledger's, got nothing"),
         ("li2017 --json /nonexistent/x.json", "--json names a file in a folder"),
     ],
