@@ -13,8 +13,8 @@ least distance of a pre-activation of the stair network from a threshold strictl
 
     e_l <= D_l max(G((m_l - K_l e_(l-1)) / s_l), G((gam_l - m_l - K_l e_(l-1)) / s_l)),
 
-because thresholds not above z lower the output and those above raise it: the two errors have
-opposite signs, so that the larger bounds their sum.
+for symmetric noise, G(-u) = 1 - G(u), because thresholds not above z lower the output and those
+above raise it: the two errors have opposite signs, so that the larger bounds their sum.
 
 Errors are carried as such, never as 1 - (1 - e), so that float64 has tails of 1e-300 and a mean of
 1e-21 is not lost beside a level. Theorems of this kind are stated by the papers; constants are

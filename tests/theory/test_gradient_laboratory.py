@@ -318,9 +318,10 @@ def test_shared_inputs_cancel():
 
 def test_a_hard_layer_draws_nothing():
     rows = starting(POINTS, DATA.targets, DATA.probabilities)
-    estimator = annealed("random", (LayerNoise(None, 0.1), LayerNoise(None)))
+    estimator = annealed("random", (LayerNoise(None, 0.7), LayerNoise(None)))
     rng = np.random.default_rng(1)
     hard = passed(DEEP, annealed("hard", estimator.noises), rows).states[-1]
+    assert not np.array_equal(DEEP.hidden(POINTS), hard)  # the mean counts
     assert np.array_equal(drawn(DEEP, estimator, rows, rng).states[-1], hard)
     assert np.array_equal(enumerated(DEEP, estimator, rows).states[-1], hard)
 
