@@ -29,8 +29,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from qtheory.gradients.composition import (
-    LayerNoise,
-    StairNetwork,
     copies,
     deviation,
     on_thresholds,
@@ -44,10 +42,11 @@ from qtheory.gradients.smoothed_network import (
     bound,
     expectation,
     forward,
-    random_network,
+    random_relu_network,
     sharper_bound,
     smoothed,
 )
+from qtheory.gradients.stair_network import LayerNoise, StairNetwork
 from qtheory.gradients.synchronisation import NoisePlan, mean_error
 from qtheory.gradients.ternary_networks import random_levels, ternary_network
 from qtheory.noise import Cauchy, Gaussian, Logistic, StudentT, Triangular, Uniform, mean_size
@@ -76,7 +75,7 @@ for noise in (Uniform(0.5), Triangular(0.5), Logistic(0.2), StudentT(3.0, 0.3)):
 axes[0].set(xlabel="x", ylabel="smoothed ReLU - ReLU")
 axes[0].legend(fontsize=8)
 for seed in range(3):
-    net = random_network((3, 16, 16, 16, 1), seed)
+    net = random_relu_network((3, 16, 16, 16, 1), seed)
     points = np.random.default_rng(seed).uniform(-1, 1, (2000, 3))
     sizes = [
         np.abs(smoothed(net, (Uniform(s),) * 4, points) - forward(net, points)).max()

@@ -30,7 +30,8 @@ import numpy as np
 from qtheory.gradients.estimators import Identity, Window, annealed, straight_through
 from qtheory.gradients.laboratory import FiniteData, GaussianData, measure
 from qtheory.gradients.laboratory_plots import plot_report, plot_sweep
-from qtheory.gradients.stair_network import LayerNoise, noises_at, random_network
+from qtheory.gradients.loss_network import random_network
+from qtheory.gradients.stair_network import LayerNoise, noises_at
 from qtheory.lattice import Lattice
 from qtheory.noise import Gaussian, Logistic, Triangular, Uniform, roughness, std_of
 from qtheory.quantizer import Stair
@@ -43,7 +44,7 @@ FAMILIES = {
 network = random_network((2, 3, 3, 1), TERNARY, seed=1)
 teacher = random_network((2, 4, 1), Stair.step(-1.0), seed=2)
 points = np.random.default_rng(0).normal(size=(24, 2))
-data = FiniteData.equal(points, teacher.hard(points))
+data = FiniteData.equal(points, teacher(points))
 
 # %% [markdown]
 # ## One scale
@@ -133,7 +134,7 @@ plt.show()
 
 # %%
 shallow = random_network((2, 3, 1), TERNARY, seed=5)
-gauss = GaussianData(2, teacher.hard)
+gauss = GaussianData(2, teacher)
 scales = np.geomspace(0.03, 1.5, 9)
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.2))
 for name, family in FAMILIES.items():

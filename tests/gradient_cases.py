@@ -3,7 +3,8 @@
 import numpy as np
 
 from qtheory.gradients.laboratory import FiniteData, GaussianData
-from qtheory.gradients.stair_network import LayerNoise, random_network
+from qtheory.gradients.loss_network import random_network
+from qtheory.gradients.stair_network import LayerNoise
 from qtheory.lattice import Lattice
 from qtheory.noise import Gaussian, Logistic
 from qtheory.quantizer import Stair
@@ -14,7 +15,7 @@ DEEP = random_network((2, 3, 3, 1), TERNARY, 1)
 NOISES = (LayerNoise(Logistic(0.2)), LayerNoise(Gaussian(0.4), -0.1))
 TEACHER = random_network((2, 4, 1), Stair.step(-1.0), 2)
 POINTS = np.random.default_rng(0).normal(size=(5, 2))
-DATA = FiniteData(POINTS, TEACHER.hard(POINTS), np.array([0.1, 0.2, 0.3, 0.25, 0.15]))
-GAUSS = GaussianData(2, TEACHER.hard)
+DATA = FiniteData(POINTS, TEACHER(POINTS), np.array([0.1, 0.2, 0.3, 0.25, 0.15]))
+GAUSS = GaussianData(2, TEACHER)
 UNIT = 2.0**-53
 ROUNDING = 3000 * UNIT  # 729 paths, each a dozen products and sums of numbers below 4

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from qtheory.gradients.affine import Affine
 from qtheory.gradients.smoothed_network import (
     HARD_TANH,
     RELU,
@@ -15,7 +16,7 @@ from qtheory.gradients.smoothed_network import (
     bound,
     expectation,
     forward,
-    random_network,
+    random_relu_network,
     sharper_bound,
     slope,
     smoothed,
@@ -87,7 +88,7 @@ def over_bound() -> Values:
     """Error over bound and over the sharper bound, for three nets."""
     found = list[float]()
     for seed in SEEDS:
-        network = random_network(WIDTHS, seed)
+        network = random_relu_network(WIDTHS, seed)
         noises = (Uniform(0.3),) * len(network)
         error = _error(network, 0.3, seed)
         found += [error / bound(network, noises), error / sharper_bound(network, noises)]
@@ -96,19 +97,22 @@ def over_bound() -> Values:
 
 def loose() -> Values:
     """Errors of the three nets."""
-    return tuple(_error(random_network(WIDTHS, seed), 0.3, seed) for seed in SEEDS)
+    return tuple(_error(random_relu_network(WIDTHS, seed), 0.3, seed) for seed in SEEDS)
 
 
 def _scaled(network: Network, factor: float) -> Network:
     """The network with all biases times the factor."""
-    return tuple(replace(layer, bias=factor * layer.bias) for layer in network)
+    return tuple(
+        replace(layer, affine=replace(layer.affine, bias=factor * layer.affine.bias))
+        for layer in network
+    )
 
 
 def linear() -> Values:
     """Phi^(nu/4)(x / 4) of the net with biases / 4, times 4, less Phi^nu(x): largest difference;
     the bound for nu / 4 over that for nu."""
     x = np.random.default_rng(7).uniform(-1, 1, (POINTS, WIDTHS[0]))
-    network = random_network(WIDTHS, 0)
+    network = random_relu_network(WIDTHS, 0)
     wide, narrow = (Uniform(0.25),) * len(network), (Uniform(0.0625),) * len(network)
     small = smoothed(_scaled(network, 0.25), narrow, 0.25 * x)
     difference = np.abs(4.0 * small - smoothed(network, wide, x)).max()
@@ -118,8 +122,8 @@ def linear() -> Values:
 def attained() -> Values:
     """abs(relu(u) + relu(v)) of two hinges at their kinks: error over sharper bound, five noises;
     both weights 1, so that errors add up."""
-    inner = Layer(np.ones((2, 1)), np.zeros(2), RELU)
-    outer = Layer(np.ones((1, 2)), np.zeros(1), PiecewiseLinear((), (), slope=1.0))
+    inner = Layer(Affine(np.ones((2, 1)), np.zeros(2)), RELU)
+    outer = Layer(Affine(np.ones((1, 2)), np.zeros(1)), PiecewiseLinear((), (), slope=1.0))
     network = (inner, outer)
     zero = np.zeros((1, 1))
     return tuple(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from qtheory.gradients.composition import LayerNoise, copies, output, power_noises
+from qtheory.gradients.composition import copies, output, power_noises
+from qtheory.gradients.stair_network import LayerNoise
 from qtheory.ledger import Claim, Values
 from qtheory.noise import Cauchy, Logistic, Smoothing, StudentT, Uniform
 

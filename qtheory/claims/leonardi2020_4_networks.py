@@ -12,15 +12,14 @@ from functools import cache
 
 import numpy as np
 
+from qtheory.gradients.affine import Features
 from qtheory.gradients.composition import (
-    LayerNoise,
-    StairNetwork,
     deviation,
     on_thresholds,
     power_noises,
     smoothed,
 )
-from qtheory.gradients.smoothed_network import Inputs
+from qtheory.gradients.stair_network import LayerNoise, StairNetwork
 from qtheory.gradients.ternary_networks import random_levels, ternary_network
 from qtheory.ledger import Claim, Values
 from qtheory.noise import Cauchy, Gaussian, Logistic, Smoothing, StudentT, Triangular, Uniform
@@ -38,7 +37,7 @@ STEP, AT_HALF = Stair.step(), Stair((0.0, 1.0), (0.5,))
 
 
 @cache
-def cases(stair: Stair = STEP, real: bool = False) -> list[tuple[StairNetwork, Inputs]]:
+def cases(stair: Stair = STEP, real: bool = False) -> list[tuple[StairNetwork, Features]]:
     """Networks and their inputs; biases real, uniform within 1/2, or whole."""
     biases = "generic" if real else "lattice"
     return [
@@ -78,7 +77,7 @@ def last_halving() -> Values:
     )
 
 
-def plain(network: StairNetwork, noises: tuple[LayerNoise, ...], x: Inputs) -> float:
+def plain(network: StairNetwork, noises: tuple[LayerNoise, ...], x: Features) -> float:
     """The same error by the definition in float64, nothing carried apart."""
     hard = network(x)
     for layer, noise in zip(network.layers, noises, strict=True):

@@ -18,9 +18,10 @@ from itertools import product
 
 import numpy as np
 
-from qtheory.gradients.composition import StairNetwork, on_thresholds
+from qtheory.gradients.affine import Features
+from qtheory.gradients.composition import on_thresholds
 from qtheory.gradients.schedules import Policy
-from qtheory.gradients.smoothed_network import Inputs
+from qtheory.gradients.stair_network import StairNetwork
 from qtheory.gradients.synchronisation import NoisePlan, mean_error
 from qtheory.gradients.ternary_networks import random_levels, ternary_network
 from qtheory.ledger import Claim, Values
@@ -45,7 +46,7 @@ SCHEDULES = (PROGRESSIVE, HOMOGENEOUS, REVERSED, SAME_START, SAME_END, PARTITION
 
 
 @cache
-def cases(lattice: bool) -> list[tuple[StairNetwork, Inputs]]:
+def cases(lattice: bool) -> list[tuple[StairNetwork, Features]]:
     """Networks and their inputs."""
     biases = "none" if lattice else "generic"
     return [

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from qtheory.gradients.affine import Affine
 from qtheory.gradients.estimators import (
     Estimator,
     Identity,
@@ -17,7 +18,8 @@ from qtheory.gradients.estimators import (
 )
 from qtheory.gradients.laboratory import FiniteData, GaussianData, measure
 from qtheory.gradients.laboratory_report import Report
-from qtheory.gradients.stair_network import Affine, LayerNoise, StairNetwork
+from qtheory.gradients.loss_network import LossNetwork
+from qtheory.gradients.stair_network import LayerNoise
 from qtheory.gradients.targets import smoothed_gradients, surface_gradients
 from qtheory.lattice import Lattice
 from qtheory.ledger import Claim, Values
@@ -45,7 +47,7 @@ T2 = np.array([[1.0, -1.0], [-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 DATA = FiniteData(X, T2, np.array([0.1, 0.2, 0.3, 0.4]))
 DEEP_DATA = FiniteData(X, T2[:, :1], DATA.probabilities)
 NOISES = (LayerNoise(Logistic(0.2)), LayerNoise(Gaussian(0.4), -0.1))
-DEEP = StairNetwork((FIRST, SECOND), (TERNARY, TERNARY), ONE)
+DEEP = LossNetwork.of((FIRST, SECOND, ONE), TERNARY)
 ROUNDING = 3000 * 2.0**-53
 PATHS = "at most 1000 paths, each a product and sum of a dozen numbers below 4, rounded to 2^-53"
 
@@ -58,7 +60,7 @@ def biases(report: Report) -> list[float]:
 
 def multi_affine() -> Values:
     """Biases in the hidden and output layer of levels drawn, then of a noise of another scale."""
-    network = StairNetwork((FIRST,), (UNEVEN,), PAIR, "linear")
+    network = LossNetwork.of((FIRST, PAIR), UNEVEN, "linear")
     right = biases(measure(network, DATA, annealed("random", NOISES[:1])))
     other = Estimator("random", NOISES[:1], (LayerNoise(Logistic(0.3)),))
     wrong = measure(network, DATA, other).layers[0].against["smoothed"]
@@ -68,7 +70,7 @@ def multi_affine() -> Values:
 
 def diagonal() -> Values:
     """Largest difference between the bias in the pre-activations and its closed form."""
-    network, noise = StairNetwork((FIRST,), (UNEVEN,), PAIR), Gaussian(0.4)
+    network, noise = LossNetwork.of((FIRST, PAIR), UNEVEN), Gaussian(0.4)
     estimator = annealed("random", (LayerNoise(noise, 0.1),))
     x, t, one = X[:1], T2[:1], np.ones(1)
     paths = enumerated(network, estimator, starting(x, t, one))
@@ -84,9 +86,8 @@ def diagonal() -> Values:
 def chain(weight: float, forward: str) -> float:
     """Coarse over true gradient in the first of two signs, y = sign(w sign(a - e) - e')."""
     unit = Affine(np.ones((1, 1)), np.zeros(1))
-    network = StairNetwork(
-        (unit, Affine(np.array([[weight]]), np.zeros(1))), (Stair.step(-1.0),) * 2, unit, "linear"
-    )
+    second = Affine(np.array([[weight]]), np.zeros(1))
+    network = LossNetwork.of((unit, second, unit), Stair.step(-1.0), "linear")
     noises = (LayerNoise(Logistic(1.0)),) * 2
     data = FiniteData.equal(np.zeros((1, 1)), np.ones((1, 1)))
     bias = measure(network, data, annealed(forward, noises))
@@ -119,8 +120,8 @@ def mean_field() -> Values:
 def no_direction() -> Values:
     """Hidden layers without a discrete gradient: finite data, inputs N(0, I); and the norm that
     passes a layer whose noise is gone."""
-    gauss = GaussianData(2, StairNetwork((FIRST,), (TERNARY,), PAIR).hard)
-    network = StairNetwork((FIRST, SECOND), (TERNARY,) * 2, Affine(np.eye(2), np.zeros(2)))
+    gauss = GaussianData(2, LossNetwork.of((FIRST, PAIR), TERNARY))
+    network = LossNetwork.of((FIRST, SECOND, Affine(np.eye(2), np.zeros(2))), TERNARY)
     counts = [
         sum(layer.against["discrete"] is None for layer in report.layers)
         for report in (
@@ -133,17 +134,17 @@ def no_direction() -> Values:
     return (*counts, blocked[0].total_std, blocked[1].total_std)
 
 
-def neuron(weights: list[float], factor: float, bias: float = 0.0) -> StairNetwork:
+def neuron(weights: list[float], factor: float, bias: float = 0.0) -> LossNetwork:
     """factor H(w x + b)."""
     hidden = Affine(np.array([weights]), np.array([bias]))
-    return StairNetwork((hidden,), (Stair.step(),), Affine(np.array([[factor]]), np.zeros(1)))
+    return LossNetwork.of((hidden, Affine(np.array([[factor]]), np.zeros(1))), Stair.step())
 
 
 def surface() -> Values:
     """The discrete gradient in w of one unit against another, by 20000 draws."""
     normals = np.random.Generator(np.random.PCG64(5)).normal(size=(20_000, 3))
     student, teacher = neuron([2.0, 0.5, -1.0], 1.5), neuron([0.3, 1.0, 0.4], 0.8)
-    return tuple(surface_gradients(student, (0.0,), teacher.hard, normals).mean(axis=0)[:3])
+    return tuple(surface_gradients(student, (0.0,), teacher, normals).mean(axis=0)[:3])
 
 
 def expected_surface() -> Values:
@@ -182,8 +183,8 @@ def biases_per_scale() -> Values:
     on, expectations, levels drawn."""
     data, noise = normal_cells(0.2), LayerNoise(Gaussian(0.01))
     network = neuron([1.0], 1.0, -0.5)
-    flat = neuron([1.0], 0.0).with_layer(1, Affine(np.zeros((1, 1)), np.full(1, 0.2)))
-    true = surface_gradients(network, (0.0,), flat.hard, np.ones((1, 1)))[0, 0]
+    flat = neuron([1.0], 0.0).with_map(1, Affine(np.zeros((1, 1)), np.full(1, 0.2)))
+    true = surface_gradients(network, (0.0,), flat, np.ones((1, 1)))[0, 0]
     estimators = (
         straight_through(noise, 1),
         annealed("expectation", (noise,)),

@@ -13,8 +13,8 @@ least distance of a pre-activation of the stair network from a threshold strictl
 
     e_l <= D_l max(G((m_l - K_l e_(l-1)) / s_l), G((gam_l - m_l - K_l e_(l-1)) / s_l)),
 
-because thresholds not above z lower the output and those above raise it: the two errors have
-opposite signs, so that the larger bounds their sum.
+for symmetric noise, G(-u) = 1 - G(u), because thresholds not above z lower the output and those
+above raise it: the two errors have opposite signs, so that the larger bounds their sum.
 
 Errors are carried as such, never as 1 - (1 - e), so that float64 has tails of 1e-300 and a mean of
 1e-21 is not lost beside a level. Theorems of this kind are stated by the papers; constants are
@@ -23,85 +23,23 @@ ours, not verified against the print.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from qtheory.gradients.smoothed_network import Biases, Inputs, Weights, check_widths
-from qtheory.noise import Points, Smoothing, with_scale
+from qtheory.gradients.affine import Affine, Features
+from qtheory.gradients.stair_network import LayerNoise, StairLayer, StairNetwork, noises_at
+from qtheory.noise import Smoothing, with_scale
 from qtheory.quantizer import Stair
 
-Features = Float[ndarray, "points units"]
-Gaps = Float[ndarray, "points units thresholds"]
 
-
-@dataclass(frozen=True, slots=True)
-class StairLayer:
-    """x -> stair(W x + b).
-
-    Raises ValueError unless there is a bias for each row of W and the stair goes up at ties.
-    """
-
-    weights: Weights
-    bias: Biases
-    stair: Stair
-
-    def __post_init__(self) -> None:
-        if self.weights.shape[:1] != self.bias.shape:
-            raise ValueError(
-                f"a layer has a bias for each row of its weights, got shapes {self.weights.shape} "
-                f"and {self.bias.shape}"
-            )
-        if self.stair.tie != "up":
-            raise ValueError(f"the stair of a layer has the tie rule up, got {self.stair.tie!r}")
-
-    @property
-    def norm(self) -> float:
-        """K: the largest sum of abs(w) over a row."""
-        return float(np.abs(self.weights).sum(axis=1).max())
-
-    def gaps(self, features: Inputs) -> Gaps:
-        """z - t_i for each point, unit and threshold, in the unit of the pre-activations."""
-        z = features @ self.weights.T + self.bias
-        return z[..., None] - np.array(self.stair.thresholds)
-
-
-@dataclass(frozen=True, slots=True)
-class StairNetwork:
-    """Layers, the first of which takes the input.
-
-    Raises ValueError unless each layer takes the units of the one before.
-    """
-
-    layers: tuple[StairLayer, ...]
-
-    def __post_init__(self) -> None:
-        check_widths([(each.weights.shape[1], each.weights.shape[0]) for each in self.layers])
-
-    def __call__(self, x: Inputs) -> Features:
-        """Output of the stair network at points, one in each row."""
-        for layer in self.layers:
-            x = layer.stair(x @ layer.weights.T + layer.bias)
-        return x
-
-
-class LayerNoise(NamedTuple):
-    """x becomes x - mean - e. A negative mean leads to the upper level at thresholds: mean = -m.
-
-    noise None: no noise, but the mean still moves the stair.
-    """
-
-    noise: Smoothing | None
-    mean: float = 0.0
-
-    def tail(self, x: Points) -> Points:
-        """P(e > x)."""
-        if self.noise is None:
-            return np.where(x >= 0, 0.0, 1.0)
-        return self.noise.tail(x)
+def check_ties_up(network: StairNetwork) -> None:
+    """Raise ValueError unless all stairs go up at ties: errors are measured from H+."""
+    for layer in network.layers:
+        if layer.stair.tie != "up":
+            raise ValueError(f"stairs to be reached have the tie rule up, got {layer.stair.tie!r}")
 
 
 def power_noises(
@@ -117,7 +55,8 @@ def power_noises(
     """
     if not 0 < lam < 1:
         raise ValueError(f"lam is inside (0, 1), got {lam}")
-    return tuple(LayerNoise(with_scale(family, lam ** (kappa * p)), -(lam**p)) for p in exponents)
+    scales, means = [lam ** (kappa * p) for p in exponents], [-(lam**p) for p in exponents]
+    return noises_at(with_scale(family, 1.0), scales, means)
 
 
 class Smoothed(NamedTuple):
@@ -133,28 +72,25 @@ class Smoothed(NamedTuple):
 
 
 def smoothed(
-    network: StairNetwork, noises: tuple[LayerNoise, ...], x: Inputs
+    network: StairNetwork, noises: tuple[LayerNoise, ...], x: Features
 ) -> tuple[Smoothed, ...]:
     """Features of every layer when each has its noise.
 
     With u = z - t_i + m at the base of the layer before, and delta its residual, jump i is taken
     with probability 1 - G(u + W delta), which counts as 1 less G(u + W delta) or as 0 and the rest.
-    Raises ValueError unless there is a noise for each layer.
+    Raises ValueError unless there is a noise for each layer and all ties go up.
 
     >>> from qtheory.noise import Logistic
-    >>> unit = StairLayer(np.ones((1, 1)), np.zeros(1), Stair.step())
+    >>> unit = StairLayer(Affine(np.ones((1, 1)), np.zeros(1)), Stair.step())
     >>> at = smoothed(StairNetwork((unit,)), (LayerNoise(Logistic(1.0), -40.0),), np.zeros((1, 1)))
     >>> at[0].value.item(), f"{at[0].residual.item():.4e}"
     (1.0, '-4.2484e-18')
     """
-    if len(noises) != len(network.layers):
-        raise ValueError(
-            f"there is a noise for each of {len(network.layers)} layers, got {len(noises)}"
-        )
+    check_ties_up(network)
     found = list[Smoothed]()
     base, residual = x, np.zeros_like(x)
-    for layer, noise in zip(network.layers, noises, strict=True):
-        moved = layer.gaps(base) + (residual @ layer.weights.T - noise.mean)[..., None]
+    for layer, noise in network.each_with(noises):
+        moved = layer.gaps(base) + (residual @ layer.affine.weights.T - noise.mean)[..., None]
         left = noise.tail(moved)
         taken = np.where(moved >= 0, 1.0 - left, noise.tail(-moved))
         low, jumps = layer.stair.levels[0], layer.stair.jumps
@@ -164,13 +100,13 @@ def smoothed(
     return tuple(found)
 
 
-def deviation(network: StairNetwork, noises: tuple[LayerNoise, ...], x: Inputs) -> Features:
+def deviation(network: StairNetwork, noises: tuple[LayerNoise, ...], x: Features) -> Features:
     """Smoothed output less that of the stair network, to full relative precision if it is small."""
     last = smoothed(network, noises, x)[-1]
     return (last.base - network(x)) + last.residual
 
 
-def output(network: StairNetwork, noises: tuple[LayerNoise, ...], x: Inputs) -> Features:
+def output(network: StairNetwork, noises: tuple[LayerNoise, ...], x: Features) -> Features:
     """Smoothed output at points, to full relative precision if the lowest level is 0."""
     return smoothed(network, noises, x)[-1].value
 
@@ -181,51 +117,61 @@ def one_step_bound(height: float, noise: LayerNoise, gap: float, moved: float) -
     height: D. gap: gam, infinite if no threshold is above. moved: K e, in the unit of the
     pre-activations, as gam and the noise are.
 
+    Without noise a threshold above is taken once it is reached, one below is lost once it is left.
+
     >>> from qtheory.noise import Uniform
     >>> one_step_bound(1.0, LayerNoise(Uniform(0.25), -0.5), 1.0, 0.25)
     0.0
+    >>> one_step_bound(1.0, LayerNoise(None, -0.5), 0.5, 0.0)
+    1.0
     """
     lead = -noise.mean
+    if noise.noise is None:
+        return height * float(lead < moved or gap - lead <= moved)
     nearest = np.array([lead - moved, gap - lead - moved])
     return height * float(noise.tail(nearest).max())
 
 
-def gap_above(layer: StairLayer, features: Inputs) -> float:
+def gap_above(layer: StairLayer, features: Features) -> float:
     """gam: the least distance of a pre-activation at these points from a threshold strictly above
     it; infinite if there is none."""
     gaps = layer.gaps(features)
     return float(np.min(-gaps, initial=np.inf, where=gaps < 0))
 
 
-def on_thresholds(network: StairNetwork, x: Inputs) -> Float[ndarray, "points layers"]:
+def on_thresholds(network: StairNetwork, x: Features) -> Float[ndarray, "rows _layers"]:
     """Share of units of each layer whose pre-activation is equal to a threshold, at each point."""
-    shares = list[Float[ndarray, " points"]]()
+    shares = list[ndarray]()
     for layer in network.layers:
         shares.append((layer.gaps(x) == 0).any(axis=-1).mean(axis=-1))
-        x = layer.stair(x @ layer.weights.T + layer.bias)
+        x = layer(x)
     return np.stack(shares, axis=-1)
 
 
 def error_bounds(
-    network: StairNetwork, noises: tuple[LayerNoise, ...], x: Inputs
+    network: StairNetwork, noises: tuple[LayerNoise, ...], x: Features
 ) -> tuple[float, ...]:
-    """The bound on e_l for every layer, from the one-step bound at these points."""
+    """The bound on e_l for every layer, from the one-step bound at these points.
+
+    Raises ValueError unless there is a noise for each layer and all ties go up.
+    """
+    check_ties_up(network)
     found = list[float]()
     error = 0.0
-    for layer, noise in zip(network.layers, noises, strict=True):
+    for layer, noise in network.each_with(noises):
         gap = gap_above(layer, x)
-        error = one_step_bound(layer.stair.height, noise, gap, layer.norm * error)
+        error = one_step_bound(layer.stair.height, noise, gap, layer.affine.norm * error)
         found.append(error)
-        x = layer.stair(x @ layer.weights.T + layer.bias)
+        x = layer(x)
     return tuple(found)
 
 
-def copies(count: int, at: float) -> tuple[StairNetwork, Inputs]:
+def copies(count: int, at: float) -> tuple[StairNetwork, Features]:
     """K copies of one step unit at the pre-activation z_1, then a step at K a_1 - K.
 
     If z_1 >= 0 its output is 1 and the second pre-activation is 0, at the threshold: every copy
     errs to the same side, which is the worst that K_2 = K allows.
     """
-    first = StairLayer(np.ones((count, 1)), np.zeros(count), Stair.step())
-    second = StairLayer(np.ones((1, count)), np.full(1, -float(count)), Stair.step())
+    first = StairLayer(Affine(np.ones((count, 1)), np.zeros(count)), Stair.step())
+    second = StairLayer(Affine(np.ones((1, count)), np.full(1, -float(count))), Stair.step())
     return StairNetwork((first, second)), np.full((1, 1), at)

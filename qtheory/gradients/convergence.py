@@ -109,7 +109,8 @@ class LayerPlan:
     centred: bool = False
 
     def __post_init__(self) -> None:
-        if not (min(self.exponent, self.kappa, self.height) > 0 and min(self.norm, self.gap) >= 0):
+        positive = all(0 < each < math.inf for each in (self.exponent, self.kappa, self.height))
+        if not (positive and 0 <= self.norm < math.inf and self.gap >= 0):
             raise ValueError(
                 "a plan has positive exponent, kappa and height, and norm and gap at least 0, got "
                 f"{self.exponent}, {self.kappa}, {self.height}, {self.norm}, {self.gap}"

@@ -18,24 +18,18 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from numpy import ndarray
 
-from qtheory.gradients.stair_network import (
-    Features,
-    Gradients,
-    LayerNoise,
-    StairNetwork,
-    configurations,
-    outer,
-)
+from qtheory.gradients.affine import Features, Gradients, outer
+from qtheory.gradients.loss_network import LossNetwork, configurations
+from qtheory.gradients.stair_network import LayerNoise, UnitLaws
 from qtheory.quantizer import Stair
-from qtheory.smoothing import draw, slope
 
 MOST_ROWS = 2**17
 """Paths that are enumerated at most."""
 
-Weights = Float[ndarray, "rows"]
+RowWeights = Float[ndarray, "rows"]
 PASSES = ("expectation", "mode", "hard", "random")
 
 
@@ -75,9 +69,7 @@ def surrogate_slope(surrogate: Surrogate, stair: Stair, a: Features) -> Features
         case Window():
             return np.where((surrogate.low <= a) & (a < surrogate.high), surrogate.gain, 0.0)
         case LayerNoise():
-            if surrogate.noise is None:
-                return np.zeros(a.shape)
-            return slope(stair, surrogate.noise, a, surrogate.mean)
+            return surrogate.slope(stair, a)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,83 +108,76 @@ class Rows(NamedTuple):
     """Examples or paths. states: what each layer got, from the inputs to the last levels."""
 
     targets: Features
-    weights: Weights
+    weights: RowWeights
     pre: tuple[Features, ...]  # a_1 .. a_L
     states: tuple[Features, ...]  # x_0 .. x_L
 
 
-def starting(inputs: Features, targets: Features, weights: Weights) -> Rows:
+def starting(inputs: Features, targets: Features, weights: RowWeights) -> Rows:
     """Rows before the first layer."""
     return Rows(targets, weights, (), (inputs,))
 
 
-def passed(network: StairNetwork, estimator: Estimator, rows: Rows) -> Rows:
-    """A forward pass that draws nothing: expectation, mode or hard."""
-    if estimator.forward == "random":
-        raise ValueError("a forward pass without draws is not random, got 'random'")
-    for layer, stair, noise in zip(network.hidden, network.stairs, estimator.noises, strict=True):
-        a = layer(rows.states[-1])
-        x = noise.passed(estimator.forward, stair, a)
+def passed(network: LossNetwork, estimator: Estimator, rows: Rows) -> Rows:
+    """A forward pass that draws nothing. Raises ValueError if it is random."""
+    for layer, noise in network.hidden.each_with(estimator.noises):
+        a = layer.affine(rows.states[-1])
+        x = noise.passed(estimator.forward, layer.stair, a)
         rows = rows._replace(pre=(*rows.pre, a), states=(*rows.states, x))
     return rows
 
 
-def drawn(
-    network: StairNetwork, estimator: Estimator, rows: Rows, rng: np.random.Generator
-) -> Rows:
+def drawn(network: LossNetwork, estimator: Estimator, rows: Rows, rng: np.random.Generator) -> Rows:
     """A forward pass with one draw of levels for each row."""
-    for layer, stair, noise in zip(network.hidden, network.stairs, estimator.noises, strict=True):
-        a = layer(rows.states[-1])
+    for layer, noise in network.hidden.each_with(estimator.noises):
+        a = layer.affine(rows.states[-1])
         words = rng.integers(0, 2**32, size=a.shape, dtype=np.uint32)
-        if noise.noise is None:
-            x = stair(a - noise.mean)
-        else:
-            x = np.array(stair.levels)[draw(stair, noise.noise, a, words, noise.mean)]
+        x = noise.drawn(layer.stair, a, words)
         rows = rows._replace(pre=(*rows.pre, a), states=(*rows.states, x))
     return rows
 
 
-def enumerated(network: StairNetwork, estimator: Estimator, rows: Rows) -> Rows:
+def enumerated(network: LossNetwork, estimator: Estimator, rows: Rows) -> Rows:
     """All paths of levels, each weighted by its probability; those of weight 0 are left out.
 
     Raises ValueError if there are more than MOST_ROWS before they are left out.
     """
-    for layer, stair, noise in zip(network.hidden, network.stairs, estimator.noises, strict=True):
-        units = len(layer.bias)
-        count = len(rows.weights) * len(stair.levels) ** units
+    for layer, noise in network.hidden.each_with(estimator.noises):
+        units, levels = len(layer.affine.bias), np.array(layer.stair.levels)
+        count = len(rows.weights) * len(levels) ** units
         if count > MOST_ROWS:
             raise ValueError(
                 f"at most {MOST_ROWS} paths are enumerated, got {count}: give a number of draws"
             )
-        a = layer(rows.states[-1])
-        which = configurations(units, len(stair.levels))
-        weights = rows.weights[:, None] * together(noise.unit_law(stair, a), which)
+        a = layer.affine(rows.states[-1])
+        which = configurations(units, len(levels))
+        weights = rows.weights[:, None] * together(noise.law(layer.stair, a), which)
         at, chosen = np.nonzero(weights)
         rows = Rows(
             rows.targets[at],
             weights[at, chosen],
             tuple(each[at] for each in (*rows.pre, a)),
-            (*(each[at] for each in rows.states), np.array(stair.levels)[which[chosen]]),
+            (*(each[at] for each in rows.states), levels[which[chosen]]),
         )
     return rows
 
 
 def together(
-    unit: Float[ndarray, "rows units levels"], which: ndarray
+    unit: UnitLaws, which: Int64[ndarray, "_configurations _units"]
 ) -> Float[ndarray, "rows _configurations"]:
     """Products over units of unit[:, j, which[:, j]]."""
     return math.prod(unit[:, j, which[:, j]] for j in range(unit.shape[1]))  # pyright: ignore
 
 
-def backward(network: StairNetwork, estimator: Estimator, rows: Rows) -> tuple[Gradients, ...]:
+def backward(network: LossNetwork, estimator: Estimator, rows: Rows) -> tuple[Gradients, ...]:
     """Coarse gradients of each row, by layer, from the rows of a forward pass."""
     y = network.output(rows.states[-1])
     slopes = network.loss_slope(y, rows.targets)
     found = [outer(slopes, rows.states[-1])]
     above = network.output
-    for number in reversed(range(len(network.hidden))):
-        surrogate, stair = estimator.surrogates[number], network.stairs[number]
-        slopes = (slopes @ above.weights) * surrogate_slope(surrogate, stair, rows.pre[number])
+    for number, layer in reversed([*enumerate(network.hidden.layers)]):
+        steep = surrogate_slope(estimator.surrogates[number], layer.stair, rows.pre[number])
+        slopes = (slopes @ above.weights) * steep
         found.append(outer(slopes, rows.states[number]))
-        above = network.hidden[number]
+        above = layer.affine
     return tuple(reversed(found))

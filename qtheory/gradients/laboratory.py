@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from qtheory.gradients.affine import Gradients
 from qtheory.gradients.estimators import (
     Estimator,
     Rows,
@@ -38,11 +39,8 @@ from qtheory.gradients.laboratory_report import (
     layer_report,
     mean_of,
 )
-from qtheory.gradients.stair_network import (
-    Gradients,
-    LayerNoise,
-    StairNetwork,
-)
+from qtheory.gradients.loss_network import LossNetwork
+from qtheory.gradients.stair_network import LayerNoise
 from qtheory.gradients.targets import (
     Teacher,
     hard_output_gradients,
@@ -70,7 +68,7 @@ class FiniteData:
         rows = {len(self.inputs), len(self.targets), len(self.probabilities)}
         if len(rows) != 1:
             raise ValueError(f"points have an input, a target and a probability, got {rows} rows")
-        if (self.probabilities < 0).any() or abs(self.probabilities.sum() - 1) > 1e-12:
+        if not (self.probabilities >= 0).all() or abs(self.probabilities.sum() - 1) > 1e-12:
             raise ValueError(
                 f"probabilities are >= 0 and sum to one, got a sum of {self.probabilities.sum()}"
             )
@@ -98,7 +96,7 @@ Data: TypeAlias = FiniteData | GaussianData
 
 
 def measure(
-    network: StairNetwork,
+    network: LossNetwork,
     data: Data,
     estimator: Estimator,
     noises: tuple[LayerNoise, ...] | None = None,
@@ -116,10 +114,10 @@ def measure(
     Raises ValueError if a number of layers differs, draws are wanting or too few, or there is too
     much to enumerate.
 
-    >>> from qtheory.gradients import estimators, stair_network
+    >>> from qtheory.gradients import estimators, loss_network, stair_network
     >>> from qtheory.noise import Logistic
     >>> from qtheory.quantizer import Stair
-    >>> network = stair_network.random_network((2, 3, 1), Stair.step(-1.0), 0, "linear")
+    >>> network = loss_network.random_network((2, 3, 1), Stair.step(-1.0), 0, "linear")
     >>> data = FiniteData.equal(np.eye(2), np.ones((2, 1)))
     >>> drawn = estimators.annealed("random", (stair_network.LayerNoise(Logistic(0.3)),))
     >>> found = measure(network, data, drawn).layers[0].against["smoothed"]
@@ -127,11 +125,6 @@ def measure(
     (True, 1.0)
     """
     noises = estimator.noises if noises is None else noises
-    for given in (estimator.noises, noises):
-        if len(given) != len(network.hidden):
-            raise ValueError(
-                f"there is a noise for each hidden layer, {len(network.hidden)}, got {len(given)}"
-            )
     if draws is None and isinstance(data, GaussianData):
         raise ValueError("Gaussian data needs a number of draws, got None")
     if draws is not None and draws < 2:
@@ -140,7 +133,7 @@ def measure(
     rows = _rows(network, data, estimator, draws, rng)
     gradients = backward(network, estimator, rows)
     true = _targets(network, data, noises, targets, rows, draws, rng)
-    names = [*(f"hidden {k + 1}" for k in range(len(network.hidden))), "output"]
+    names = [*(f"hidden {k + 1}" for k in range(len(network.hidden.layers))), "output"]
     layers = tuple(
         layer_report(name, gradients[k], rows.weights, draws, {t: true[t][k] for t in targets})
         for k, name in enumerate(names)
@@ -149,7 +142,7 @@ def measure(
 
 
 def _rows(
-    network: StairNetwork,
+    network: LossNetwork,
     data: Data,
     estimator: Estimator,
     draws: int | None,
@@ -172,7 +165,7 @@ def _rows(
 
 
 def _targets(
-    network: StairNetwork,
+    network: LossNetwork,
     data: Data,
     noises: tuple[LayerNoise, ...],
     targets: tuple[Target, ...],
@@ -195,7 +188,7 @@ def _targets(
             found[target] = tuple(map(mean, mean_field_gradients(network, noises, x, t)))
         else:
             means = tuple(noise.mean for noise in noises)
-            hidden: list[Mean | None] = [None] * len(network.hidden)
+            hidden: list[Mean | None] = [None] * len(network.hidden.layers)
             if isinstance(data, GaussianData):
                 normals = rng.normal(size=(draws or 0, data.features))
                 hidden[0] = mean_of(surface_gradients(network, means, data.teacher, normals), False)

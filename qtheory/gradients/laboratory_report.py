@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from qtheory.gradients.stair_network import Gradients, Losses, Parameters
+from qtheory.gradients.affine import Gradients, Parameters
+from qtheory.gradients.loss_network import Losses
 
 Target: TypeAlias = Literal["smoothed", "mean field", "discrete"]
 TARGETS: tuple[Target, ...] = ("smoothed", "mean field", "discrete")

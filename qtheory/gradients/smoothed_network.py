@@ -25,15 +25,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
 
+from qtheory.gradients.affine import Affine, Features, check_widths
 from qtheory.noise import Noise, Points, mean_size
-
-Weights = Float[ndarray, "units inputs"]
-Biases = Float[ndarray, " biases"]
-Inputs = Float[ndarray, "points inputs"]
-Outputs = Float[ndarray, "points outputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +35,7 @@ class PiecewiseLinear:
     """The activation constant + slope x + sum_k bends_k (x - kinks_k)^+.
 
     kinks: increasing, in units of the input. bends: the change of the slope at each.
-    Raises ValueError unless there is a bend for each kink and kinks are finite and increase.
+    Raises ValueError unless there is a bend for each kink, kinks increase and all are finite.
     """
 
     kinks: tuple[float, ...]
@@ -57,6 +51,9 @@ class PiecewiseLinear:
             )
         if not all(np.isfinite(self.kinks)) or not all(np.diff(self.kinks) > 0):
             raise ValueError(f"kinks are finite and increase, got {self.kinks}")
+        numbers = (*self.bends, self.slope, self.constant)
+        if not all(np.isfinite(numbers)):
+            raise ValueError(f"bends, slope and constant are finite, got {numbers}")
 
     @property
     def lipschitz(self) -> float:
@@ -113,65 +110,45 @@ def error_bound(activation: PiecewiseLinear, noise: Noise) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """x -> activation(W x + b). Raises ValueError unless there is a bias for each row of W."""
+    """x -> activation(W x + b)."""
 
-    weights: Weights
-    bias: Biases
+    affine: Affine
     activation: PiecewiseLinear
-
-    def __post_init__(self) -> None:
-        if self.weights.shape[:1] != self.bias.shape:
-            raise ValueError(
-                f"a layer has a bias for each row of its weights, got shapes {self.weights.shape} "
-                f"and {self.bias.shape}"
-            )
-
-    @property
-    def norm(self) -> float:
-        """The largest sum of abs(w) over a row: the operator norm for max abs(x_i)."""
-        return float(np.abs(self.weights).sum(axis=1).max())
 
 
 Network = tuple[Layer, ...]
 
 
-def check_widths(widths: list[tuple[int, int]]) -> None:
-    """Raise ValueError unless each layer takes what the one before gives; (inputs, units) each."""
-    if not widths or any(before[1] != after[0] for before, after in pairwise(widths)):
-        raise ValueError(
-            f"a network has layers, each taking the units of the one before, got {widths}"
-        )
-
-
-def random_network(widths: tuple[int, ...], seed: int) -> Network:
+def random_relu_network(widths: tuple[int, ...], seed: int) -> Network:
     """ReLU layers and an affine output; weights and biases uniform within 1 / sqrt(inputs)."""
     draws = np.random.default_rng(seed)
     sizes = list(pairwise(widths))
-    check_widths(sizes)
     return tuple(
         Layer(
-            weights=draws.uniform(-1, 1, (units, inputs)) / math.sqrt(inputs),
-            bias=draws.uniform(-1, 1, units) / math.sqrt(inputs),
-            activation=RELU if place < len(sizes) - 1 else IDENTITY,
+            Affine(
+                draws.uniform(-1, 1, (units, inputs)) / math.sqrt(inputs),
+                draws.uniform(-1, 1, units) / math.sqrt(inputs),
+            ),
+            RELU if place < len(sizes) - 1 else IDENTITY,
         )
         for place, (inputs, units) in enumerate(sizes)
     )
 
 
-def forward(network: Network, x: Inputs) -> Outputs:
+def forward(network: Network, x: Features) -> Features:
     """Output of the network at points, one in each row."""
     for layer in network:
-        x = layer.activation(x @ layer.weights.T + layer.bias)
+        x = layer.activation(layer.affine(x))
     return x
 
 
-def smoothed(network: Network, noises: tuple[Noise, ...], x: Inputs) -> Outputs:
+def smoothed(network: Network, noises: tuple[Noise, ...], x: Features) -> Features:
     """Output when layer l has the activation s_l^nu under noises[l].
 
     Raises ValueError unless there is a noise for each layer.
     """
     for layer, noise in _with_noises(network, noises):
-        x = expectation(layer.activation, noise, x @ layer.weights.T + layer.bias)
+        x = expectation(layer.activation, noise, layer.affine(x))
     return x
 
 
@@ -183,7 +160,7 @@ def bound(network: Network, noises: tuple[Noise, ...]) -> float:
     total = 0.0
     for layer, noise in _with_noises(network, noises):
         own = layer.activation.lipschitz * mean_size(noise) if layer.activation.kinks else 0.0
-        total = layer.norm * layer.activation.lipschitz * total + own
+        total = layer.affine.norm * layer.activation.lipschitz * total + own
     return total
 
 
@@ -191,13 +168,13 @@ def sharper_bound(network: Network, noises: tuple[Noise, ...]) -> float:
     """The same with `error_bound` for each layer's own error: half of it for ReLU layers."""
     total = 0.0
     for layer, noise in _with_noises(network, noises):
-        total = layer.norm * layer.activation.lipschitz * total
+        total = layer.affine.norm * layer.activation.lipschitz * total
         total += error_bound(layer.activation, noise)
     return total
 
 
 def _with_noises(network: Network, noises: tuple[Noise, ...]) -> list[tuple[Layer, Noise]]:
-    check_widths([(layer.weights.shape[1], layer.weights.shape[0]) for layer in network])
+    check_widths([layer.affine for layer in network])
     if len(noises) != len(network):
         raise ValueError(f"there is a noise for each of {len(network)} layers, got {len(noises)}")
     return list(zip(network, noises, strict=True))

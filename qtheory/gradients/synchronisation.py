@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qtheory.gradients.composition import LayerNoise, StairNetwork, deviation
+from qtheory.gradients.affine import Features
+from qtheory.gradients.composition import deviation
 from qtheory.gradients.schedules import Policy
-from qtheory.gradients.smoothed_network import Inputs
-from qtheory.noise import Smoothing, scale_of, with_scale
+from qtheory.gradients.stair_network import LayerNoise, StairNetwork, noises_at
+from qtheory.noise import Smoothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +38,15 @@ class NoisePlan:
         """
         if not 0 <= time <= 1:
             raise ValueError(f"a time is a share of the whole, within [0, 1], got {time}")
-        scales = self.policy.windows(layers, 1.0, scale_of(self.noise))
+        scales = self.policy.windows(layers, 1.0, 1.0)
         means = self.policy.windows(layers, 1.0, self.mean, times=1)
-        found = list[LayerNoise]()
-        for its_scale, its_mean in zip(scales, means, strict=True):
-            scale, mean = float(its_scale(time * layers)), float(its_mean(time * layers))
-            found.append(LayerNoise(with_scale(self.noise, scale) if scale > 0 else None, mean))
-        return tuple(found)
+        now = time * layers
+        return noises_at(
+            self.noise, [float(each(now)) for each in scales], [float(each(now)) for each in means]
+        )
 
 
-def mean_error(network: StairNetwork, plan: NoisePlan, time: float, x: Inputs) -> float:
+def mean_error(network: StairNetwork, plan: NoisePlan, time: float, x: Features) -> float:
     """Mean over points and units of abs(smoothed output - output of the stair network)."""
     noises = plan.at(time, len(network.layers))
     return float(np.abs(deviation(network, noises, x)).mean())

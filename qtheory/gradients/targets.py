@@ -26,26 +26,16 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from qtheory.gradients.estimators import (
-    annealed,
-    backward,
-    passed,
-    starting,
-    together,
-)
-from qtheory.gradients.stair_network import (
-    Features,
-    Gradients,
-    LayerNoise,
-    LevelValues,
-    Losses,
-    StairNetwork,
-    configurations,
-    outer,
-)
+from qtheory.gradients.affine import Features, Gradients, outer
+from qtheory.gradients.estimators import annealed, backward, passed, starting, together
+from qtheory.gradients.loss_network import Losses, LossNetwork, configurations
+from qtheory.gradients.stair_network import LayerNoise
 
 Teacher: TypeAlias = Callable[[Features], Features]
 """Targets of inputs."""
+
+LevelValues = Float[ndarray, "_configurations _units"]
+"""Levels of the units of a layer, in all their configurations."""
 
 Transitions = Float[ndarray, "rows _configurations"]
 
@@ -57,7 +47,7 @@ def _equal(rows: int) -> Losses:
 
 
 def mean_field_gradients(
-    network: StairNetwork, noises: tuple[LayerNoise, ...], inputs: Features, targets: Features
+    network: LossNetwork, noises: tuple[LayerNoise, ...], inputs: Features, targets: Features
 ) -> tuple[Gradients, ...]:
     """Gradients of the loss of each row when expectations are handed on."""
     estimator = annealed("expectation", noises)
@@ -73,17 +63,18 @@ class _Paths(NamedTuple):
     slopes: tuple[tuple[Transitions, ...], ...]  # d to / d a_j, for each unit j
 
 
-def _paths(network: StairNetwork, noises: tuple[LayerNoise, ...], inputs: Features) -> _Paths:
+def _paths(network: LossNetwork, noises: tuple[LayerNoise, ...], inputs: Features) -> _Paths:
     net = _Paths((inputs,), (), ())
-    for layer, stair, noise in zip(network.hidden, network.stairs, noises, strict=True):
-        units, levels, rows = len(layer.bias), len(stair.levels), len(net.values[-1])
+    for layer, noise in network.hidden.each_with(noises):
+        affine, stair = layer.affine, layer.stair
+        units, levels, rows = len(affine.bias), len(stair.levels), len(net.values[-1])
         if rows * levels**units > MOST_TRANSITIONS:
             raise ValueError(
                 f"at most {MOST_TRANSITIONS} transitions are enumerated, got {rows} times "
                 f"{levels**units}"
             )
-        a, which = layer(net.values[-1]), configurations(units, levels)
-        law, steep = noise.unit_law(stair, a), noise.unit_slope(stair, a)
+        a, which = affine(net.values[-1]), configurations(units, levels)
+        law, steep = noise.law(stair, a), noise.law_slope(stair, a)
         units_are = np.arange(units)[:, None]
         slopes = [together(np.where(units_are == j, steep, law), which) for j in range(units)]
         net = _Paths(
@@ -95,7 +86,7 @@ def _paths(network: StairNetwork, noises: tuple[LayerNoise, ...], inputs: Featur
 
 
 def _losses_by_configuration(
-    network: StairNetwork, last: LevelValues, targets: Features
+    network: LossNetwork, last: LevelValues, targets: Features
 ) -> Transitions:
     y = network.output(last)
     rows, count = len(targets), len(last)
@@ -104,7 +95,7 @@ def _losses_by_configuration(
 
 
 def smoothed_losses(
-    network: StairNetwork, noises: tuple[LayerNoise, ...], inputs: Features, targets: Features
+    network: LossNetwork, noises: tuple[LayerNoise, ...], inputs: Features, targets: Features
 ) -> Losses:
     """E over the noise of the loss of each row. Raises ValueError if there are too many levels."""
     net = _paths(network, noises, inputs)
@@ -115,7 +106,7 @@ def smoothed_losses(
 
 
 def smoothed_gradients(
-    network: StairNetwork, noises: tuple[LayerNoise, ...], inputs: Features, targets: Features
+    network: LossNetwork, noises: tuple[LayerNoise, ...], inputs: Features, targets: Features
 ) -> tuple[Gradients, ...]:
     """Gradients of `smoothed_losses`, by layer: forward probabilities r_l(c) of configurations c,
     backward values v_l(c) = E[loss, given c], and dv_(l-1)/da_j between them.
@@ -123,7 +114,7 @@ def smoothed_gradients(
     Raises ValueError if there are too many levels.
     """
     net = _paths(network, noises, inputs)
-    depth = len(network.hidden)
+    depth = len(network.hidden.layers)
     reached = [net.to[0]]
     for transitions in net.to[1:]:
         reached.append(reached[-1] @ transitions)
@@ -143,7 +134,7 @@ def _sums(inside: list[Transitions]) -> list[Float[ndarray, "rows 1"]]:
 
 
 def _output_gradients(
-    network: StairNetwork, last: LevelValues, reached: Transitions, targets: Features
+    network: LossNetwork, last: LevelValues, reached: Transitions, targets: Features
 ) -> Gradients:
     """E[dloss/dy (x_L, 1)] of each row."""
     rows, count = reached.shape
@@ -155,7 +146,7 @@ def _output_gradients(
 
 
 def hard_output_gradients(
-    network: StairNetwork, means: tuple[float, ...], inputs: Features, targets: Features
+    network: LossNetwork, means: tuple[float, ...], inputs: Features, targets: Features
 ) -> Gradients:
     """Gradients in the output layer of the loss of each row, without noise."""
     estimator = annealed("hard", tuple(LayerNoise(None, mean) for mean in means))
@@ -164,14 +155,14 @@ def hard_output_gradients(
 
 
 def surface_gradients(
-    network: StairNetwork, means: tuple[float, ...], teacher: Teacher, normals: Features
+    network: LossNetwork, means: tuple[float, ...], teacher: Teacher, normals: Features
 ) -> Gradients:
     """Draws whose mean is the discrete gradient in the first layer, for inputs N(0, I).
 
     normals: independent N(0, 1), a row for each draw. Raises ValueError if a unit has no weights:
     then its threshold is no surface.
     """
-    first, stair = network.hidden[0], network.stairs[0]
+    first, stair = network.hidden.layers[0].affine, network.hidden.layers[0].stair
     size = np.linalg.norm(first.weights, axis=1)
     if (size == 0).any():
         raise ValueError(f"each unit of the first layer has a weight, got norms {size.tolist()}")
@@ -194,7 +185,7 @@ def surface_gradients(
 
 
 def _loss_with(
-    network: StairNetwork,
+    network: LossNetwork,
     means: tuple[float, ...],
     teacher: Teacher,
     x: Features,
@@ -202,8 +193,9 @@ def _loss_with(
     level: float,
 ) -> Losses:
     """The loss at inputs x when a unit of the first layer is at a level, whatever it gets."""
-    state = network.stairs[0](network.hidden[0](x) - means[0])
+    (first, mean), *others = network.hidden.each_with(means)
+    state = first.stair(first.affine(x) - mean)
     state[:, unit] = level
-    for layer, stair, mean in zip(network.hidden[1:], network.stairs[1:], means[1:], strict=True):
-        state = stair(layer(state) - mean)
+    for layer, mean in others:
+        state = layer.stair(layer.affine(state) - mean)
     return network.losses(network.output(state), teacher(x))

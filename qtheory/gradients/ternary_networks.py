@@ -12,15 +12,15 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from qtheory.gradients.composition import StairLayer, StairNetwork
-from qtheory.gradients.smoothed_network import Inputs
+from qtheory.gradients.affine import Affine, Features
+from qtheory.gradients.stair_network import StairLayer, StairNetwork
 from qtheory.quantizer import Stair
 
-Biases: TypeAlias = Literal["none", "lattice", "generic"]
+BiasKind: TypeAlias = Literal["none", "lattice", "generic"]
 
 
 def ternary_network(
-    width: int, depth: int, stair: Stair, seed: int, biases: Biases, spacing: float = 1.0
+    width: int, depth: int, stair: Stair, seed: int, biases: BiasKind, spacing: float = 1.0
 ) -> StairNetwork:
     """Layers of equal width.
 
@@ -28,7 +28,7 @@ def ternary_network(
     ValueError unless width and depth are positive and so is the spacing.
 
     >>> net = ternary_network(4, 2, Stair.step(), seed=0, biases="lattice")
-    >>> sorted(set(net.layers[0].weights.ravel().tolist()))
+    >>> sorted(set(net.layers[0].affine.weights.ravel().tolist()))
     [-1.0, 0.0, 1.0]
     """
     if width < 1 or depth < 1 or not spacing > 0:
@@ -47,11 +47,11 @@ def ternary_network(
                 bias = spacing * draws.integers(-1, 2, width).astype(np.float64)
             case "generic":
                 bias = draws.uniform(-0.5, 0.5, width)
-        layers.append(StairLayer(weights, bias, stair))
+        layers.append(StairLayer(Affine(weights, bias), stair))
     return StairNetwork(tuple(layers))
 
 
-def random_levels(stair: Stair, points: int, width: int, seed: int) -> Inputs:
+def random_levels(stair: Stair, points: int, width: int, seed: int) -> Features:
     """Inputs whose entries are levels of the stair, uniformly."""
     draws = np.random.default_rng(seed)
     return np.array(stair.levels)[draws.integers(0, len(stair.levels), (points, width))]

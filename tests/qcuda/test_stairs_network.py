@@ -9,7 +9,8 @@ from torch import nn
 
 from qcuda.nn import AdditiveNoiseStair, noise_stairs, number_stairs, set_iteration
 from qtheory.gradients.estimators import annealed, backward, passed, starting
-from qtheory.gradients.stair_network import LayerNoise, random_network
+from qtheory.gradients.loss_network import random_network
+from qtheory.gradients.stair_network import LayerNoise
 from qtheory.lattice import Lattice
 from qtheory.noise import Gaussian, Logistic, Triangular, Uniform
 from qtheory.quantizer import Stair
@@ -31,7 +32,7 @@ DEEP = random_network((2, 3, 3, 1), TERNARY, 1)
 def in_torch(family: str, forward: str) -> nn.Sequential:
     """The laboratory's network, in float64."""
     parts: list[nn.Module] = []
-    for k, layer in enumerate(DEEP.layers):
+    for k, layer in enumerate(DEEP.maps):
         linear = nn.Linear(*reversed(layer.weights.shape)).double()
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(layer.weights))

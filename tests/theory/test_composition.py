@@ -9,10 +9,8 @@ import pytest
 from mpmath import mpf
 
 from qtheory import smoothing
+from qtheory.gradients.affine import Affine
 from qtheory.gradients.composition import (
-    LayerNoise,
-    StairLayer,
-    StairNetwork,
     copies,
     deviation,
     error_bounds,
@@ -23,6 +21,7 @@ from qtheory.gradients.composition import (
     power_noises,
     smoothed,
 )
+from qtheory.gradients.stair_network import LayerNoise, StairLayer, StairNetwork
 from qtheory.gradients.ternary_networks import random_levels, ternary_network
 from qtheory.lattice import Lattice
 from qtheory.noise import Cauchy, Gaussian, Logistic, StudentT, Triangular, Uniform
@@ -40,6 +39,7 @@ FAMILIES = (
     Uniform(1.0),
     Triangular(1.0),
 )
+DOWN = ternary_network(1, 1, Stair.step(tie="down"), 0, "none")
 CLOSED: dict[object, Callable[[mpf], mpf]] = {
     Cauchy(1.0): lambda u: mpf(1) / 2 + mpmath.atan(u) / mpmath.pi,
     StudentT(2.0, 1.0): lambda u: (1 + u / mpmath.sqrt(2 + u * u)) / 2,
@@ -55,7 +55,7 @@ def many_digits(network, noises, x, cdf):
     for layer, (m, s) in zip(network.layers, noises, strict=True):
         levels = [mpf(v) for v in layer.stair.levels]
         following = []
-        for row, b in zip(layer.weights, layer.bias, strict=True):
+        for row, b in zip(layer.affine.weights, layer.affine.bias, strict=True):
             z = sum((mpf(float(w)) * f for w, f in zip(row, features, strict=True)), mpf(float(b)))
             total = levels[0]
             for t, low, high in zip(layer.stair.thresholds, levels, levels[1:], strict=False):
@@ -112,11 +112,11 @@ def test_a_layer_is_the_expectation_of_its_stair(family):
     """Another formula for the same; and base + residual is the value. 16 roundings of 4."""
     stair = Stair((-2.0, -1.5, 0.0, 4.0), (-1.0, 0.3, 0.5))
     draws = np.random.default_rng(1)
-    layer = StairLayer(draws.normal(size=(5, 3)), draws.normal(size=5), stair)
+    layer = StairLayer(Affine(draws.normal(size=(5, 3)), draws.normal(size=5)), stair)
     x = draws.normal(size=(50, 3))
     noise = LayerNoise(family.scaled(0.4), -0.2)
     found = smoothed(StairNetwork((layer,)), (noise,), x)[0]
-    z = x @ layer.weights.T + layer.bias
+    z = layer.affine(x)
     want = smoothing.expectation(stair, family.scaled(0.4), z, mean=-0.2)
     assert np.abs(found.value - want).max() <= 4 * 16 * 2.0**-53
     assert np.abs(found.base + found.residual - found.value).max() <= 4 * 16 * 2.0**-53
@@ -145,8 +145,19 @@ def test_errors_are_below_their_bounds(family, exponents):
             for layer, at, bound in zip(
                 network.layers, smoothed(network, noises, x), bounds, strict=True
             ):
-                hard = layer.stair(hard @ layer.weights.T + layer.bias)
+                hard = layer(hard)
                 assert np.abs(at.base - hard + at.residual).max() <= bound + 2.0**-40
+
+
+@pytest.mark.parametrize("at", [0.0, -0.25, -0.5, -0.75])
+@pytest.mark.parametrize("mean", [0.0, -0.25, -0.5])
+def test_the_bound_without_noise_is_the_error(at, mean):
+    """A mean that reaches the threshold above takes it: ties go up. Quarters are exact."""
+    network, x = copies(1, at)
+    first, noises = StairNetwork(network.layers[:1]), (LayerNoise(None, mean),)
+    error = abs(deviation(first, noises, x).item())
+    assert error == float((at >= 0) != (at >= mean)) == error_bounds(first, noises, x)[0]
+    assert one_step_bound(1.0, LayerNoise(None, 0.25), math.inf, 0.0) == 1  # a level is lost
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -162,7 +173,7 @@ def test_copies_attain_the_bound(family, exponents):
 
 def test_compact_noise_is_exact_from_the_edge_on():
     """Edge at m = s + K e and gam = m + s + K e; the next number of three digits is beyond it."""
-    unit = StairLayer(np.ones((1, 1)), np.zeros(1), STEP)
+    unit = StairLayer(Affine(np.ones((1, 1)), np.zeros(1)), STEP)
     for family in (Uniform(0.25), Triangular(0.25)):
         for mean, at, exact in (
             (-0.25, 0.0, True),
@@ -224,8 +235,9 @@ def test_on_thresholds_the_order_matters():
 @pytest.mark.parametrize(
     ("make", "rule"),
     [
-        (lambda: StairLayer(np.ones((2, 1)), np.zeros(3), STEP), "a bias for each row"),
-        (lambda: StairLayer(np.ones((1, 1)), np.zeros(1), Stair.step(tie="down")), "up, got 'do"),
+        (lambda: output(DOWN, (LayerNoise(None),), np.zeros((1, 1))), "tie rule up, got 'down'"),
+        (lambda: error_bounds(DOWN, (LayerNoise(None),), np.zeros((1, 1))), "up, got 'down'"),
+        (lambda: error_bounds(copies(1, 0.0)[0], (), np.zeros((1, 1))), "each of 2 layers, got 0"),
         (lambda: StairNetwork(()), "a network has layers"),
         (lambda: power_noises(Cauchy(1.0), (1.0,), 1.0), r"inside \(0, 1\), got 1.0"),
         (lambda: smoothed(copies(1, 0.0)[0], (), np.zeros((1, 1))), "each of 2 layers, got 0"),

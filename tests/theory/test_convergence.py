@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from qtheory.gradients.composition import LayerNoise, copies, deviation, output, power_noises
+from qtheory.gradients.composition import copies, deviation, output, power_noises
 from qtheory.gradients.convergence import (
     NO_ERROR,
     LayerPlan,
@@ -17,6 +17,7 @@ from qtheory.gradients.convergence import (
     tail_class,
     tail_from_moment,
 )
+from qtheory.gradients.stair_network import LayerNoise
 from qtheory.noise import Cauchy, Gaussian, Logistic, StudentT, Triangular, Uniform
 
 HEAVY = (Cauchy(1.0), StudentT(2.0, 1.0), StudentT(3.0, 1.0))
@@ -153,6 +154,7 @@ def test_limits_with_mean_zero(family, exponents):
         (lambda: TailClass("power", 1.0, 0.0), "a positive order and constant"),
         (lambda: LayerPlan(TailClass("compact"), 0.0, 1.0), "a plan has positive"),
         (lambda: LayerPlan(TailClass("compact"), 1.0, -1.0), "a plan has positive"),
+        (lambda: LayerPlan(TailClass("compact"), 1.0, 1.0, math.nan), "a plan has positive"),
         (lambda: LayerPlan(TailClass("compact"), 1.0, 1.0, gap=-1.0), "a plan has positive"),
     ],
 )

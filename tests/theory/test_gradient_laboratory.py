@@ -17,6 +17,7 @@ from gradient_cases import (
 )
 
 from qtheory.claims import straight_through_5_laboratory as laboratory
+from qtheory.gradients.affine import Affine
 from qtheory.gradients.estimators import (
     Estimator,
     Identity,
@@ -32,14 +33,8 @@ from qtheory.gradients.estimators import (
 from qtheory.gradients.laboratory import FiniteData, measure
 from qtheory.gradients.laboratory_plots import plot_sweep, quantity
 from qtheory.gradients.laboratory_report import Mean, compare
-from qtheory.gradients.stair_network import (
-    Affine,
-    LayerNoise,
-    StairNetwork,
-    configurations,
-    noises_at,
-    random_network,
-)
+from qtheory.gradients.loss_network import LossNetwork, configurations, random_network
+from qtheory.gradients.stair_network import LayerNoise, StairNetwork, noises_at
 from qtheory.gradients.targets import (
     smoothed_gradients,
     smoothed_losses,
@@ -89,7 +84,7 @@ def test_the_bias_of_a_squared_loss_in_one_layer_is_its_diagonal():
     paths = enumerated(network, estimator, rows)
     coarse = paths.weights @ backward(network, estimator, paths)[0]
     true = smoothed_gradients(network, (noise,), data.inputs, data.targets)[0][0]
-    a = network.hidden[0](data.inputs)[0]
+    a = network.maps[0](data.inputs)[0]
     bias = []
     for j in range(3):
         u = a[j] - 0.1 - np.array(UNEVEN.thresholds)
@@ -213,7 +208,7 @@ def test_moments_are_sums_over_levels(loss):
     data = FiniteData(POINTS, labels(5), DATA.probabilities)
     report = measure(network, data, annealed("random", (noise,)))
     first, second = np.zeros((2, 9)), np.zeros((2, 9))
-    hidden, output = network.layers
+    hidden, output = network.maps
     for x, t, p in zip(POINTS, data.targets, data.probabilities, strict=True):
         a = hidden.weights @ x + hidden.bias
         chances = law(UNEVEN, noise.noise, a, 0.2)
@@ -323,9 +318,10 @@ def test_shared_inputs_cancel():
 
 def test_a_hard_layer_draws_nothing():
     rows = starting(POINTS, DATA.targets, DATA.probabilities)
-    estimator = annealed("random", (LayerNoise(None, 0.1), LayerNoise(None)))
+    estimator = annealed("random", (LayerNoise(None, 0.7), LayerNoise(None)))
     rng = np.random.default_rng(1)
     hard = passed(DEEP, annealed("hard", estimator.noises), rows).states[-1]
+    assert not np.array_equal(DEEP.hidden(POINTS), hard)  # the mean counts
     assert np.array_equal(drawn(DEEP, estimator, rows, rng).states[-1], hard)
     assert np.array_equal(enumerated(DEEP, estimator, rows).states[-1], hard)
 
@@ -344,15 +340,18 @@ def test_a_hard_layer_draws_nothing():
         (lambda: LayerNoise(None, math.nan), "mean of a noise is finite, got nan"),
         (lambda: Affine(np.ones((2, 2)), np.ones(3)), r"got shapes \(3,\) and \(2, 2\)"),
         (lambda: Affine(np.full((1, 1), np.nan), np.ones(1)), "biases are finite"),
-        (lambda: StairNetwork((), (), DEEP.output), "has hidden layers .* got 0 and 0"),
-        (lambda: StairNetwork(DEEP.hidden, DEEP.stairs, DEEP.hidden[0]), "got 2 and 3"),
+        (lambda: StairNetwork(()), r"has layers, .* got weights of shapes \[\]"),
+        (lambda: LossNetwork(DEEP.hidden, DEEP.maps[0]), r"\(3, 3\), \(3, 2\)"),
         (lambda: random_network((1, 1, 1), TERNARY, 0, "none"), "a loss is one of .*'none'"),
         (lambda: FiniteData.equal(POINTS, POINTS[:2]), "a target and a probability"),
+        (lambda: FiniteData(POINTS, POINTS, np.full(5, np.nan)), "sum to one, got a sum of nan"),
         (lambda: FiniteData(POINTS, POINTS, np.full(5, 0.3)), "sum to one, got a sum of 1.5"),
         (lambda: measure(DEEP, GAUSS, annealed("hard", NOISES)), "a number of draws, got None"),
         (lambda: measure(DEEP, DATA, annealed("hard", NOISES), draws=1), "2 draws, got 1"),
-        (lambda: measure(DEEP, DATA, annealed("hard", NOISES[:1])), "each hidden layer, 2, got 1"),
-        (lambda: passed(DEEP, annealed("random", NOISES), START), "is not random"),
+        (lambda: measure(DEEP, DATA, annealed("hard", NOISES[:1])), "each of 2 layers, got 1"),
+        (lambda: measure(DEEP, DATA, annealed("hard", NOISES), NOISES[:1]), "2 layers, got 1"),
+        (lambda: random_network((1,), TERNARY, 0), "a network has layers"),
+        (lambda: passed(DEEP, annealed("random", NOISES), START), "hard is passed, got 'random'"),
         (
             lambda: measure(WIDE, DATA, annealed("random", NOISES[:1])),
             "at most 131072 paths",

@@ -8,6 +8,7 @@ import pytest
 import sympy
 from scipy import integrate
 
+from qtheory.gradients.affine import Affine
 from qtheory.gradients.smoothed_network import (
     HARD_TANH,
     IDENTITY,
@@ -18,7 +19,7 @@ from qtheory.gradients.smoothed_network import (
     error_bound,
     expectation,
     forward,
-    random_network,
+    random_relu_network,
     sharper_bound,
     slope,
     smoothed,
@@ -104,7 +105,7 @@ def test_slopes_are_derivatives_and_are_lipschitz(noise, activation):
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("seed", range(4))
 def test_the_composite_bound_holds(noise, seed):
-    network = random_network((3, 8, 12, 2), seed)
+    network = random_relu_network((3, 8, 12, 2), seed)
     x = np.random.default_rng(seed).uniform(-2, 2, (500, 3))
     noises = tuple(noise.scaled(f) for f in (1.0, 0.3, 2.0))
     error = np.abs(smoothed(network, noises, x) - forward(network, x)).max()
@@ -114,10 +115,10 @@ def test_the_composite_bound_holds(noise, seed):
 
 def test_the_bound_is_the_sum_of_the_layers():
     """Weights of known row sums 3 and 4: noise 1 passes both, noise 2 the second."""
-    first = Layer(np.array([[1.0, -2.0], [0.5, 0.5]]), np.zeros(2), RELU)
-    second = Layer(np.array([[-4.0, 0.0]]), np.zeros(1), HARD_TANH)
+    first = Layer(Affine(np.array([[1.0, -2.0], [0.5, 0.5]]), np.zeros(2)), RELU)
+    second = Layer(Affine(np.array([[-4.0, 0.0]]), np.zeros(1)), HARD_TANH)
     network = (first, second)
-    assert (first.norm, second.norm) == (3.0, 4.0)
+    assert (first.affine.norm, second.affine.norm) == (3.0, 4.0)
     noises = (Uniform(1.0), Uniform(3.0))
     assert bound(network, noises) == 4.0 * 0.5 + 1.5
     assert sharper_bound(network, noises) == 4.0 * 0.25 + 1.5
@@ -125,8 +126,11 @@ def test_the_bound_is_the_sum_of_the_layers():
 
 def test_a_common_scale_comes_out():
     """Powers of 2 commute with rounding, so this is exact; one more noise breaks it."""
-    network = random_network((3, 8, 8, 1), 5)
-    small = tuple(dataclasses.replace(each, bias=each.bias / 8) for each in network)
+    network = random_relu_network((3, 8, 8, 1), 5)
+    small = tuple(
+        Layer(dataclasses.replace(each.affine, bias=each.affine.bias / 8), each.activation)
+        for each in network
+    )
     x = np.random.default_rng(5).uniform(-2, 2, (100, 3))
     noises = (Uniform(0.5),) * 3
     found = 8 * smoothed(small, tuple(n.scaled(0.125) for n in noises), x / 8)
@@ -139,12 +143,15 @@ def test_a_common_scale_comes_out():
     [
         (lambda: PiecewiseLinear((0.0,), ()), "a bend for each kink, got 1 kinks and 0"),
         (lambda: PiecewiseLinear((1.0, 0.0), (1.0, 1.0)), "finite and increase"),
+        (lambda: PiecewiseLinear((0.0,), (math.nan,)), "bends, slope and constant are finite"),
         (lambda: PiecewiseLinear((math.inf,), (1.0,)), "finite and increase"),
-        (lambda: Layer(np.ones((2, 1)), np.zeros(3), RELU), "a bias for each row"),
-        (lambda: smoothed(random_network((1, 1), 0), (), np.zeros((1, 1))), "a noise for each"),
+        (
+            lambda: smoothed(random_relu_network((1, 1), 0), (), np.zeros((1, 1))),
+            "a noise for each",
+        ),
         (lambda: bound((), ()), "a network has layers"),
         (
-            lambda: bound(random_network((1, 2), 0) * 2, (Uniform(1.0),) * 2),
+            lambda: bound(random_relu_network((1, 2), 0) * 2, (Uniform(1.0),) * 2),
             "taking the units of the one before",
         ),
     ],
