@@ -1,4 +1,4 @@
-"""Straight-through estimators as smoothing noises, and what is none [spallanzani2022]."""
+"""Straight-through estimators as smoothing noises, and what is none."""
 
 # sympy has few types.
 # pyright: basic
@@ -92,7 +92,7 @@ CLAIMS: tuple[Claim, ...] = (
         "arctangent and Cauchy 1, square root and Student 2 degrees 1/sqrt 2",
         where=f"{WHERE}:difference",
         test=f"{TEST}::test_a_smoothed_step_has_the_surrogate_for_its_slope",
-        printed="0 each (the last two pairs are ours)",
+        printed="0 each (derived; which paper has which pair is not verified)",
         expected=(0.0,) * len(VARIANTS),
         tolerance=0.0,
         why="simplified to 0 by sympy",
@@ -136,10 +136,11 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="dictionary-negative",
         statement="A surrogate of the right mass may be none either: the sign swish, d/dx of "
-        "2 σ(x) (1 + x (1 - σ(x))) - 1, is negative beyond a point: mass, that point, least value",
+        "2 σ(x) (1 + x (1 - σ(x))) - 1, is negative where abs(x) is above a bound: mass, it, least "
+        "value",
         where=f"{WHERE}:at",
         test=f"{TEST}::test_the_sign_swish_has_the_mass_and_is_negative",
-        printed="2, 2.3994, below 0 (ours)",
+        printed="2, 2.39936, -0.07383 (ours)",
         expected=(2.0, 2.39936, -0.07383),
         tolerance=5e-6,
         why="half a unit of the fifth decimal; the least of points 1e-3 apart is within 1e-7",

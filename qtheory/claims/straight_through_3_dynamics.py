@@ -200,8 +200,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="dynamics-frequency",
-        statement="It moves up min(a, 1 - a) times an iteration whatever r (oscillations as seen "
-        "by Nagel et al. 2022): moves in 100 iterations, r = .1; moves that r = .01 or 1 change",
+        statement="It moves up min(a, 1 - a) times an iteration whatever r <= 1 (oscillations as "
+        "seen by Nagel et al. 2022): moves in 100 iterations, r = .1; changed by r = .01 or 1",
         where=f"{WHERE}:ups",
         test=f"{TEST}::test_straight_through_is_a_rotation",
         printed="5 20 37 50 37 10; 0",

@@ -28,6 +28,7 @@ from qtheory.gradients.equivalence import (
     rates_of_cells,
     surrogate_descent,
 )
+from qtheory.gradients.weight_dynamics import descend
 from qtheory.ledger import Claim, Values
 from qtheory.noise import Cauchy, Gaussian, Logistic, Smoothing, StudentT, Triangular, Uniform
 from qtheory.optimisers import Adam
@@ -168,6 +169,19 @@ def gaps_without() -> Values:
         return float(middle[0]), float(middle[1])
 
     return (*at(0.01), *at(0.0025))
+
+
+def means_with_a_jump() -> Values:
+    """Mean visible weight less the target, a = .3, 10 000 iterations, rates .02 and .0025."""
+    a = 0.3
+
+    def gradient(w: float) -> float:
+        above = w - 0.5 - math.floor(w - 0.5) < 0.5
+        return (1.5 if above else 0.5) * (math.floor(w + 0.5) - a)
+
+    return tuple(
+        math.fsum(descend(gradient, 0.5, rate, 10_000)[1]) / 10_000 - a for rate in (0.02, 0.0025)
+    )
 
 
 def gaps_of_adam() -> Values:
@@ -337,6 +351,20 @@ CLAIMS: tuple[Claim, ...] = (
         why="the bound of dynamics-gap-noise",
         run=gaps_without,
         relation=">=",
+    ),
+    Claim(
+        id="dynamics-jump",
+        statement="S must be continuous at thresholds: with S = 1/2 below and 3/2 above, the "
+        "same in every cell, a weight of fraction a averages a / (3 - 2a) above its level, for a "
+        "threshold is passed in shares that S weighs: that less a, a = .3, r = .02, .0025",
+        where=f"{WHERE}:Surrogate",
+        test=f"{TEST}::test_a_jump_at_the_threshold_breaks_the_equivalence",
+        printed="-0.175 twice (derived)",
+        expected=(0.3 / 2.4 - 0.3,) * 2,
+        tolerance=1.01e-4,
+        why="with P the share above, n moves add up to n r (.15 - 1.2 P), and the latent's range "
+        "is 1.2 r at most: 1 / n, n = 10 000",
+        run=means_with_a_jump,
     ),
     Claim(
         id="dynamics-adam",

@@ -219,7 +219,7 @@ CLAIMS: tuple[Claim, ...] = (
         printed="0; as printed, not defined",
         expected=(0,),
         tolerance=1e-14,
-        why="v* has terms of at most 40 in h and v'v*: 10 roundings of 2^-53",
+        why="terms of h and v'v* add to less than 40, over 2 sqrt(2 pi): 8; 10 roundings of 2^-53",
         run=at_pi,
         verdict="holds corrected",
     ),

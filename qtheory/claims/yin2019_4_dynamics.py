@@ -246,11 +246,11 @@ CLAIMS: tuple[Claim, ...] = (
         "of the loss, largest gradient at the end, starts caught at t = pi",
         where=f"{CODE}:descend",
         test=f"{TEST}::test_relu_descent_is_monotone_and_ends_at_a_critical_point",
-        printed="0: monotone for small steps, converges to a saddle or minimum; 2 caught (derived)",
+        printed="0: monotone for small steps, converges to a saddle or minimum; 2 caught (counted)",
         expected=(0, 0, 2),
         tolerance=1e-9,
         why="an angle within 2^-46 of 0 or pi is set to it, which moves the loss by 1e-13 at most; "
-        "the slowest start approaches like exp(-.055 time), time 400, so 3e-10",
+        "the slowest start is seen to approach like exp(-.055 time), time 400, so 3e-10",
         run=monotone,
         slow=True,
     ),

@@ -44,6 +44,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import optimize, special  # pyright: ignore[reportMissingTypeStubs]
 
+from qtheory.gradients.coarse_gradient import between
 from qtheory.noise import Points, Smoothing, roughness, scale_of, std_of, with_scale
 
 NODES, FAR = 20, 12.0  # the normal density is below 1e-31 beyond FAR
@@ -98,10 +99,8 @@ def _normal(x: Points) -> Points:
 def integral(integrand: Callable[[Points], Points], noise: Smoothing) -> float:
     """The integral over abs(x) <= 12 of a function smooth between whole numbers and breaks."""
     edges = np.union1d(np.clip(noise.breaks(), -FAR, FAR), np.arange(-FAR, FAR + 1.0))
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    half = 0.5 * np.diff(edges)[:, None]
-    x = edges[:-1, None] + half * (nodes + 1.0)
-    return float((half * weights * integrand(x)).sum())
+    x, weights = between(edges, NODES)
+    return float((weights * integrand(x)).sum())
 
 
 def surface_mean(model: TwoLayers, noise: Smoothing) -> float:
@@ -169,8 +168,17 @@ def variance(model: TwoLayers, noise: Smoothing) -> float:
     return second_moment(model, noise) - (model.overlap * surface_mean(model, noise)) ** 2
 
 
+def _check_samples(samples: int) -> None:
+    if samples < 1:
+        raise ValueError(f"an average is over at least one sample, got {samples}")
+
+
 def mean_square_error(model: TwoLayers, noise: Smoothing, samples: int) -> float:
-    """E (average of g over independent samples - gradient of the expected loss)**2."""
+    """E (average of g over independent samples - gradient of the expected loss)**2.
+
+    Raises ValueError unless there is a sample.
+    """
+    _check_samples(samples)
     return bias(model, noise) ** 2 + variance(model, noise) / samples
 
 
@@ -203,10 +211,13 @@ def variance_constant(model: TwoLayers) -> float:
 def optimal_scale(model: TwoLayers, family: Smoothing, samples: int) -> float:
     """s* = (V R / (4 B**2 N))**(1/5), in units of the pre-activation's std.
 
+    Raises ValueError unless there is a sample, or as `bias_constant`.
+
     >>> from qtheory.noise import Gaussian
     >>> [round(optimal_scale(TwoLayers(1.1), Gaussian(1.0), n), 3) for n in (100, 1000, 10000)]
     [0.426, 0.269, 0.17]
     """
+    _check_samples(samples)
     rough = roughness(with_scale(family, 1.0))
     square = 4.0 * bias_constant(model, family) ** 2
     return (variance_constant(model) * rough / (square * samples)) ** 0.2

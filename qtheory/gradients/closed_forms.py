@@ -113,9 +113,9 @@ def evaluated(formula: Formula, x: Points, mean: float, scale: float) -> Points:
 
 def ripple(family: str) -> Formula:
     """Characteristic function E cos(w e) at w = 2 pi j s: the j-th wave of the slope of the stair
-    of all integers is twice that times cos(2 pi j x). A formula in s and j.
+    with thresholds at all integers is twice that times cos(2 pi j x). A formula in s and j.
 
-    By direct integration of the density; the laws without a short integral are refused.
+    Known characteristic functions, which the tests integrate; Student's is refused.
 
     >>> ripple("uniform")
     sin(2*pi*j*s)/(2*pi*j*s)

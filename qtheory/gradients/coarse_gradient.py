@@ -41,21 +41,24 @@ NODES = 200
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
     """Output weights v and filter w, of a student or a teacher. Raises ValueError unless v has an
-    entry, w two, all are finite and w is not 0: its direction is what fires.
+    entry, w two, all are finite and w is not 0, nor of a length that float64 cannot square: its
+    direction is what fires.
     """
 
     output: Output
     filter: Filter
 
     def __post_init__(self) -> None:
-        if self.output.shape[1:] or self.output.size < 1:
+        if self.output.ndim != 1 or self.output.size < 1:
             raise ValueError(f"output weights are one row, not empty, got {self.output.shape}")
-        if self.filter.shape[1:] or self.filter.size < 2:
+        if self.filter.ndim != 1 or self.filter.size < 2:
             raise ValueError(f"a filter has two weights at least, got shape {self.filter.shape}")
         if not (np.isfinite(self.output).all() and np.isfinite(self.filter).all()):
             raise ValueError(f"weights are finite, got {self.output} and {self.filter}")
         if not self.filter.any():
             raise ValueError("a filter is not 0, got 0")
+        if not 1e-150 < np.abs(self.filter).max() < 1e150:
+            raise ValueError(f"a filter has a length in (1e-150, 1e150), got {self.filter}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,17 +229,18 @@ def p_and_q(angle: float, length: float) -> tuple[float, float]:
     from t - pi/2 to pi/2.
 
     They are the expectations of a patch along n and u where both filters fire and the clipped ReLU
-    has slope 1. Gauss-Legendre nodes, 200 on each of at most five panels, whose ends are where
-    xi bends most.
+    has slope 1. Gauss-Legendre nodes, 200 on each panel; panels end where the argument of xi is 4,
+    1, 1/4, ..., for it is a power of cos a below 1 and goes through all of them if |w| is large.
 
     >>> p, q = p_and_q(0.0, 1.0)
     >>> round(p, 6), round(abs(q), 6), round((1 - math.exp(-0.5)) / math.sqrt(2 * math.pi), 6)
     (0.156972, 0.0, 0.156972)
     """
     begin, end = angle - 0.5 * math.pi, 0.5 * math.pi
-    bend = math.acos(min(1.0, 1.0 / (4.0 * length)))
-    inner = [a for a in (-bend, 0.0, bend) if begin < a < end]
-    edges = np.array([begin, *sorted(set(inner)), end])
+    count = 2 + max(0, math.ceil(math.log(length, 4.0)))
+    bends = [math.acos(min(1.0, 4.0 ** (k - 1) / length)) for k in range(count)]
+    inner = {a for bend in (*bends, 0.0) for a in (-bend, bend) if begin < a < end}
+    edges = np.array([begin, *sorted(inner), end])
     a, weights = between(edges, NODES)
     values = weights * xi(1.0 / (length * np.maximum(np.cos(a), 1e-300))) / (2.0 * math.pi)
     return float((values * np.cos(a)).sum()), float((values * np.sin(a)).sum())

@@ -144,7 +144,7 @@ def size_at_spurious(teacher: Layer, surrogate: Surrogate, length: float = 1.0) 
     (|v|**2 + v'v*) (a1 - a0) = -2 (m - 1) S**2 / (m + 1)**2 E[x m'(|w| x); x < 0],
 
     so it is 0 for surrogates that vanish below the threshold, and for no other that is >= 0 unless
-    m = 1 or S = 0.
+    S = 0. (For m = 1 there is no spurious minimum.)
     """
     a = moments(surrogate, length, math.pi)
     return ROOT * identity_size_at_spurious(teacher) * (a.own - a.all)
@@ -154,8 +154,8 @@ def instability_ratio(at: Setting, surrogate: Surrogate) -> float:
     """|E g|**2 / (|d loss/dv|**2 + <E g, d loss/dw>).
 
     A step of gradient descent lowers the loss by the learning rate times the denominator, less
-    terms of second order of the size of the numerator: descent is certain where the ratio is
-    bounded. 0 / 0 is 0.
+    terms of second order of the size of the numerator: descent is certain for small
+    rates where the ratio is bounded, |w| away from 0 and no kink is crossed. 0 / 0 is 0.
     """
     found = coarse_gradient(at, surrogate)
     top = float(found @ found)

@@ -160,7 +160,14 @@ def quadrature_moments(surrogate: Surrogate, length: float, angle: float) -> Mom
 
 def moments(surrogate: Surrogate, length: float, angle: float) -> Moments:
     """a0, a1, a2 at a filter of that length and angle to the teacher's, in radians: closed forms
-    for windows, uniform and normal noise, else quadrature."""
+    for windows, uniform and normal noise, else quadrature.
+
+    Raises ValueError unless the length is positive and the angle in [0, pi].
+    """
+    if not (0 < length < math.inf and 0 <= angle <= math.pi):
+        raise ValueError(
+            f"a filter has a positive length and an angle in [0, pi], got {length} and {angle}"
+        )
     match surrogate:
         case Window():
             return window_moments(surrogate, length, angle)
@@ -237,11 +244,14 @@ def small_noise_bias(at: Setting, noise: Smoothing) -> Bias:
     along u: v'v* std**2 / (4 pi |w|**3 sin(t)**2), of second order.
 
     A loss that does not see |w| does not see the first. Raises ValueError if the std is infinite:
-    the second term is then of lower order; or if the angle is 0 or pi.
+    the second term is then of lower order; or if d loss / dw is 0, so for an angle of 0 or pi.
     """
     g, p, std = geometry(at), products(at), std_of(noise)
-    if math.isinf(std) or not g.u.any():
-        raise ValueError(f"an expansion needs a finite std and an angle, got {std} and {g.angle}")
+    if math.isinf(std) or not g.u.any() or p.inner == 0:
+        raise ValueError(
+            "an expansion needs a finite std, an angle and v'v* that is not 0, "
+            f"got {std}, {g.angle} and {p.inner}"
+        )
     along = p.square * mean_size(noise) / (2.0 * ROOT * g.length**2)
     across = p.inner * std**2 / (4.0 * math.pi * g.length**3 * math.sin(g.angle) ** 2)
     return Bias(along, across, math.hypot(along, across) * 2.0 * math.pi * g.length / abs(p.inner))

@@ -70,7 +70,7 @@ def hidden_loss(w: Points, target: float, spacing: float = 1.0) -> Points:
 class Quadratic:
     """L(w) = (w - w*)' A (w - w*) / 2, weights on the multiples of a spacing.
 
-    hessian: A, symmetric, positive definite. target: w*. spacing: > 0.
+    hessian: A, symmetric, positive definite. target: w*, finite. spacing: > 0.
     Raises ValueError otherwise, or if shapes differ.
     """
 
@@ -85,7 +85,10 @@ class Quadratic:
                 "a Hessian has a row and a column for each weight, got the shape "
                 f"{self.hessian.shape} and {self.target.size} weights"
             )
-        if not np.array_equal(self.hessian, self.hessian.T) or self.curvatures[0] <= 0:
+        if not (self.target.size and np.isfinite(self.target).all()):
+            raise ValueError(f"targets are finite, one at least, got {self.target.tolist()}")
+        symmetric = np.array_equal(self.hessian, self.hessian.T)  # so no entry is a NaN
+        if not (symmetric and np.isfinite(self.hessian).all() and self.curvatures[0] > 0):
             raise ValueError(
                 f"a Hessian is symmetric and positive definite, got {self.hessian.tolist()}"
             )

@@ -1,4 +1,4 @@
-"""Straight-through estimators as smoothing noises, and what is none [spallanzani2022].
+"""Straight-through estimators as smoothing noises, and what is none.
 
 A variant replaces the derivative of a step of height h at 0 by a surrogate g. It is the slope of
 the step under an additive noise if and only if g / h is a density:
@@ -7,7 +7,8 @@ the step under an additive noise if and only if g / h is a density:
 
 and then f = g / h is the density of mean + noise. Some variants are limits of smoothings, c g_a
 with c growing (identity); a window that is open to one side has infinite mass for every c, and no
-smoothed step has it for its derivative. Surrogates that change their sign are none either.
+smoothed step has it for its derivative. Surrogates that change their sign are none either. That
+annealed noise contains these variants is said in [spallanzani2022]; the pairs are derived here.
 
 Formulas are sympy's, so that masses are exact. Names are those in use; which paper was first with
 which is not verified here.
@@ -107,14 +108,14 @@ VARIANTS = (
 
 _SIGMOID = 1 / (1 + sympy.exp(-X))
 SIGN_SWISH = 2 * _SIGMOID * (1 + X * (1 - _SIGMOID)) - 1
-"""A smooth sign that overshoots: it rises from -1 to 1.1 and falls back to 1."""
+"""A smooth sign that overshoots: it falls from -1 to -1.2, rises to 1.2 and falls back to 1."""
 
 OTHERS = (
     Variant("identity", 1, sympy.Integer(1)),
     Variant("ReLU", 1, sympy.Piecewise((0, X <= 0), (1, True))),
     Variant("sign swish", 2, sympy.diff(SIGN_SWISH, X)),
 )
-"""No smoothed step: infinite mass, infinite mass, negative beyond a point."""
+"""No smoothed step: infinite mass, infinite mass, negative where abs(x) > 2.4."""
 
 
 def identity_as_limit(half_width: Formula) -> Formula:

@@ -11,15 +11,19 @@ rates, time t = r n,
 
     dw/dt = -S(w) g(Q(w))   gives   dM(w)/dt = -alpha g(Q(M(w))):
 
-u = M(w) follows plain straight-through descent with rate alpha r, begun at M(w_0), exactly, for
-each weight by itself whatever g couples. A step of length r departs from that by O(r**2), so after
-O(1 / r) iterations the two differ by O(r). alpha is the harmonic mean of S over a cell; noise gives
-S the mean 1, so alpha <= 1, with equality only if S = 1.
+u = M(w) follows plain straight-through descent with rate alpha r, begun at M(w_0), exactly between
+thresholds, for each weight by itself whatever g couples. A step of length r departs from that by
+O(r**2), so after O(1 / r) iterations the two differ by O(r). A weight that stays at a threshold
+passes it in shares that S on both sides weighs, so there S must be continuous: with a jump of S the
+shares and the mean level are others, and the two part for good. (That O(r) outlasts thresholds
+where S is continuous is checked, not proved.) alpha is the harmonic mean of S over a cell; noise
+gives S the mean 1, so alpha <= 1, with equality only if S = 1.
 
 For additive noise S is the slope of the smoothed stair of all multiples of D. Its condition S > 0
 fails for noise without reach: uniform noise needs a half width of D / 2 at least, triangular noise
 more than D / 2 (at D / 2 it is 0 at the levels, where 1 / S has no integral). Normal, logistic,
-Student-t and Cauchy noise are admissible at every scale. In closed form, with x = w / D - k,
+Student-t and Cauchy noise are admissible at every scale. In closed form, with x = (w - b) / D
+(in [0, 1] for the arctangent),
 
     S = 1 + c cos(2 pi x)   alpha = sqrt(1 - c**2),  M = b + D atan2(k sin(pi x), cos(pi x)) / pi,
                             k = sqrt((1 - c) / (1 + c)),
@@ -30,7 +34,7 @@ Adam [kingma2015] divides an average of g S by the root of one of (g S)**2. Over
 Adam without S, with the same start and rate, if r is small against 1 - beta2.
 
 A stair with finitely many levels has cells of another shape at its ends: `rates_of_cells`.
-Proofs are ours; the paper's theorem was read about, not in print.
+The argument is ours; the paper's theorem was read about, not in print.
 """
 
 from __future__ import annotations
@@ -55,6 +59,7 @@ from qtheory.noise import (
     Uniform,
     scale_of,
 )
+from qtheory.noise.families import check_positive
 from qtheory.optimisers import Adam
 from qtheory.quantizer import Stair
 from qtheory.smoothing import ripple, ripple_by_poisson, slope
@@ -111,10 +116,11 @@ def cosine(depth: float) -> Slope:
 @dataclass(frozen=True, slots=True)
 class Surrogate:
     """A surrogate derivative, the same in every cell. slope: S at a distance from a threshold, in
-    spacings, with period 1. breaks: points of [0, 1] between which it is smooth. spacing: D.
-    threshold: b, any of the thresholds; D / 2 beside levels at multiples of D.
+    spacings, with period 1, continuous at 0. breaks: points of [0, 1] between which it is smooth.
+    spacing: D. threshold: b, any of the thresholds; D / 2 beside levels at multiples of D.
 
-    Raises ValueError if the slope is not positive at the nodes of its quadrature.
+    Raises ValueError if the slope is not positive at the nodes of its quadrature, or the spacing is
+    not. That it is continuous at thresholds is not checked.
     """
 
     slope: Slope
@@ -123,6 +129,7 @@ class Surrogate:
     breaks: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        check_positive("a spacing", self.spacing)
         values = self.slope(_nodes(self._edges())[0])
         if not (values > 0).all():
             raise ValueError(
@@ -177,6 +184,7 @@ def noisy_stair(noise: Smoothing, spacing: float = 1.0) -> Surrogate:
     >>> round(noisy_stair(Cauchy(0.1)).alpha, 12) == round(math.tanh(0.2 * math.pi), 12)
     True
     """
+    check_positive("a spacing", spacing)
     unit = noise.scaled(1.0 / spacing)
     breaks: tuple[float, ...] = ()
     if isinstance(unit, Uniform | Triangular):

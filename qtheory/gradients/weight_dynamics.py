@@ -10,8 +10,8 @@ y = (w - t) / (r D) + 1 - a that is a rotation of the circle of length 1, if r m
 
     y <- y + a  if y < 1 - a,  else  y + a - 1:   y_n = (y_0 + n a) mod 1.
 
-So, for every learning rate: the visible weight averages w*, over n iterations to within D / n; it
-goes up min(a, 1 - a) times an iteration, as often down; the latent stays in
+So, for every such learning rate: the visible weight averages w*, over n iterations to within D / n;
+it goes up min(a, 1 - a) times an iteration, as often down; the latent stays in
 [t - (1 - a) r D, t + a r D); and if a = p / d in lowest terms the orbit is d points r D / d apart,
 so its range is r D (1 - 1 / d). The mean loss is a (1 - a) D**2 / 2.
 Frequencies of oscillating weights were observed, and cured as below, by [nagel2022].
@@ -106,8 +106,11 @@ def windowed(
 
     s = D / 2 is the slope 1. If s < D / 2 a weight outside the windows rests for ever; one inside
     rotates with rate r D / (2 s) if all of that orbit is in the window, for which
-    r D**2 max(a, 1 - a) <= 2 s**2 is enough, and otherwise comes to rest.
+    r D**2 max(a, 1 - a) <= 2 s**2 is enough, and otherwise comes to rest, if no move is long
+    enough to end in another window. Raises ValueError unless 0 < s <= D / 2.
     """
+    if half_width is not None and not 0 < half_width <= weight.spacing / 2:
+        raise ValueError(f"a window is positive and half a spacing at most, got {half_width}")
     latent, w = [start], start
     for _ in range(iterations - 1):
         factor = Fraction(1)
@@ -180,7 +183,8 @@ def noisy(numerator: int, denominator: int, noise: Pmf) -> Noisy:
         about a (1 - a) E abs(e) / v  times an iteration,
 
     0.80 a (1 - a) / std for normal noise. The law is cut where it is below exp(-40).
-    Raises ValueError unless 0 < p < d, and the noise has an odd number of entries and no mean; or
+    Raises ValueError unless 0 < p < d, and the noise has an odd number of entries, adds up to 1 and
+    has no mean; or
     if moves have a common divisor (p / d not in lowest terms, without noise), so that several
     orbits are stationary.
     """
@@ -188,8 +192,10 @@ def noisy(numerator: int, denominator: int, noise: Pmf) -> Noisy:
     e = np.arange(-m, m + 1) / d
     if not 0 < p < d:
         raise ValueError(f"a fraction is inside (0, 1), got {p} / {d}")
-    if noise.size % 2 == 0 or abs(float(e @ noise)) > 1e-12:
+    if noise.size % 2 == 0 or not abs(float(e @ noise)) <= 1e-12:
         raise ValueError(f"noise is on -m, ..., m and has no mean, got {noise.size} entries")
+    if not abs(math.fsum(noise) - 1.0) <= 1e-12:
+        raise ValueError(f"probabilities add up to 1, got {math.fsum(noise)}")
     slack = min(p, d - p)
     reach = math.ceil(20 * float(d * e @ (d * e * noise)) / slack) + 40 * (m + d)
     width = m + max(p, d - p)
@@ -264,7 +270,10 @@ def freeze(visible: Sequence[int], momentum: float, threshold: float, begin: int
     f > threshold the weight is frozen at the whole number nearest to z. It changes 2 min(a, 1 - a)
     times an iteration, so it is frozen at last if that is above the threshold by what f fluctuates.
     Frozen early, it stays where it began, as z does: `begin` is worth several 1 / m.
+    Raises ValueError if there is no level.
     """
+    if not visible:
+        raise ValueError("a weight has at least one level in its past, got none")
     often, mean = 0.0, float(visible[0])
     for n, (earlier, later) in enumerate(pairwise(visible), start=1):
         often += momentum * (float(later != earlier) - often)

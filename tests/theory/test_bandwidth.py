@@ -188,6 +188,8 @@ def test_layers_against_samples_and_their_factor():
         (lambda: TwoLayers(1.0, (), ()), "at least one"),
         (lambda: TwoLayers(1.0, (1.0, 1.0), (1.0, -1.0)), "not 0, got 0.0"),
         (lambda: bias_constant(ONE, Cauchy(1.0)), "noise with a variance"),
+        (lambda: optimal_scale(ONE, Gaussian(1.0), 0), "at least one sample, got 0"),
+        (lambda: mean_square_error(ONE, Gaussian(1.0), -3), "at least one sample, got -3"),
         (lambda: through_layers(Gaussian(1.0), 0.5, 0), "at least one layer, got 0"),
     ],
 )

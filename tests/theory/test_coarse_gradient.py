@@ -28,6 +28,7 @@ from qtheory.gradients.coarse_noise import (
     RELU,
     coarse_gradient,
     coarse_gradient_by_quadrature,
+    window_moments,
 )
 from qtheory.gradients.coarse_samples import INSTANCE, deviations, estimate, settings
 from qtheory.noise import Cauchy, Gaussian, Uniform
@@ -168,6 +169,14 @@ def test_p_and_q_and_xi():
     assert abs(xi(np.array(0.1)) / xi(np.array(0.1 - 1e-13)) - 1) <= 4e-12
 
 
+@pytest.mark.parametrize("length", [1e-4, 0.2, 1.0, 30.0, 1e3, 1e5])
+@pytest.mark.parametrize("angle", [0.0, 1e-3, 0.5, 2.0, 3.1])
+def test_p_and_q_for_filters_of_any_length(length, angle):
+    """Against the closed form of a window, 100 roundings of numbers below 1."""
+    found, closed = p_and_q(angle, length), window_moments(CLIPPED_RELU, length, angle)
+    assert np.abs(np.subtract(found, (closed.along, closed.across))).max() <= 100 * 2.0**-53
+
+
 @pytest.mark.parametrize("scale", [1.0, -1.0, 3.0, -0.2])
 def test_parallel_filters(scale):
     """Angles of exactly 0 and pi although lengths are rounded; the kink's gradient is 0."""
@@ -191,6 +200,8 @@ def test_small_angles_keep_their_digits():
         (np.ones(1), np.ones(1), "two weights"),
         (np.ones(1), np.array([1.0, np.nan]), "finite"),
         (np.ones(1), np.zeros(2), "not 0"),
+        (np.ones(1), np.full(2, 1e-200), "a length in"),
+        (np.ones(1), np.full(2, 1e200), "a length in"),
     ],
 )
 def test_bad_layers(output, filter_, match):

@@ -190,6 +190,21 @@ def test_stretching_filter_and_noise_divides_the_gradient(noise):
     assert np.abs(a - 3 * b).max() <= 1e-13
 
 
+@pytest.mark.parametrize(
+    ("length", "angle"), [(0.0, 1.0), (-1.0, 1.0), (1.0, 4.0), (1.0, math.nan)]
+)
+def test_moments_are_of_a_filter(length, angle):
+    with pytest.raises(ValueError, match="a positive length and an angle"):
+        moments(RELU, length, angle)
+
+
+def test_an_expansion_needs_outputs_that_are_not_orthogonal():
+    teacher = Layer(np.array([1.0, 1.0]), np.array([1.0, 0.0]))
+    at = Setting(teacher, Layer(np.array([1.0, -1.0]), np.array([1.0, 1.0])))
+    with pytest.raises(ValueError, match="v'v\\* that is not 0"):
+        small_noise_bias(at, Gaussian(0.1))
+
+
 @pytest.mark.parametrize(("low", "high", "height"), [(1, 1, 1), (2, 1, 1), (0, 1, 0), (0, 1, -1)])
 def test_bad_windows(low, high, height):
     with pytest.raises(ValueError, match="window"):

@@ -119,6 +119,9 @@ def test_the_floor_is_attained_in_the_limit(a):
     ("make", "rule"),
     [
         (lambda: Quadratic(np.eye(2), np.zeros(2), 0.0), "a spacing is positive"),
+        (lambda: Quadratic(np.eye(1), np.array([np.nan])), "targets are finite"),
+        (lambda: Quadratic(np.eye(0), np.zeros(0)), "one at least"),
+        (lambda: Quadratic(np.array([[np.inf]]), np.zeros(1)), "positive definite"),
         (lambda: Quadratic(np.eye(2), np.zeros(3)), "a row and a column for each weight"),
         (lambda: Quadratic(np.array([[1.0, 1.0], [0.0, 1.0]]), np.zeros(2)), "is symmetric"),
         (lambda: Quadratic(np.diag([1.0, -1.0]), np.zeros(2)), "positive definite"),

@@ -143,6 +143,17 @@ def test_without_transport_or_rate_the_gap_stays():
     assert (np.median(left, axis=0) > 5 * 0.005).all()
 
 
+def test_a_jump_at_the_threshold_breaks_the_equivalence():
+    """S = 3/2 above and 1/2 below: coupled weights part for good, by more than 0.1 at any rate, and
+    by more than 20 times what a continuous S leaves."""
+    jump = Surrogate(lambda x: np.where(x - np.floor(x) < 0.5, 1.5, 0.5), breaks=(0.5,))
+    pair = Quadratic(np.array([[1.0, 0.6], [0.6, 1.0]]), np.array([0.4, 0.77]))
+    start = np.array([2.6, -1.7])
+    for rate in (0.02, 0.005):
+        assert gap(pair, jump, start, rate, 8.0) > 0.1
+        assert gap(pair, Surrogate(cosine(0.5)), start, rate, 8.0) <= rate
+
+
 def test_adam_needs_no_transport():
     """Median gap of eight: falls at least as the rate, once that is small against 1 - beta2, and
     below a tenth of what plain descent with the same rate and start leaves, which does not fall."""
@@ -202,6 +213,8 @@ def test_dead_zones_are_refused(noise):
         (lambda: Surrogate(lambda x: np.cos(2 * np.pi * x)), "positive in all of a cell"),
         (lambda: cosine(1.0), "inside \\(-1, 1\\), got 1.0"),
         (lambda: noisy_stair(Uniform(0.2), 0.5), "half the spacing 1.0"),
+        (lambda: noisy_stair(Gaussian(0.2), 0.0), "a spacing is positive"),
+        (lambda: Surrogate(cosine(0.5), -1.0), "a spacing is positive"),
     ],
 )
 def test_bad_surrogates_are_refused(make, rule):

@@ -213,6 +213,13 @@ def test_frequency_of_freezing_at_once():
         (lambda: OneWeight(Fraction(1, 4), Fraction(3, 2)), "less than a spacing, got 3/2"),
         (lambda: OneWeight(Fraction(1, 4), Fraction(0)), "a learning rate is positive"),
         (lambda: rotation(OneWeight(Fraction(1, 4), Fraction(1)), Fraction(3), 2), "begins in"),
+        (
+            lambda: windowed(OneWeight(Fraction(1, 4), Fraction(1)), Fraction(0), 2, Fraction(0)),
+            "a window is positive",
+        ),
+        (lambda: noisy(1, 3, np.full(3, 0.1)), "add up to 1"),
+        (lambda: noisy(1, 3, np.array([np.nan])), "no mean"),
+        (lambda: freeze([], 0.1, 0.1), "at least one level"),
         (lambda: noisy(3, 3, np.ones(1)), "inside \\(0, 1\\), got 3 / 3"),
         (lambda: dampened_law(0.3, 1.4), "below 2 max"),
     ],
