@@ -20,7 +20,6 @@ one as long as w is not rounded to -1 or +1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -125,31 +124,3 @@ def dual_step(u: Points, gradient: Points, learning_rate: float) -> Points:
 def mirror_step(noise: Smoothing, w: Points, gradient: Points, learning_rate: float) -> Points:
     """The same as a step of w: project(dual_step(lift(w)))."""
     return project(noise, dual_step(lift(noise, w), gradient, learning_rate))
-
-
-@dataclass(frozen=True, slots=True)
-class GeometricSchedule:
-    """beta at an iteration: start * factor**(iteration // every) [ajanthan2021].
-
-    Raises ValueError unless start > 0, factor > 0 and every >= 1.
-
-    >>> f"{GeometricSchedule(1.0, 1.02, 200).at(100_000):.1e}"
-    '2.0e+04'
-    """
-
-    start: float
-    factor: float
-    every: int
-
-    def __post_init__(self) -> None:
-        if not (self.start > 0 and self.factor > 0 and self.every >= 1):
-            raise ValueError(
-                "a geometric schedule has a positive start and factor and changes every so many "
-                f"iterations, got {self.start}, {self.factor}, {self.every}"
-            )
-
-    def at(self, iteration: int) -> float:
-        """Its value at an iteration >= 0. Raises ValueError for one below 0."""
-        if iteration < 0:
-            raise ValueError(f"an iteration is at least 0, got {iteration}")
-        return self.start * self.factor ** (iteration // self.every)

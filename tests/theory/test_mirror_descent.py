@@ -7,7 +7,6 @@ import pytest
 from scipy import optimize
 
 from qtheory.gradients.mirror_descent import (
-    GeometricSchedule,
     bernoulli_step,
     dual_step,
     entropic_step,
@@ -110,11 +109,6 @@ def test_the_dual_form_comes_back_from_a_rounded_one():
     assert abs(back[0] - math.tanh(1.0)) <= 4 * 2.0**-53
 
 
-def test_a_schedule_changes_when_it_says():
-    schedule = GeometricSchedule(1.0, 1.02, 200)
-    assert [schedule.at(k) for k in (0, 199, 200, 399, 400)] == [1.0, 1.0, 1.02, 1.02, 1.02**2]
-
-
 @pytest.mark.parametrize(
     ("call", "rule"),
     [
@@ -124,8 +118,6 @@ def test_a_schedule_changes_when_it_says():
         (lambda: entropic_step(np.array([0.0, 1.0]), np.ones(2), 1.0), "positive and sums"),
         (lambda: lift(Uniform(1.0), W), "positive density, got Uniform"),
         (lambda: lift(Triangular(1.0), W), "positive density, got Triangular"),
-        (lambda: GeometricSchedule(1.0, 1.02, 0), "every so many iterations, got 1.0, 1.02, 0"),
-        (lambda: GeometricSchedule(1.0, 1.02, 1).at(-1), "at least 0, got -1"),
     ],
 )
 def test_bad_input_is_refused(call, rule):
