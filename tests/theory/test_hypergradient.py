@@ -224,6 +224,7 @@ def test_learning_a_schedule_reduces_the_loss(seed, rate):
     ("make", "rule"),
     [
         (lambda t: Toy(t.training, t.validation, t.start, t.family, floor=0.0), "are positive"),
+        (lambda t: regression(points=0), "has weights and points, got 8 and 0"),
         (lambda t: scales(t, Phi(-1.0, 1.0)), "scales are positive"),
         (lambda t: scales(t, Phi(0.5, -1.0)), "alpha >= 0"),
         (lambda t: scales(t, Phi(math.nan, 1.0)), "scales are positive"),
