@@ -310,7 +310,7 @@ Outcome = TypeVar("Outcome", bound=Trained)
 
 
 def descend(
-    phi: Points, run: Callable[[Points], Outcome], steps: int, rate: float
+    phi: Points, run: Callable[[Points], Outcome], changes: int, rate: float
 ) -> list[tuple[Points, Outcome]]:
     """Descent on the logarithms of the parameters, so that all stay positive, with hyper-gradients:
     each change has length `rate` and is halved, up to 20 times, until the loss is smaller. All
@@ -321,7 +321,7 @@ def descend(
     if not (phi > 0).all():
         raise ValueError(f"beta and alpha are positive, got {phi.tolist()}")
     path = [(phi, run(phi))]
-    for _ in range(steps):
+    for _ in range(changes):
         phi, now = path[-1]
         into = now.hypergradient * phi
         length = float(np.linalg.norm(into))
@@ -343,7 +343,7 @@ class Descent(NamedTuple):
     losses: tuple[float, ...]
 
 
-def learn(toy: Toy, phi: Phi, steps: int, rate: float) -> Descent:
+def learn(toy: Toy, phi: Phi, changes: int, rate: float) -> Descent:
     """`descend` on beta and alpha."""
-    path = descend(np.array(phi), lambda p: forward_mode(toy, Phi(*p.tolist())), steps, rate)
+    path = descend(np.array(phi), lambda p: forward_mode(toy, Phi(*p.tolist())), changes, rate)
     return Descent(tuple(Phi(*p.tolist()) for p, _ in path), tuple(found.loss for _, found in path))

@@ -9,8 +9,8 @@ and the loss is the mean of (o - y)**2 / 2.
 
 A tangent pass carries derivatives in all parameters of the schedules along with the backward pass:
 every v and v' in it moves by v' dx + v_s ds and v'' dx + v'_s ds. Full batches, gradient descent,
-s_l = floor + beta_l (1 - k / T)**alpha_l, validation at the floor. Where training is chaotic, with
-fast and sharp steps, hyper-gradients grow without bound and are of no use [metz2019].
+s_l = floor + beta_l (1 - k / T)**alpha_l, validation at the floor. Where learning rate and slopes
+are large, training is sensitive to its start and hyper-gradients too large to be of use [metz2019].
 """
 
 from __future__ import annotations
@@ -210,9 +210,9 @@ class Learnt(NamedTuple):
     hard: tuple[float, ...]
 
 
-def learn(net: TwoLayers, phis: Phis, steps: int, rate: float) -> Learnt:
+def learn(net: TwoLayers, phis: Phis, changes: int, rate: float) -> Learnt:
     """`descend` on beta and alpha of both layers."""
-    path = descend(phis, lambda p: train(net, p), steps, rate)
+    path = descend(phis, lambda p: train(net, p), changes, rate)
     return Learnt(
         tuple(p for p, _ in path),
         tuple(found.loss for _, found in path),

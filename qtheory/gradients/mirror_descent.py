@@ -19,8 +19,6 @@ one as long as w is not rounded to -1 or +1.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -28,14 +26,14 @@ from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
 from qtheory.gradients.categorical_units import softmax
 from qtheory.noise import Points, Smoothing, Triangular, Uniform, quantile
+from qtheory.noise.families import check_positive
 
 Masses = Float[ndarray, "... categories"]
 """Probabilities of categories, or one number for each."""
 
 
 def _check_rate(learning_rate: float) -> None:
-    if not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(f"a learning rate of a mirror step is positive, got {learning_rate}")
+    check_positive("the learning rate of a mirror step", learning_rate)
 
 
 def _check_inside(name: str, values: Points, low: float) -> None:
@@ -57,7 +55,7 @@ def bernoulli_step(mean: Points, gradient: Points, learning_rate: float) -> Poin
 
     Raises ValueError unless means are inside (0, 1) and the rate is positive.
 
-    >>> bernoulli_step(np.array([0.5]), np.array([math.log(3)]), 1.0).round(12).tolist()
+    >>> bernoulli_step(np.array([0.5]), np.array([np.log(3)]), 1.0).round(12).tolist()
     [0.25]
     """
     _check_rate(learning_rate)
@@ -68,12 +66,13 @@ def bernoulli_step(mean: Points, gradient: Points, learning_rate: float) -> Poin
 def tanh_step(w: Points, gradient: Points, learning_rate: float, beta: float = 1.0) -> Points:
     """MD-tanh as it is written with E, for w inside (-1, 1).
 
-    Raises ValueError unless w is inside, and the rate is positive.
+    Raises ValueError unless w is inside, and the rate and beta are positive.
 
     >>> tanh_step(np.array([0.0]), np.array([-1.0]), 1.0).round(6).tolist()
     [0.761594]
     """
     _check_rate(learning_rate)
+    check_positive("the beta of a mirror step", beta)
     _check_inside("a mean", w, -1.0)
     e = (1.0 + w) / (1.0 - w) * np.exp(-2.0 * beta * learning_rate * gradient)
     return np.asarray((e - 1.0) / (e + 1.0))
@@ -84,7 +83,7 @@ def entropic_step(p: Masses, gradient: Masses, learning_rate: float) -> Masses:
 
     Raises ValueError unless all p are positive and sum to 1 to 1e-9, and the rate is positive.
 
-    >>> entropic_step(np.array([0.5, 0.5]), np.array([0.0, math.log(3)]), 1.0).round(12).tolist()
+    >>> entropic_step(np.array([0.5, 0.5]), np.array([0.0, np.log(3)]), 1.0).round(12).tolist()
     [0.75, 0.25]
     """
     _check_rate(learning_rate)
@@ -97,7 +96,7 @@ def project(noise: Smoothing, u: Points) -> Points:
     """The soft projection 2 F(u) - 1.
 
     >>> from qtheory.noise import Logistic
-    >>> project(Logistic(0.5), np.array([0.3])).round(6).tolist(), round(math.tanh(0.3), 6)
+    >>> project(Logistic(0.5), np.array([0.3])).round(6).tolist(), round(float(np.tanh(0.3)), 6)
     ([0.291313], 0.291313)
     """
     return noise.tail(-u) - noise.tail(u)

@@ -114,6 +114,7 @@ def test_the_dual_form_comes_back_from_a_rounded_one():
     [
         (lambda: bernoulli_step(np.array([1.0]), np.ones(1), 1.0), r"inside \(0, 1\), got"),
         (lambda: bernoulli_step(np.array([0.5]), np.ones(1), 0.0), "rate of a mirror step"),
+        (lambda: tanh_step(W, G, 0.1, beta=np.nan), "the beta of a mirror step"),
         (lambda: entropic_step(np.array([0.5, 0.6]), np.ones(2), 1.0), "sums to 1, got"),
         (lambda: entropic_step(np.array([0.0, 1.0]), np.ones(2), 1.0), "positive and sums"),
         (lambda: lift(Uniform(1.0), W), "positive density, got Uniform"),
