@@ -124,8 +124,8 @@ plt.show()
 # ## Does the order matter? A toy
 #
 # Four ternary layers, 8 seeds, the hard network counted. Bars are differences in points of accuracy
-# with standard errors over seeds, both as the ledger keeps them. Most of what the order is worth is
-# gone once backward noise is constant, and no schedule beats the straight-through estimator (STE).
+# with standard errors over seeds, as the ledger keeps them. Most of what the order is worth is gone
+# once backward noise is constant, and no schedule beats the straight-through estimator (STE).
 
 # %%
 kept = json.loads((Path(qtheory.__file__).parents[1] / "papers/spallanzani2022.json").read_text())
@@ -143,7 +143,8 @@ names = {
 }
 bars = []
 for claim, labels in names.items():
-    for label, (points, ratio) in zip(labels, np.reshape(kept[claim], (-1, 2)), strict=True):
+    pairs = np.abs(np.reshape(kept[claim][: 2 * len(labels)], (-1, 2)))  # order-last keeps -points
+    for label, (points, ratio) in zip(labels, pairs, strict=True):
         bars.append((label, points, points / ratio))
 low, high = kept["order-constant"]  # (mean - 2) / error and (-mean - 2) / error
 error = -4 / (low + high)

@@ -119,9 +119,10 @@ plt.show()
 # ## Latent weights are mirror descent
 #
 # A step $u \leftarrow u - \eta\,\partial L/\partial w$ of the latent weight, with
-# $w = 2F(u) - 1$, is the mirror step of $w$ with the relative entropy as distance:
-# $w \leftarrow \tanh(\mathrm{artanh}\,w - \eta\,\partial L/\partial w)$ for logistic noise. Towards
-# a minimum at 2, outside of $(-1, 1)$, w settles at the end while u goes on.
+# $w = 2F(u) - 1 = \tanh u$ for logistic noise of scale 1/2, is the mirror step of $w$ with the
+# relative entropy as distance,
+# $w \leftarrow \tanh(\mathrm{artanh}\,w - \eta\,\partial L/\partial w)$; another noise has another
+# distance. Towards a minimum at 2, outside of $(-1, 1)$, w settles at the end while u goes on.
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))

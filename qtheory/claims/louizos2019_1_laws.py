@@ -328,7 +328,8 @@ CLAIMS = (
         "variation distance of the law from the whole one at a level and halfway between two",
         where=f"{WHERE}:kept",
         test=f"{TEST}::test_a_local_lattice_renormalises",
-        printed="3; 2 sigmoid(-4.5) = .0220 at a level (derived); the other is the one seen",
+        printed="3; 2 sigmoid(-4.5) = .0220 at a level, sigmoid(-3) + sigmoid(-6) = .0499 halfway "
+        "(derived)",
         expected=(3.0, 0.0220, 0.0499),
         tolerance=0.5e-4,
         why=FOURTH,
@@ -336,8 +337,9 @@ CLAIMS = (
     ),
     Claim(
         id="test-ties",
-        statement="After training, spacing round(x / spacing) with halves to even: n at the "
-        "thresholds of levels -4..3, thresholds shared with our tie rules up, down, away, and "
+        statement="After training, spacing round(x / spacing), halves to even as usual routines "
+        "have it (the paper names no rule): n at the thresholds of levels "
+        "-4..3, thresholds shared with our tie rules up, down, away, and "
         "inputs off ties that differ",
         where=f"{WHERE}:rounded",
         test=f"{TEST}::test_rounding_after_training_and_our_tie_rules",

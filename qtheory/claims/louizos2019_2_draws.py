@@ -115,14 +115,14 @@ CLAIMS = (
     Claim(
         id="draw-bias",
         statement="The bias E z - p is temperature^2 (pi^2 / 6) p (1 - p) (1 - 2p) to leading "
-        "order: ratio at p = .9, temperatures .2, .1, .05; no bias at p = 1/2",
+        "order: ratio at p = .9, temperatures t = .2, .1, .05; no bias at p = 1/2",
         where=f"{LIMITS}:two_point_bias",
         test=f"{TEST}::test_bias_and_slopes_of_two_points_at_low_temperatures",
         printed="1 in the limit, 0 (derived)",
         expected=(1.0, 1.0, 1.0, 0.0),
-        tolerance=0.1,
-        why="the next term is relatively at most 2.3 temperature^2 = .092, (7 pi^2 / 60) "
-        "abs(1 - 12 p (1 - p))",
+        tolerance=0.007,
+        why="the next terms at p = .9 are relatively (7 pi^2 / 60) (1 - 12 p (1 - p)) t^2 = "
+        "-.092 t^2 and -1.78 t^4: .0065 at t = .2",
         run=leading,
     ),
     Claim(
@@ -132,7 +132,7 @@ CLAIMS = (
         "p = .9, t = 1, .2, .1, .05",
         where=f"{LIMITS}:two_point_slope_square",
         test=f"{TEST}::test_bias_and_slopes_of_two_points_at_low_temperatures",
-        printed="1 in the limit (derived); others are those seen",
+        printed="1 in the limit (derived); numbers are those of quadrature",
         expected=(1.157, 1.012, 1.003, 1.001),
         tolerance=0.5e-3,
         why="half a unit of the third decimal",

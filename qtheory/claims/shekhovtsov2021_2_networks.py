@@ -158,8 +158,8 @@ def one_layer() -> Values:
 
 
 def narrow() -> Values:
-    """Relative bias of straight-through in layers 1, 2 as weights shrink: gains 1, .5, .25, .125
-    of layer 1, then cosines."""
+    """Relative bias of straight-through in layer 1 of two as weights shrink: gains 1, .5, .25,
+    .125; then cosines."""
 
     def at(gain: float) -> tuple[float, float]:
         net, loss = network((3, 4, 5), gain=gain), loss_of(5, 1)
@@ -190,7 +190,7 @@ CLAIMS = (
         statement="The same, loss of products of up to two units: straight-through is unbiased in "
         "the last layer only: relative biases of layers 1, 2, 3, cosines",
         where=f"{WHERE}:straight_through",
-        test=f"{TEST}::test_the_last_layer_has_no_bias_and_the_others_do",
+        test=f"{TEST}::test_estimators_by_a_plain_loop_over_states",
         printed="0 and 1 in the last layer (derived); others are those seen",
         expected=(0.337, 0.132, 0.0, 0.943, 0.993, 1.0),
         tolerance=0.5e-3,
@@ -201,7 +201,7 @@ CLAIMS = (
         id="network-analytic",
         statement="The same for the sample-analytic form, differences in place of derivatives",
         where=f"{WHERE}:sample_analytic",
-        test=f"{TEST}::test_the_last_layer_has_no_bias_and_the_others_do",
+        test=f"{TEST}::test_estimators_by_a_plain_loop_over_states",
         printed="0 and 1 in the last layer (derived); others are those seen",
         expected=(0.378, 0.062, 0.0, 0.972, 0.998, 1.0),
         tolerance=0.5e-3,
@@ -224,9 +224,9 @@ CLAIMS = (
         statement="The same net: variance over that of straight-through, sample-analytic in layers "
         "1, 2, 3, then score with E L as baseline",
         where=f"{WHERE}:weight_moments",
-        test=f"{TEST}::test_variances_are_second_moments",
+        test=f"{TEST}::test_estimators_by_a_plain_loop_over_states",
         printed="1 for sample-analytic in the last layer (derived); the score varies more the "
-        "deeper the net below; numbers are those seen",
+        "more layers are above; numbers are those seen",
         expected=(1.113, 0.899, 1.0, 47.396, 19.231, 4.131),
         tolerance=0.5e-3,
         why=SEEN,

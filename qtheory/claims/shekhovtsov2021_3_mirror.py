@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from qtheory.gradients.mirror_descent import (
-    GeometricSchedule,
     bernoulli_step,
     dual_step,
     entropic_step,
@@ -140,12 +139,6 @@ def stays_inside() -> Values:
     return math.log10(1.0 - float(w[0])), float(u[0])
 
 
-def schedule() -> Values:
-    """beta at 0, 199, 200, and its decimal logarithm at 100000."""
-    beta = GeometricSchedule(1.0, 1.02, 200)
-    return beta.at(0), beta.at(199), beta.at(200), math.log10(beta.at(100_000))
-
-
 CLAIMS = (
     Claim(
         id="mirror-mean",
@@ -238,16 +231,5 @@ CLAIMS = (
         tolerance=0.5e-4,
         why="half a unit of the fourth decimal",
         run=stays_inside,
-    ),
-    Claim(
-        id="mirror-schedule",
-        statement="beta times 1.02 every 200 iterations: at 0, 199, 200, and log10 at 100000",
-        where=f"{WHERE}:GeometricSchedule",
-        test=f"{TEST}::test_a_schedule_changes_when_it_says",
-        printed="factor 2.0e4 in all: 500 log10 1.02 = 4.3001 (public code, derived)",
-        expected=(1.0, 1.0, 1.02, 4.3001),
-        tolerance=0.5e-4,
-        why="half a unit of the fourth decimal",
-        run=schedule,
     ),
 )

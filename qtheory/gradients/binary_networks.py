@@ -226,9 +226,13 @@ class Distance(NamedTuple):
 def distance(found: Matrix, exact: Matrix) -> Distance:
     """Relative bias and cosine, entries of the matrices taken as one vector.
 
+    Raises ValueError if one of them is 0.
+
     >>> distance(np.array([[0.0, 2.0]]), np.array([[0.0, 1.0]]))
     Distance(bias=1.0, cosine=1.0)
     """
-    size = float(np.linalg.norm(exact))
-    cosine = float((found * exact).sum() / (np.linalg.norm(found) * size))
+    length, size = float(np.linalg.norm(found)), float(np.linalg.norm(exact))
+    if length == 0 or size == 0:
+        raise ValueError(f"a distance is one of gradients that are not 0, got {length}, {size}")
+    cosine = float((found * exact).sum()) / (length * size)
     return Distance(float(np.linalg.norm(found - exact)) / size, cosine)

@@ -45,8 +45,8 @@ Table = Float[ndarray, "categories categories"]
 class Simplex:
     """l(z) = linear z + z quadratic z / 2 + sum_i cubic_i z_i**3 / 3 for z in the simplex.
 
-    Raises ValueError unless there are at least two categories, the quadratic part is symmetric and
-    shapes agree.
+    Raises ValueError unless there are at least two categories, the quadratic part is symmetric,
+    shapes agree and all is finite.
     """
 
     linear: Logits
@@ -60,6 +60,8 @@ class Simplex:
                 "an objective has K >= 2 linear, K x K quadratic and K cubic coefficients, got "
                 f"{self.linear.shape}, {self.quadratic.shape}, {self.cubic.shape}"
             )
+        if not all(np.isfinite(c).all() for c in (self.linear, self.quadratic, self.cubic)):
+            raise ValueError(f"an objective has finite coefficients, got {self}")
         if not np.array_equal(self.quadratic, self.quadratic.T):
             raise ValueError(f"a quadratic part is symmetric, got {self.quadratic}")
 

@@ -21,9 +21,9 @@ Validation is at scale `floor`, on which phi has no say, so dL/dphi = a_T J_T an
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -51,6 +51,7 @@ Jacobian = Float[ndarray, "weights parameters"]
 
 LOGISTIC = Logistic(1.0)
 TERNARY = Stair.nearest(Lattice.ternary())
+TRIES = 21
 
 
 def density_derivative(noise: Smoothing, u: Points) -> Points:
@@ -156,11 +157,14 @@ def regression(
     noise: float = 0.5,
     family: Smoothing = LOGISTIC,
 ) -> Toy:
-    """Linear regression on normal inputs whose true weights are levels -1, 0, 1 times 1, with
+    """Linear regression on normal inputs whose true weights are levels -1, 0, 1, with
     noisy outputs: `points` for training, 8 times as many for validation.
 
     Mean squared error / 2 up to a constant: hessian X'X / n, centre the least-squares solution.
+    Raises ValueError unless weights and points are at least 1.
     """
+    if min(weights, points) < 1:
+        raise ValueError(f"a regression has weights and points, got {weights} and {points}")
     draw = np.random.default_rng(seed)
     true = draw.integers(-1, 2, weights).astype(np.float64)
 
@@ -179,7 +183,18 @@ class Phi(NamedTuple):
     alpha: float
 
 
-def scales(toy: Toy, phi: Phi) -> Points:
+@runtime_checkable
+class Timed(Protocol):
+    """What is trained for so many iterations, down to a floor of the scale."""
+
+    @property
+    def iterations(self) -> int: ...
+
+    @property
+    def floor(self) -> float: ...
+
+
+def scales(toy: Timed, phi: Phi) -> Points:
     """s_k for k = 0 .. T - 1. Raises ValueError if one is not positive, or alpha is negative.
 
     >>> scales(regression(), Phi(0.4, 1.0))[[0, 100]].round(12).tolist()
@@ -192,7 +207,7 @@ def scales(toy: Toy, phi: Phi) -> Points:
     return found
 
 
-def scale_slopes(toy: Toy, phi: Phi) -> Float[ndarray, "iterations 2"]:
+def scale_slopes(toy: Timed, phi: Phi) -> Float[ndarray, "iterations 2"]:
     """ds_k/dphi: (left**alpha, beta left**alpha log left), left = 1 - k / T > 0."""
     left = 1.0 - np.arange(toy.iterations) / toy.iterations
     power = left**phi.alpha
@@ -248,8 +263,9 @@ def validation_gradient(toy: Toy, w: Weights) -> Weights:
 
 
 class Tangent(NamedTuple):
-    """Last weights, their derivatives in phi, the hyper-gradient."""
+    """Validation loss, last weights, their derivatives in phi, the hyper-gradient."""
 
+    loss: float
     weights: Weights
     jacobian: Jacobian
     hypergradient: Float[ndarray, " parameters"]
@@ -265,7 +281,7 @@ def forward_mode(toy: Toy, phi: Phi) -> Tangent:
             here.in_weights @ jacobian + here.in_scale[:, None] * into
         )
         w = w - toy.learning_rate * here.gradient
-    return Tangent(w, jacobian, validation_gradient(toy, w) @ jacobian)
+    return Tangent(validation(toy, w), w, jacobian, validation_gradient(toy, w) @ jacobian)
 
 
 def reverse_mode(toy: Toy, at: Points) -> Points:
@@ -279,6 +295,47 @@ def reverse_mode(toy: Toy, at: Points) -> Points:
     return found
 
 
+@runtime_checkable
+class Trained(Protocol):
+    """What training under a schedule gives."""
+
+    @property
+    def loss(self) -> float: ...
+
+    @property
+    def hypergradient(self) -> Points: ...
+
+
+Outcome = TypeVar("Outcome", bound=Trained)
+
+
+def descend(
+    phi: Points, run: Callable[[Points], Outcome], changes: int, rate: float
+) -> list[tuple[Points, Outcome]]:
+    """Descent on the logarithms of the parameters, so that all stay positive, with hyper-gradients:
+    each change has length `rate` and is halved, up to 20 times, until the loss is smaller. All
+    parameters taken and what they gave, the first before any change; ends early if nothing helps.
+
+    Raises ValueError unless all parameters are positive.
+    """
+    if not (phi > 0).all():
+        raise ValueError(f"beta and alpha are positive, got {phi.tolist()}")
+    path = [(phi, run(phi))]
+    for _ in range(changes):
+        phi, now = path[-1]
+        into = now.hypergradient * phi
+        length = float(np.linalg.norm(into))
+        for halvings in range(TRIES if length > 0 else 0):
+            new = phi * np.exp(-rate * 0.5**halvings * into / length)
+            found = run(new)
+            if found.loss < now.loss:
+                path.append((new, found))
+                break
+        else:
+            break
+    return path
+
+
 class Descent(NamedTuple):
     """Schedules tried and their validation losses, the first before any change."""
 
@@ -286,26 +343,7 @@ class Descent(NamedTuple):
     losses: tuple[float, ...]
 
 
-def learn(toy: Toy, phi: Phi, steps: int, rate: float) -> Descent:
-    """Descent on (log beta, log alpha), so that both stay positive, with hyper-gradients; each
-    change has length `rate` and is halved until the loss is smaller.
-
-    Raises ValueError unless beta and alpha are positive.
-    """
-    if min(phi) <= 0:
-        raise ValueError(f"beta and alpha are positive, got {phi}")
-    phis, losses = [phi], [validation(toy, train(toy, scales(toy, phi))[-1])]
-    for _ in range(steps):
-        into = forward_mode(toy, phis[-1]).hypergradient * np.array(phis[-1])
-        size, length = rate, math.hypot(*into)
-        while size > 1e-6 * rate and length > 0:
-            tried = Phi(*(np.array(phis[-1]) * np.exp(-size * into / length)).tolist())
-            loss = validation(toy, train(toy, scales(toy, tried))[-1])
-            if loss < losses[-1]:
-                phis.append(tried)
-                losses.append(loss)
-                break
-            size *= 0.5
-        else:
-            break
-    return Descent(tuple(phis), tuple(losses))
+def learn(toy: Toy, phi: Phi, changes: int, rate: float) -> Descent:
+    """`descend` on beta and alpha."""
+    path = descend(np.array(phi), lambda p: forward_mode(toy, Phi(*p.tolist())), changes, rate)
+    return Descent(tuple(Phi(*p.tolist()) for p, _ in path), tuple(found.loss for _, found in path))

@@ -9,8 +9,8 @@ and the loss is the mean of (o - y)**2 / 2.
 
 A tangent pass carries derivatives in all parameters of the schedules along with the backward pass:
 every v and v' in it moves by v' dx + v_s ds and v'' dx + v'_s ds. Full batches, gradient descent,
-s_l = floor + beta_l (1 - k / T)**alpha_l, validation at the floor. Where training is chaotic, with
-fast and sharp steps, hyper-gradients grow without bound and are of no use [metz2019].
+s_l = floor + beta_l (1 - k / T)**alpha_l, validation at the floor. Where learning rate and slopes
+are large, training is sensitive to its start and hyper-gradients too large to be of use [metz2019].
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from qtheory.gradients import hypergradient
 from qtheory.gradients.hypergradient import (
     LOGISTIC,
     TERNARY,
+    Phi,
     curvature,
+    descend,
     slope_in_scale_of_slope,
 )
 from qtheory.noise import Points, with_scale
@@ -153,8 +156,16 @@ def scales(net: TwoLayers, phis: Phis) -> Float[ndarray, "iterations layers"]:
     """Scales at every iteration. Raises ValueError unless beta > 0 and alpha >= 0."""
     if not ((phis[:, 0] > 0).all() and (phis[:, 1] >= 0).all()):
         raise ValueError(f"beta > 0 and alpha >= 0 in every layer, got {phis.tolist()}")
-    left = 1.0 - np.arange(net.iterations) / net.iterations
-    return net.floor + phis[:, 0] * left[:, None] ** phis[:, 1]
+    return np.stack([hypergradient.scales(net, Phi(*row)) for row in phis.tolist()], axis=1)
+
+
+def _directions(net: TwoLayers, phis: Phis) -> Float[ndarray, "iterations parameters layers"]:
+    """ds / dphi at every iteration: a layer's scale moves with its own beta and alpha."""
+    found = np.zeros((net.iterations, 4, 2))
+    for layer, row in enumerate(phis.tolist()):
+        own = slice(2 * layer, 2 * layer + 2)
+        found[:, own, layer] = hypergradient.scale_slopes(net, Phi(*row))
+    return found
 
 
 class Outcome(NamedTuple):
@@ -174,12 +185,7 @@ def train(net: TwoLayers, phis: Phis) -> Outcome:
     """
     w = net.start
     j = State(np.zeros((4, *w.first.shape)), np.zeros((4, *w.second.shape)))
-    left = 1.0 - np.arange(net.iterations) / net.iterations
-    for at, u in zip(scales(net, phis), left, strict=True):
-        power = u ** phis[:, 1]
-        ds = np.zeros((4, 2))
-        ds[[0, 2], [0, 1]] = power
-        ds[[1, 3], [0, 1]] = phis[:, 0] * power * math.log(u)
+    for at, ds in zip(scales(net, phis), _directions(net, phis), strict=True):
         here = tangent_pass(net.training, w, at, j, ds)
         j = State(*(a - net.learning_rate * g for a, g in zip(j, here.moved, strict=True)))
         w = State(*(a - net.learning_rate * g for a, g in zip(w, here.gradient, strict=True)))
@@ -204,23 +210,11 @@ class Learnt(NamedTuple):
     hard: tuple[float, ...]
 
 
-def learn(net: TwoLayers, phis: Phis, steps: int, rate: float) -> Learnt:
-    """Descent on the logarithms of beta and alpha: changes of length `rate`, halved until the loss
-    is smaller, 10 times at most."""
-    tried, now = [phis], [train(net, phis)]
-    size = rate
-    for _ in range(steps):
-        into = now[-1].hypergradient * tried[-1]
-        into = into / np.linalg.norm(into)
-        for _ in range(10):
-            new = tried[-1] * np.exp(-size * into)
-            outcome = train(net, new)
-            if outcome.loss < now[-1].loss:
-                break
-            size *= 0.5
-        else:
-            break
-        tried.append(new)
-        now.append(outcome)
-    hard = tuple(hard_loss(net, o.weights) for o in now)
-    return Learnt(tuple(tried), tuple(o.loss for o in now), hard)
+def learn(net: TwoLayers, phis: Phis, changes: int, rate: float) -> Learnt:
+    """`descend` on beta and alpha of both layers."""
+    path = descend(phis, lambda p: train(net, p), changes, rate)
+    return Learnt(
+        tuple(p for p, _ in path),
+        tuple(found.loss for _, found in path),
+        tuple(hard_loss(net, found.weights) for _, found in path),
+    )

@@ -19,9 +19,6 @@ one as long as w is not rounded to -1 or +1.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -29,14 +26,14 @@ from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
 from qtheory.gradients.categorical_units import softmax
 from qtheory.noise import Points, Smoothing, Triangular, Uniform, quantile
+from qtheory.noise.families import check_positive
 
 Masses = Float[ndarray, "... categories"]
 """Probabilities of categories, or one number for each."""
 
 
 def _check_rate(learning_rate: float) -> None:
-    if not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(f"a learning rate of a mirror step is positive, got {learning_rate}")
+    check_positive("the learning rate of a mirror step", learning_rate)
 
 
 def _check_inside(name: str, values: Points, low: float) -> None:
@@ -58,7 +55,7 @@ def bernoulli_step(mean: Points, gradient: Points, learning_rate: float) -> Poin
 
     Raises ValueError unless means are inside (0, 1) and the rate is positive.
 
-    >>> bernoulli_step(np.array([0.5]), np.array([math.log(3)]), 1.0).round(12).tolist()
+    >>> bernoulli_step(np.array([0.5]), np.array([np.log(3)]), 1.0).round(12).tolist()
     [0.25]
     """
     _check_rate(learning_rate)
@@ -69,12 +66,13 @@ def bernoulli_step(mean: Points, gradient: Points, learning_rate: float) -> Poin
 def tanh_step(w: Points, gradient: Points, learning_rate: float, beta: float = 1.0) -> Points:
     """MD-tanh as it is written with E, for w inside (-1, 1).
 
-    Raises ValueError unless w is inside, and the rate is positive.
+    Raises ValueError unless w is inside, and the rate and beta are positive.
 
     >>> tanh_step(np.array([0.0]), np.array([-1.0]), 1.0).round(6).tolist()
     [0.761594]
     """
     _check_rate(learning_rate)
+    check_positive("the beta of a mirror step", beta)
     _check_inside("a mean", w, -1.0)
     e = (1.0 + w) / (1.0 - w) * np.exp(-2.0 * beta * learning_rate * gradient)
     return np.asarray((e - 1.0) / (e + 1.0))
@@ -85,7 +83,7 @@ def entropic_step(p: Masses, gradient: Masses, learning_rate: float) -> Masses:
 
     Raises ValueError unless all p are positive and sum to 1 to 1e-9, and the rate is positive.
 
-    >>> entropic_step(np.array([0.5, 0.5]), np.array([0.0, math.log(3)]), 1.0).round(12).tolist()
+    >>> entropic_step(np.array([0.5, 0.5]), np.array([0.0, np.log(3)]), 1.0).round(12).tolist()
     [0.75, 0.25]
     """
     _check_rate(learning_rate)
@@ -98,7 +96,7 @@ def project(noise: Smoothing, u: Points) -> Points:
     """The soft projection 2 F(u) - 1.
 
     >>> from qtheory.noise import Logistic
-    >>> project(Logistic(0.5), np.array([0.3])).round(6).tolist(), round(math.tanh(0.3), 6)
+    >>> project(Logistic(0.5), np.array([0.3])).round(6).tolist(), round(float(np.tanh(0.3)), 6)
     ([0.291313], 0.291313)
     """
     return noise.tail(-u) - noise.tail(u)
@@ -125,31 +123,3 @@ def dual_step(u: Points, gradient: Points, learning_rate: float) -> Points:
 def mirror_step(noise: Smoothing, w: Points, gradient: Points, learning_rate: float) -> Points:
     """The same as a step of w: project(dual_step(lift(w)))."""
     return project(noise, dual_step(lift(noise, w), gradient, learning_rate))
-
-
-@dataclass(frozen=True, slots=True)
-class GeometricSchedule:
-    """beta at an iteration: start * factor**(iteration // every) [ajanthan2021].
-
-    Raises ValueError unless start > 0, factor > 0 and every >= 1.
-
-    >>> f"{GeometricSchedule(1.0, 1.02, 200).at(100_000):.1e}"
-    '2.0e+04'
-    """
-
-    start: float
-    factor: float
-    every: int
-
-    def __post_init__(self) -> None:
-        if not (self.start > 0 and self.factor > 0 and self.every >= 1):
-            raise ValueError(
-                "a geometric schedule has a positive start and factor and changes every so many "
-                f"iterations, got {self.start}, {self.factor}, {self.every}"
-            )
-
-    def at(self, iteration: int) -> float:
-        """Its value at an iteration >= 0. Raises ValueError for one below 0."""
-        if iteration < 0:
-            raise ValueError(f"an iteration is at least 0, got {iteration}")
-        return self.start * self.factor ** (iteration // self.every)

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from qtheory.gradients.adam import adam_increment
 from qtheory.gradients.order_network import (
     MEMORY,
     Batch,
@@ -33,6 +34,8 @@ from qtheory.gradients.order_network import (
 )
 from qtheory.gradients.schedules import Policy, Schedule, Window, input_first
 from qtheory.noise import Logistic, Smoothing, Triangular, Uniform
+from qtheory.noise.families import check_positive
+from qtheory.optimisers import Adam
 
 Accuracy = Float[ndarray, " seeds"]
 """In percent."""
@@ -40,7 +43,11 @@ Accuracy = Float[ndarray, " seeds"]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all runs share. Raises ValueError unless batches divide the points."""
+    """What all runs share.
+
+    Raises ValueError unless batches divide the points, counts are at least 1 and the learning rate
+    is positive.
+    """
 
     shape: Shape = field(default_factory=Shape)
     points: int = 4000
@@ -61,6 +68,7 @@ class Setting:
                 "seeds, epochs, further points and hidden units are at least 1, got "
                 f"{self.seeds}, {self.epochs}, {self.further}, {self.hidden}"
             )
+        check_positive("a learning rate", self.learning_rate)
 
 
 class Run(NamedTuple):
@@ -174,7 +182,7 @@ def accuracy(setting: Setting, run: Run) -> Accuracy:
     draw, rows, done = np.random.default_rng(seeds), np.arange(seeds)[:, None], 0
     for epoch in range(setting.epochs):
         noises = at_epoch(run, epoch)
-        rate = setting.learning_rate * (0.1 if epoch >= setting.drop_at else 1.0)
+        adam = Adam(setting.learning_rate * (0.1 if epoch >= setting.drop_at else 1.0))
         order = np.stack([o.permutation(setting.points) for o in orders])
         for at in range(0, setting.points, setting.batch):
             chosen = order[:, at : at + setting.batch]
@@ -184,7 +192,7 @@ def accuracy(setting: Setting, run: Run) -> Accuracy:
             backward(seen, noises, traces, out, gradient)
             running = _remember(running, moments)
             done += 1
-            adam(flat, slopes, first, second, rate, done)
+            flat += adam_increment(adam, first, second, slopes, done)
     logits = hard_logits(seen, running, data.further_inputs)
     return 100.0 * (logits.argmax(axis=-1) == data.further_labels).mean(axis=1)
 
@@ -204,13 +212,3 @@ def _remember(running: list[Moments], new: list[Moments]) -> list[Moments]:
         Moments(*(a + MEMORY * (b - a) for a, b in zip(old, fresh, strict=True)))
         for old, fresh in zip(running or new, new, strict=True)
     ]
-
-
-def adam(
-    flat: ndarray, slopes: ndarray, first: ndarray, second: ndarray, rate: float, done: int
-) -> None:
-    """One iteration of Adam [kingma2015] in place, betas .9 and .999, the `done`-th."""
-    first += 0.1 * (slopes - first)
-    second += 0.001 * (slopes * slopes - second)
-    size = rate * math.sqrt(1 - 0.999**done) / (1 - 0.9**done)
-    flat -= size * first / (np.sqrt(second) + 1e-8)

@@ -8,12 +8,14 @@ thresholds -1/2, 1/2) and a scale s of the noise that the weights and the activa
 over a minibatch. The visible v(x) depends on the forward strategy:
 
     expectation   E q(x - e) = F(x - 1/2) + F(x + 1/2) - 1
-    mode          q(x), which the mode is for s up to half the spacing
-    random        q(x - e), a word for each number
+    mode          q(x), whatever the noise
+    random        q(x - e), a random number for each x
 
-and q(x) for s = 0. The derivative used for v is f(x - 1/2) + f(x + 1/2) with the backward scale;
-0 for a backward scale of 0. Evaluation takes q and running means and variances. Arrays have the
-seed as first axis; runs of one seed share data, teacher, first weights and minibatches.
+and q(x) for s = 0. The most probable level is q(x), but for ties, if the noise ends within half a
+spacing; wider noise has another mode near thresholds (`qtheory.smoothing.mode`). The derivative
+used for v is f(x - 1/2) + f(x + 1/2) with the backward scale; 0 for a backward scale of 0.
+Evaluation takes q and running means and variances. Arrays have the seed as first axis; runs of one
+seed share data, teacher, first weights and minibatches.
 """
 
 from __future__ import annotations
@@ -249,8 +251,3 @@ def hard_logits(seen: Views, running: list[Moments], x: Batch) -> Batch:
         z = (x @ _stair(pair.weight) - moment.mean) / np.sqrt(moment.variance + SMALL)
         x = _stair(pair.gain * z + pair.shift)
     return x @ seen.weight + seen.bias
-
-
-def uniform_hard(layers: int) -> tuple[Layer, ...]:
-    """No noise: pairs that are hard both ways."""
-    return (Layer(Uniform(1.0), "mode", 0.0, 0.0),) * layers

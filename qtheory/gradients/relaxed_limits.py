@@ -18,10 +18,11 @@ REACH, SPACING = 45.0, 0.02
 
 
 def far_law(spec: RelaxedQuantizer) -> Pmf:
-    """The law as x grows without bound, logistic noise: exp(g_i / scale) / sum_j exp(g_j / scale),
+    """The law for x to plus infinity, logistic noise: exp(g_i / scale) / sum_j exp(g_j / scale),
     uniform if there is any fuzz. Not the end level alone.
 
-    Why: S(b) S(-a) of a bin tends to exp(b / scale), whose sum over bins falls below any fuzz.
+    Why: S(b) S(-a) of a bin tends to exp(b / scale), whose sum over bins falls below any fuzz. At
+    minus infinity, likewise, exp(-g_i / scale).
     Raises ValueError unless the noise is logistic.
 
     >>> far_law(RelaxedQuantizer(0, 2, np.log(3.0), Logistic(1.0))).round(12).tolist()
@@ -101,7 +102,9 @@ def _logistic() -> tuple[Points, Points]:
 
 def neglected(noise: Smoothing, reach: float) -> float:
     """P(abs(e) > reach). A local lattice whose last level is `reach` from the one nearest to x
-    leaves out at most that mass, and at least that beyond reach + spacing / 2.
+    leaves out at most that mass, and at least that beyond h = reach + spacing / 2: with d the
+    distance from x to the nearest level, it is P(e > h - d) + P(e > h + d), which grows with d
+    for a unimodal noise.
 
     Raises ValueError unless reach > 0.
 

@@ -11,7 +11,7 @@ is logistic in the paper; its parameter is called a standard deviation there and
 
     draw     argmax_i of l_i + u_i, l_i = log(m_i + fuzz), u_i = -log(-log(uniform)): has the law
     relaxed  sum_i z_i g_i with z = softmax((l + u) / temperature)
-    rounded  the nearest level, ties to even n: what is used after training
+    rounded  the nearest level, what is used after training; ties to even n, as usual routines do
 
 RQ trains on relaxed values; RQ straight-through on draws, with the slope of the relaxed value. A
 local lattice keeps only levels within a reach of the nearest one, and renormalises over these.
@@ -127,7 +127,12 @@ def log_masses(spec: RelaxedQuantizer, x: Points) -> Points:
 
 
 def kept(spec: RelaxedQuantizer, x: Points, reach: float) -> Kept:
-    """Levels no farther than `reach` from the one nearest to x, to 1e-9 spacings."""
+    """Levels no farther than `reach` from the one nearest to x, to 1e-9 spacings.
+
+    Raises ValueError unless the reach is at least 0 and every x is a number.
+    """
+    if not reach >= 0 or np.isnan(x).any():
+        raise ValueError(f"a reach is at least 0 and x a number, got {reach} and {x}")
     near = rounded(spec, x)[..., None]
     return np.abs(spec.levels - near) <= reach + 1e-9 * spec.spacing
 
@@ -137,10 +142,10 @@ def logits(spec: RelaxedQuantizer, x: Points, reach: float = math.inf) -> Points
 
     Raises ValueError if an x has no mass on any level kept: out of the reach of a bounded noise.
     """
-    found = log_masses(spec, x)
+    near, found = kept(spec, x, reach), log_masses(spec, x)
     if spec.fuzz > 0:
         found = np.logaddexp(found, math.log(spec.fuzz))
-    found = np.where(kept(spec, x, reach), found, -np.inf)
+    found = np.where(near, found, -np.inf)
     if (found.max(axis=-1) == -np.inf).any():
         raise ValueError(f"noise takes x to some bin, or there is fuzz, got {spec.noise}, x {x}")
     return found
@@ -208,6 +213,16 @@ def gumbel(uniforms: Uniforms) -> Points:
     return -np.log(-np.log(uniforms))
 
 
+def _noisy(spec: RelaxedQuantizer, x: Points, uniforms: Uniforms, reach: float) -> Points:
+    """l_i + u_i. Raises ValueError unless there is a uniform for each x and level."""
+    if np.shape(uniforms) != (*np.shape(x), spec.size):
+        raise ValueError(
+            f"a relaxed draw takes a uniform for each x and level, {(*np.shape(x), spec.size)}, "
+            f"got shape {np.shape(uniforms)}"
+        )
+    return logits(spec, x, reach) + gumbel(uniforms)
+
+
 def concrete(
     spec: RelaxedQuantizer,
     x: Points,
@@ -215,9 +230,10 @@ def concrete(
     temperature: float,
     reach: float = math.inf,
 ) -> Pmf:
-    """z, a point of the simplex. Raises ValueError unless the temperature is positive."""
+    """z, a point of the simplex. Raises ValueError unless the temperature is positive and there is
+    a uniform for each x and level."""
     check_positive("a temperature", temperature)
-    return softmax((logits(spec, x, reach) + gumbel(uniforms)) / temperature)
+    return softmax(_noisy(spec, x, uniforms, reach) / temperature)
 
 
 def relaxed(
@@ -245,8 +261,11 @@ def relaxed_slopes(
 
 
 def draw(spec: RelaxedQuantizer, x: Points, uniforms: Uniforms, reach: float = math.inf) -> Index:
-    """Positions of levels, drawn with the law: where the concrete draw is largest."""
-    largest = np.argmax(logits(spec, x, reach) + gumbel(uniforms), axis=-1)
+    """Positions of levels, drawn with the law: where the concrete draw is largest.
+
+    Raises ValueError unless there is a uniform for each x and level.
+    """
+    largest = np.argmax(_noisy(spec, x, uniforms, reach), axis=-1)
     return np.asarray(largest, dtype=np.int64)
 
 

@@ -19,16 +19,18 @@ import numpy as np
 from jaxtyping import Float, Int64
 from numpy import ndarray
 
+from qtheory.gradients.adam import adam_increment
 from qtheory.gradients.categorical_units import softmax
 from qtheory.gradients.relaxed_quantization import Slopes, gumbel
 from qtheory.noise import Points
+from qtheory.optimisers import Adam
 
 Matrix = Float[ndarray, "rows columns"]
 Labels = Int64[ndarray, "rows"]
 Parameters = dict[str, Points]
 
 SIDE = 3
-"""WholeLevels of a local lattice to each side of the nearest one."""
+"""Levels of a local lattice to each side of the nearest one."""
 
 INPUTS, TEACHER, HIDDEN, CLASSES, EXAMPLES = 10, 16, 32, 5, 2000
 
@@ -55,7 +57,7 @@ class Setting:
         if self.bits < 2:
             raise ValueError(f"a student has bits >= 2, got {self.bits}")
         numbers = (self.temperature, self.first_iterations, self.iterations, self.batch)
-        if min(*numbers, self.learning_rate) <= 0:
+        if not all(x > 0 for x in (*numbers, self.learning_rate)):
             raise ValueError(
                 f"temperature, iterations, batch and rate are positive, got {numbers} and "
                 f"{self.learning_rate}"
@@ -210,17 +212,14 @@ def with_lattices(p: Parameters, data: Data, bits: int) -> Parameters:
 
 
 def adam(
-    p: Parameters, gradients: Callable[[Parameters, int], Parameters], iterations: int, rate: float
+    p: Parameters, gradients: Callable[[Parameters], Parameters], iterations: int, rate: float
 ) -> Parameters:
-    """Adam with its usual decays .9 and .999 [kingma2015]; `gradients` gets the iteration too."""
-    m = {k: np.zeros_like(v) for k, v in p.items()}
-    v = {k: np.zeros_like(w) for k, w in p.items()}
+    """Parameters after so many iterations of Adam with its usual decays."""
+    spec = Adam(rate)
+    first, second = ({k: np.zeros_like(w) for k, w in p.items()} for _ in range(2))
     for t in range(1, iterations + 1):
-        g = gradients(p, t)
-        m = {k: 0.9 * m[k] + 0.1 * g[k] for k in p}
-        v = {k: 0.999 * v[k] + 0.001 * g[k] ** 2 for k in p}
-        c, d = 1.0 - 0.9**t, 1.0 - 0.999**t
-        p = {k: w - rate * (m[k] / c) / (np.sqrt(v[k] / d) + 1e-8) for k, w in p.items()}
+        g = gradients(p)
+        p = {k: w + adam_increment(spec, first[k], second[k], g[k], t) for k, w in p.items()}
     return p
 
 
@@ -234,7 +233,7 @@ def first_training(setting: Setting) -> Parameters:
     data, _ = task(setting.seed)
     rng = np.random.Generator(np.random.PCG64((setting.seed, 2)))
 
-    def gradients(p: Parameters, iteration: int) -> Parameters:
+    def gradients(p: Parameters) -> Parameters:
         return loss_and_gradients(p, _batch(rng, data, setting.batch))[1]
 
     return adam(start(setting.seed), gradients, setting.first_iterations, setting.learning_rate)
@@ -245,7 +244,7 @@ def training(setting: Setting, p: Parameters) -> Parameters:
     data, _ = task(setting.seed)
     rng = np.random.Generator(np.random.PCG64((setting.seed, 3)))
 
-    def gradients(p: Parameters, iteration: int) -> Parameters:
+    def gradients(p: Parameters) -> Parameters:
         def quantiser(name: str, x: Points) -> Sample:
             uniforms = rng.uniform(1e-12, 1.0, size=(*x.shape, 2 * SIDE + 1))
             of = levels_of(p, name, setting.bits)

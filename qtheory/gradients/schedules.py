@@ -26,6 +26,7 @@ from numpy import ndarray
 
 from qtheory.arrays import Numbers
 from qtheory.noise import Points, Smoothing, quantile, scale_of
+from qtheory.noise.families import check_positive
 
 Schedule: TypeAlias = Callable[[Numbers], Points]
 """Epochs to values."""
@@ -159,8 +160,10 @@ class Policy:
 def linear_2019(
     first: float = 0.5, starts: Sequence[float] = STARTS_2019, length: float = 50.0
 ) -> tuple[tuple[Window, ...], tuple[Window, ...]]:
-    """The rule of [spallanzani2019]: linear forward scales in disjoint windows, input first, and
-    backward scales that stay. Raises ValueError if windows overlap or are out of order.
+    """The rule of the public code of [spallanzani2019]: linear forward scales in disjoint windows,
+    input first, and backward scales that stay.
+
+    Raises ValueError if windows overlap or are out of order.
 
     >>> forward, backward = linear_2019()
     >>> float(forward[1](125.0)), float(forward[1](150.0)), float(backward[1](999.0))
@@ -177,11 +180,18 @@ def gradient_reach(windows: Sequence[Window], epochs: int, share: float = 0.0) -
     backward scale is the forward one: no layer from it upwards has a scale <= share of its first.
     A hard layer passes nothing; share > 0 calls a layer hard earlier.
 
+    Raises ValueError unless there are windows, epochs >= 0 and 0 <= share < 1.
+
     >>> gradient_reach(Policy("partition").windows(3, 50, 0.5), 200)
     (50, 100, 150)
     >>> gradient_reach(Policy("partition", reverse=True).windows(3, 50, 0.5), 200)
     (50, 50, 50)
     """
+    if not windows or epochs < 0 or not 0 <= share < 1:
+        raise ValueError(
+            "a reach has layers, epochs >= 0 and a share in [0, 1), "
+            f"got {len(windows)} layers, {epochs} epochs, share {share}"
+        )
     t = np.arange(epochs, dtype=np.float64)
     soft = np.array([np.abs(w(t)) > share * abs(w.first) for w in windows])
     above = np.logical_and.accumulate(soft[::-1])[::-1]
@@ -191,10 +201,15 @@ def gradient_reach(windows: Sequence[Window], epochs: int, share: float = 0.0) -
 def scale_with_mass(noise: Smoothing, mass: float, half_width: float) -> float:
     """The scale at which noise of this family is within the half width with that probability.
 
+    Raises ValueError unless 0 < mass < 1 and the half width is positive.
+
     >>> from qtheory.noise import Gaussian, Logistic
     >>> [round(scale_with_mass(n, 0.95, 0.5), 6) for n in (Gaussian(1.0), Logistic(1.0))]
     [0.255107, 0.136479]
     """
+    if not 0 < mass < 1:
+        raise ValueError(f"a mass is inside (0, 1), got {mass}")
+    check_positive("a half width", half_width)
     reach = float(quantile(noise, np.array([0.5 + 0.5 * mass]))[0])
     return half_width * scale_of(noise) / reach
 
@@ -269,16 +284,19 @@ def sharpness(
     iteration: Numbers, factor: float = 1.02, every: int = 200, cap: float = 1e35
 ) -> Points:
     """The growing factor of mirror descent [ajanthan2021]: factor**floor(k / every), at most cap;
-    1 over it is a scale. Raises ValueError unless factor >= 1, every >= 1 and cap >= 1.
+    beta of MD-tanh, 1 over it is a scale. Raises ValueError unless factor, every and cap are at
+    least 1 and iterations at least 0.
 
     >>> round(float(sharpness(500 * 200)))
     19957
     """
     if factor < 1 or every < 1 or cap < 1:
         raise ValueError(f"factor, every, cap are at least 1, got {factor}, {every}, {cap}")
-    steps = np.floor(np.asarray(iteration, dtype=np.float64) / every)
-    most = math.log(cap)
-    return np.asarray(np.exp(np.minimum(steps * math.log(factor), most)))
+    k = np.asarray(iteration, dtype=np.float64)
+    if not (k >= 0).all():
+        raise ValueError(f"iterations are at least 0, got {iteration}")
+    changes = np.floor(k / every)
+    return np.asarray(np.exp(np.minimum(changes * math.log(factor), math.log(cap))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,12 +319,14 @@ def input_first(
     All layers begin together and the first ends first. Backward scales are the same but at least
     floor * first, which keeps gradients alive. The learning rate is to drop after the last window.
 
-    Raises ValueError unless 0 < soft <= 1 and 0 <= floor <= 1.
+    Raises ValueError unless layers >= 1, epochs > 0, 0 < soft <= 1 and 0 <= floor <= 1.
 
     >>> forward, backward = input_first(2, 100.0)
     >>> [w.end for w in forward], float(forward[0](70.0)), float(backward[0](70.0))
     ([35.0, 70.0], 0.0, 0.125)
     """
+    if layers < 1 or not epochs > 0:
+        raise ValueError(f"a schedule has layers >= 1 and epochs > 0, got {layers} and {epochs}")
     if not (0 < soft <= 1 and 0 <= floor <= 1):
         raise ValueError(f"soft is in (0, 1] and floor in [0, 1], got {soft} and {floor}")
     ends = [soft * epochs * (k + 1) / layers for k in range(layers)]

@@ -1,6 +1,7 @@
 """Networks of stochastic binary units: every state is summed over."""
 
-from itertools import pairwise
+import math
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -132,6 +133,66 @@ def test_straight_through_is_the_linear_part_of_sample_analytic():
         assert np.abs(a - b).max() <= 1e-13  # numbers below 1, a hundred roundings
 
 
+def sigmoid(a):
+    """F of logistic noise of scale 1/2."""
+    return 1.0 / (1.0 + math.exp(-2.0 * a))
+
+
+def plain_density(a):
+    return 2.0 * sigmoid(a) * sigmoid(-a)
+
+
+def plain_state(net, x, row):
+    """Probability of a state, and (W, units below, activations, units) of every layer."""
+    below, total, found = x, 1.0, []
+    for w, b, y in zip(net.weights, net.biases, row, strict=True):
+        a = [sum(w[i, j] * below[j] for j in range(len(below))) + b[i] for i in range(len(b))]
+        total *= math.prod(sigmoid(y[i] * a[i]) for i in range(len(b)))
+        found.append((w, below, a, y))
+        below = y
+    return total, found
+
+
+def plain_estimates(found, g, flips):
+    """e of every layer by the chain rule or by flips of single units; g: of the last layer."""
+    rows = []
+    for w, below, a, y in reversed(found):
+        rows.append([2.0 * plain_density(a[j]) * g[j] for j in range(len(y))])
+
+        def change(i, j, w=w, below=below, a=a, y=y):
+            if not flips:
+                return 2.0 * plain_density(a[j]) * w[j, i]
+            moved = sigmoid(y[j] * a[j]) - sigmoid(y[j] * (a[j] - 2.0 * w[j, i] * below[i]))
+            return below[i] * y[j] * moved
+
+        g = [sum(g[j] * change(i, j) for j in range(len(y))) for i in range(len(below))]
+    return rows[::-1]
+
+
+def test_estimators_by_a_plain_loop_over_states():
+    """Products and sums of Python numbers for 3-2-3-2 units and all products of the last two as
+    loss: numbers below 100, at most 100 roundings of 2**-53 each."""
+    net, loss, x = network((3, 2, 3, 2)), loss_of(2), inputs(3)
+    c, run = loss.products, enumerate_states(net, x)
+    states = np.concatenate(run.layers[1:], axis=1)
+    ours = [of(net, loss, run) for of in (straight_through, sample_analytic, score)]
+    for row in product(*(product((-1.0, 1.0), repeat=k) for k in (2, 3, 2))):
+        (at,) = np.flatnonzero((states == [u for layer in row for u in layer]).all(axis=1))
+        p, found = plain_state(net, x, row)
+        assert abs(run.probability[at] - p) <= 100 * 2.0**-53
+        y = row[-1]
+        top = [c[1] + c[3] * y[1], c[2] + c[3] * y[0]]
+        value = c[0] + c[1] * y[0] + c[2] * y[1] + c[3] * y[0] * y[1]
+        scores = [
+            [value * y[i] * plain_density(a[i]) / sigmoid(y[i] * a[i]) for i in range(len(y))]
+            for _, _, a, y in found
+        ]
+        plain = plain_estimates(found, top, False), plain_estimates(found, top, True), scores
+        for table, rows in zip(ours, plain, strict=True):
+            for mine, theirs in zip(table, rows, strict=True):
+                assert np.abs(mine[at] - theirs).max() <= 1e4 * 2.0**-53
+
+
 def test_the_mean_field_is_exact_for_one_layer_and_multi_affine_losses():
     net, loss, x = network((4, 5)), loss_of(5), inputs(4)
     exact = gradients(net, loss, enumerate_states(net, x))
@@ -175,3 +236,8 @@ def test_variances_are_second_moments():
 def test_bad_networks_are_refused(weights, biases, rule):
     with pytest.raises(ValueError, match=rule):
         Network(weights, biases, Logistic(1.0))
+
+
+def test_a_distance_from_no_gradient_is_refused():
+    with pytest.raises(ValueError, match=r"not 0, got 1\.0, 0\.0"):
+        distance(np.ones((1, 1)), np.zeros((1, 1)))

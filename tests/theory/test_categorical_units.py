@@ -78,6 +78,7 @@ def test_the_jacobian_is_that_of_softmax():
             "symmetric",
         ),
         (lambda: score(*instance(1), np.nan), "a baseline is finite, got nan"),
+        (lambda: Simplex(np.array([0, np.nan]), np.zeros((2, 2)), np.zeros(2)), "finite coeff"),
     ],
 )
 def test_bad_input_is_refused(call, rule):

@@ -214,7 +214,7 @@ def test_deployed_weights_do_not_see_a_small_change():
 @pytest.mark.parametrize(("seed", "rate"), [(1, 0.2), (3, 0.2), (4, 4.0)])
 def test_learning_a_schedule_reduces_the_loss(seed, rate):
     """A change by a factor of e^4 is too long and is halved."""
-    found = learn(regression(seed), PHI, steps=3, rate=rate)
+    found = learn(regression(seed), PHI, changes=3, rate=rate)
     assert all(b < a for a, b in zip(found.losses, found.losses[1:], strict=False))
     assert len(found.phis) == len(found.losses) > 1
     assert all(min(phi) > 0 for phi in found.phis)
@@ -224,6 +224,7 @@ def test_learning_a_schedule_reduces_the_loss(seed, rate):
     ("make", "rule"),
     [
         (lambda t: Toy(t.training, t.validation, t.start, t.family, floor=0.0), "are positive"),
+        (lambda t: regression(points=0), "has weights and points, got 8 and 0"),
         (lambda t: scales(t, Phi(-1.0, 1.0)), "scales are positive"),
         (lambda t: scales(t, Phi(0.5, -1.0)), "alpha >= 0"),
         (lambda t: scales(t, Phi(math.nan, 1.0)), "scales are positive"),

@@ -116,6 +116,7 @@ def test_the_hard_loss_by_a_loop_over_points():
         (lambda n: TwoLayers(*n, iterations=0), "are positive"),
         (lambda n: scales(teacher(1), np.array([[0.0, 1.0], [0.5, 1.0]])), "beta > 0"),
         (lambda n: scales(teacher(1), np.array([[0.5, 1.0], [0.5, -1.0]])), "alpha >= 0"),
+        (lambda n: learn(teacher(1), np.array([[0.5, 1.0], [0.5, 0.0]]), 1, 0.1), "are positive"),
     ],
 )
 def test_bad_networks_are_refused(make, rule):

@@ -7,7 +7,6 @@ import pytest
 from scipy import optimize
 
 from qtheory.gradients.mirror_descent import (
-    GeometricSchedule,
     bernoulli_step,
     dual_step,
     entropic_step,
@@ -110,22 +109,16 @@ def test_the_dual_form_comes_back_from_a_rounded_one():
     assert abs(back[0] - math.tanh(1.0)) <= 4 * 2.0**-53
 
 
-def test_a_schedule_changes_when_it_says():
-    schedule = GeometricSchedule(1.0, 1.02, 200)
-    assert [schedule.at(k) for k in (0, 199, 200, 399, 400)] == [1.0, 1.0, 1.02, 1.02, 1.02**2]
-
-
 @pytest.mark.parametrize(
     ("call", "rule"),
     [
         (lambda: bernoulli_step(np.array([1.0]), np.ones(1), 1.0), r"inside \(0, 1\), got"),
         (lambda: bernoulli_step(np.array([0.5]), np.ones(1), 0.0), "rate of a mirror step"),
+        (lambda: tanh_step(W, G, 0.1, beta=np.nan), "the beta of a mirror step"),
         (lambda: entropic_step(np.array([0.5, 0.6]), np.ones(2), 1.0), "sums to 1, got"),
         (lambda: entropic_step(np.array([0.0, 1.0]), np.ones(2), 1.0), "positive and sums"),
         (lambda: lift(Uniform(1.0), W), "positive density, got Uniform"),
         (lambda: lift(Triangular(1.0), W), "positive density, got Triangular"),
-        (lambda: GeometricSchedule(1.0, 1.02, 0), "every so many iterations, got 1.0, 1.02, 0"),
-        (lambda: GeometricSchedule(1.0, 1.02, 1).at(-1), "at least 0, got -1"),
     ],
 )
 def test_bad_input_is_refused(call, rule):

@@ -10,7 +10,6 @@ from qtheory.gradients import order_experiment as experiment
 from qtheory.gradients.order_experiment import (
     Setting,
     accuracy,
-    adam,
     at_epoch,
     constant,
     paired,
@@ -148,13 +147,6 @@ def test_deployed_logits_are_those_of_a_plain_loop():
         assert np.abs(h @ seen.weight[0] + seen.bias[0, 0] - found).max() <= 64 * 64 * 2.0**-53
 
 
-def test_the_first_iteration_of_adam_has_the_size_of_the_rate():
-    """After one iteration both averages are those of one gradient: rate * sign, up to 1e-8 / g."""
-    flat, g = np.zeros((1, 2)), np.array([[0.3, -2.0]])
-    adam(flat, g, np.zeros_like(g), np.zeros_like(g), 0.01, 1)
-    assert np.abs(flat + 0.01 * np.sign(g)).max() <= 0.01 * 1e-8 / (0.3 * math.sqrt(1e-3)) + 1e-16
-
-
 def test_a_run_repeats_and_learns():
     """Three classes: chance is 33 %. The majority is at most 50 % here, shown by the labels."""
     run = static(TINY, "mode")
@@ -189,6 +181,7 @@ def test_differences_are_paired():
         (lambda: Shape(layers=0), "sizes of a network are at least 1"),
         (lambda: Setting(batch=300), "a batch divides the points"),
         (lambda: Setting(seeds=0), "at least 1"),
+        (lambda: Setting(learning_rate=0.0), "a learning rate is positive"),
         (lambda: Layer(Uniform(1.0), "hard", 0.5, 0.5), "a strategy is one of"),
         (lambda: Layer(Uniform(1.0), "mode", 0.5, -0.5), "scales are at least 0"),
         (lambda: paired(np.zeros(1), np.zeros(1)), "at least two seeds"),

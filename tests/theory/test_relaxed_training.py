@@ -102,6 +102,7 @@ def test_training_lowers_the_error():
         ({"bits": 1}, "bits >= 2, got 1"),
         ({"batch": 0}, "batch and rate are positive"),
         ({"learning_rate": 0.0}, "rate are positive, got .* and 0.0"),
+        ({"temperature": float("nan")}, "temperature, iterations"),
     ],
 )
 def test_bad_settings_are_refused(changes, rule):

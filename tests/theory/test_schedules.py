@@ -210,7 +210,13 @@ def test_the_rule_input_first():
         (lambda: Shares((1.0, 2.0), (0.5, 1.5)), "accumulated shares"),
         (lambda: Shares((1.0,), (0.5, 1.0)), "a share for each epoch"),
         (lambda: sharpness(1, factor=0.5), "at least 1"),
+        (lambda: sharpness(np.array([0, -1])), "iterations are at least 0"),
+        (lambda: gradient_reach((), 10), "got 0 layers"),
+        (lambda: gradient_reach(Policy("partition").windows(3, 5, 0.5), 10, 1.0), "share 1.0"),
+        (lambda: scale_with_mass(Gaussian(1.0), 1.0, 0.5), "a mass is inside"),
+        (lambda: scale_with_mass(Gaussian(1.0), 0.5, 0.0), "a half width is positive"),
         (lambda: input_first(3, 100, soft=0.0), "soft is in"),
+        (lambda: input_first(0, 100), "layers >= 1"),
     ],
 )
 def test_bad_schedules_are_refused(make, rule):
