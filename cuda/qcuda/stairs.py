@@ -200,7 +200,9 @@ class _NoisyStair(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  the decorator is at fault
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, ...]:
         x, scale, mean = ctx.saved_tensors
         stair, family = ctx.shape
         dtype = _computed(x)
