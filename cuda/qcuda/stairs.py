@@ -15,11 +15,12 @@ and, whichever it is, the backward slopes are those of the expectation:
 
 For mode and random they are a straight-through estimate. At scale 0, and in evaluation, the stair
 itself is handed on, at x - mean and with its tie rule, and slopes are 0; so a schedule that moves
-the mean should end at 0. A window of uniform noise has its left end and not its right one. NaN is
-handed on as NaN.
+the mean should end at 0. A window of uniform noise has its left end and not its right one. Where
+the input, scale or mean is NaN, so is what is handed on.
 
 float64 is computed in float64, everything else in float32 and rounded once at the end: half
-precision costs half a unit of its last place, no more.
+precision costs half a unit of its last place, no more. A scale below the smallest number of
+that type is 0. Slopes have no slopes of their own here: to differentiate twice raises RuntimeError.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from qcuda import _native
 from qcuda.gpu import launcher
@@ -194,10 +196,13 @@ class _NoisyStair(torch.autograd.Function):
         at, s = x.to(dtype) - mean.to(dtype), scale.to(dtype)
         noisy = _noisy(stair, family, forward, at, s, words)
         out = torch.where(s > 0, noisy, _hard(stair, at))
-        return torch.where(at.isnan(), at, out).to(x.dtype)
+        return torch.where(at.isnan() | s.isnan(), torch.nan, out).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  the decorator is at fault
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, ...]:
         x, scale, mean = ctx.saved_tensors
         stair, family = ctx.shape
         dtype = _computed(x)
@@ -208,7 +213,7 @@ class _NoisyStair(torch.autograd.Function):
             f = density(family, a)
             slope = slope + jump * f
             moment = moment + jump * torch.where(f == 0, 0, torch.where(f == 0, 0, a) * f)
-        noisy = scale > 0
+        noisy = s > 0
         slope = torch.where(noisy, slope / s, 0) * gradients[0].to(dtype)
         moment = torch.where(noisy, moment / s, 0) * gradients[0].to(dtype)
         need = ctx.needs_input_grad
@@ -250,10 +255,14 @@ class AdditiveNoiseStair(nn.Module):
     `set_noise` and a schedule move, or parameters if `learned`: then one that falls to 0 or below
     is a stair without noise, and stays one. They are float64 whatever the model is converted to.
 
-    A random pass draws the word of element n (row by row, plus `offset`) of tensor `tensor` at
-    `iteration` under `seed`, stream ACTIVATE: the same numbers give the same bits. `number_stairs`
-    gives layers their tensor numbers; a trainer moves `iteration`, by `set_iteration`; a rank of
-    several sets `offset` to its first element. None of these is part of a checkpoint.
+    A random pass draws the word of element n (row by row, whatever the strides) of tensor `tensor`
+    at `iteration` under `seed`, stream ACTIVATE: the same numbers give the same bits, for any
+    number of threads, and again in a pass that is computed again. `number_stairs` gives layers
+    their tensor numbers; a trainer moves `iteration` before each pass, by `set_iteration`, or words
+    repeat. None of these is part of a checkpoint. The first axis is the batch, and its rows count
+    from `row`: ranks and microbatches that share an iteration set it to their first row of the
+    whole batch, and draw what the whole would; left at 0 they draw the same words as each other,
+    as two places of a network that share one layer do.
 
     Raises ValueError if a name is not known, or scale or mean is not such a number.
     """
@@ -286,8 +295,8 @@ class AdditiveNoiseStair(nn.Module):
             else:
                 self.register_buffer(name, value)
         self.set_noise(scale, mean)
-        self.seed, self.tensor, self.offset = 0, -1, 0
-        self.iteration = torch.zeros((), dtype=torch.int64)  # on the CPU, whatever the device
+        self.seed, self.tensor, self.row = 0, -1, 0
+        self.iteration = torch.zeros((), dtype=torch.int64, device="cpu")  # whatever the device
 
     def set_noise(self, scale: float, mean: float = 0.0) -> None:
         """Move scale and mean, in place. Raises ValueError unless finite and scale >= 0."""
@@ -327,7 +336,8 @@ class AdditiveNoiseStair(nn.Module):
             "a random stair has its own tensor number, from number_stairs, got none",
         )
         seed = self.seed - 2**64 if self.seed >= 2**63 else self.seed
-        return torch.ops.qtheory.words(inputs, self.iteration, seed, self.tensor, self.offset)
+        offset = self.row * math.prod(inputs.shape[1:])
+        return torch.ops.qtheory.words(inputs, self.iteration, seed, self.tensor, offset)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AdditiveNoiseStair:
         exact = {name: getattr(self, name).detach().clone() for name in ("scale", "mean")}
@@ -339,10 +349,10 @@ class AdditiveNoiseStair(nn.Module):
         return self
 
     def extra_repr(self) -> str:
-        return (
-            f"levels={len(self.stair.levels)}, family={self.family}, forward={self.strategy}, "
-            f"scale={self.scale.item():g}, mean={self.mean.item():g}"
-        )
+        shape = f"levels={len(self.stair.levels)}, family={self.family}, forward={self.strategy}"
+        if self.scale.is_meta:
+            return shape
+        return f"{shape}, scale={self.scale.item():g}, mean={self.mean.item():g}"
 
 
 def noise_stairs(model: nn.Module) -> dict[str, AdditiveNoiseStair]:
@@ -360,14 +370,17 @@ def number_stairs(model: nn.Module, seed: int) -> None:
         layer.seed, layer.tensor = seed, tensor
 
 
-def set_iteration(model: nn.Module, iteration: int) -> None:
-    """Tell the noisy stairs of a model the iteration, in place.
+def set_iteration(model: nn.Module, iteration: int, row: int = 0) -> None:
+    """Tell the noisy stairs of a model the iteration, in place, and the first row of their batch.
 
-    Raises ValueError if it is not in 0..2**32 - 1.
+    row: how many rows of the whole batch of this iteration are before those of the next pass.
+    Raises ValueError if the iteration is not in 0..2**32 - 1, or the row is below 0.
     """
     check(
         0 <= iteration <= MAX_ITERATION,
         f"an iteration is in 0..{MAX_ITERATION}, got {iteration}",
     )
+    check(row >= 0, f"the first row of a batch is >= 0, got {row}")
     for layer in noise_stairs(model).values():
         layer.iteration.fill_(iteration)
+        layer.row = row

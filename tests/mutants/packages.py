@@ -11,6 +11,7 @@ OPTIMIZER, OPS, STORAGE = "cuda/qcuda/optimizer.py", "cuda/qcuda/ops.py", "cuda/
 NN, WORDS = "cuda/qcuda/nn.py", "cuda/qcuda/_words.py"
 SCALARS, LAW = "qtheory/optimisers.py", "qtheory/algorithms"
 PLAIN = "reference/qreference"
+STAIRS, PLAIN_STAIRS = "cuda/qcuda/stairs.py", "reference/qreference/stairs.py"
 
 MUTANTS = [
     # The optimiser of torch
@@ -85,6 +86,73 @@ MUTANTS = [
            "parts.sign > 0, parts.sign < 0", "parts.sign < 0, parts.sign > 0"),
     Mutant("law: one level more is always upwards", f"{LAW}/walker.py", "(near + sign, p)",
            "(near + 1, p)"),
+    # Noisy stairs in torch
+    Mutant("stairs: sign of the mean forward", STAIRS,
+           "at, s = x.to(dtype) - mean.to(dtype), scale.to(dtype)\n        noisy = _noisy(",
+           "at, s = x.to(dtype) + mean.to(dtype), scale.to(dtype)\n        noisy = _noisy("),
+    Mutant("stairs: sign of the mean backward", STAIRS,
+           "at, s = x.to(dtype) - mean.to(dtype), scale.to(dtype)\n        slope,",
+           "at, s = x.to(dtype) + mean.to(dtype), scale.to(dtype)\n        slope,"),
+    Mutant("stairs: mean forgotten in evaluation", STAIRS,
+           "x.to(_computed(x)) - self.mean.detach().to(_computed(x))", "x.to(_computed(x))"),
+    Mutant("stairs: <= for < in a draw", STAIRS, "(words < torch.floor", "(words <= torch.floor"),
+    Mutant("stairs: 24-bit words", STAIRS, "torch.floor(f.to(torch.float64) * 2.0**32)",
+           "(torch.floor(f.to(torch.float64) * 2.0**24) * 2.0**8)"),
+    Mutant("stairs: windows closed at both ends", STAIRS, "(a >= -1) & (a < 1)",
+           "(a >= -1) & (a <= 1)"),
+    Mutant("stairs: slope without 1 / scale", STAIRS, "torch.where(noisy, slope / s, 0)",
+           "torch.where(noisy, slope, 0)"),
+    Mutant("stairs: slope in scale dropped", STAIRS,
+           "-moment.sum(dtype=torch.float64).to(scale.dtype) if need[1] else None",
+           "torch.zeros_like(scale) if need[1] else None"),
+    Mutant("stairs: sign of the slope in scale", STAIRS, "-moment.sum(", "moment.sum("),
+    Mutant("stairs: sign of the slope in mean", STAIRS, "-slope.sum(", "slope.sum("),
+    Mutant("stairs: slope of the first jump everywhere", STAIRS, "slope + jump * f",
+           "slope + _jumps(stair)[0] * f"),
+    Mutant("stairs: slopes at scale 0", STAIRS, "noisy = s > 0", "noisy = s >= 0"),
+    Mutant("stairs: slopes at scales that underflow", STAIRS, "noisy = s > 0",
+           "noisy = scale > 0"),
+    Mutant("stairs: words of moves", STAIRS,
+           "            int(Stream.ACTIVATE),\n            offset,\n            out.numel(),\n"
+           "            out.data_ptr(),\n            torch.get_num_threads(),",
+           "            0,\n            offset,\n            out.numel(),\n"
+           "            out.data_ptr(),\n            torch.get_num_threads(),"),
+    Mutant("stairs: row of the batch forgotten", STAIRS, "self.row * math.prod(inputs.shape[1:])",
+           "0 * math.prod(inputs.shape[1:])"),
+    Mutant("stairs: rows counted as elements", STAIRS, "self.row * math.prod(inputs.shape[1:])",
+           "self.row"),
+    Mutant("stairs: all layers are number 0", STAIRS, "layer.seed, layer.tensor = seed, tensor",
+           "layer.seed, layer.tensor = seed, 0"),
+    Mutant("stairs: levels swapped", STAIRS, "torch.where(past == i, level, out)",
+           "torch.where(past == len(stair.levels) - 1 - i, level, out)"),
+    Mutant("stairs: ties away from 0 at 0 itself", STAIRS, '"away" and t >= 0', '"away" and t > 0'),
+    Mutant("stairs: ties down", STAIRS, "x >= t if up else x > t", "x > t"),
+    Mutant("stairs: the highest of equal probabilities", STAIRS, "f - above > best,",
+           "f - above >= best,"),
+    Mutant("stairs: the mode without its last level", STAIRS, "[*reached[1:], torch.zeros_like(x)]",
+           "[*reached[1:], torch.ones_like(x)]"),
+    Mutant("stairs: NaN takes a level", STAIRS,
+           "torch.where(at.isnan() | s.isnan(), torch.nan, out)", "out"),
+    # Noisy stairs of the plain reference
+    Mutant("plain stairs: sign of the mean", PLAIN_STAIRS, "[..., None] - spec.mean - thresholds",
+           "[..., None] + spec.mean - thresholds"),
+    Mutant("plain stairs: sign of the mean at scale 0", PLAIN_STAIRS,
+           "x.astype(np.float64) - spec.mean\n", "x.astype(np.float64) + spec.mean\n"),
+    Mutant("plain stairs: <= for < in a draw", PLAIN_STAIRS, "words[..., None] < below",
+           "words[..., None] <= below"),
+    Mutant("plain stairs: windows closed at both ends", PLAIN_STAIRS, "(-1 <= a) & (a < 1)",
+           "(-1 <= a) & (a <= 1)"),
+    Mutant("plain stairs: slope without 1 / scale", PLAIN_STAIRS,
+           "np.diff(spec.stair.levels) / spec.scale\n    return slopes",
+           "np.diff(spec.stair.levels)\n    return slopes"),
+    Mutant("plain stairs: slope in scale without its argument", PLAIN_STAIRS,
+           "np.where(f == 0, 0.0, a) * f)", "f)"),
+    Mutant("plain stairs: tie rule upside down", PLAIN_STAIRS, "at >= t if up else at > t",
+           "at > t if up else at >= t"),
+    Mutant("plain stairs: triangular law without its half", PLAIN_STAIRS, "1 - 0.5 * reach**2",
+           "1 - reach**2"),
+    Mutant("plain stairs: probabilities upside down", PLAIN_STAIRS,
+           "reached[..., :-1] - reached[..., 1:]", "reached[..., 1:] - reached[..., :-1]"),
 ]  # fmt: skip
 
 EQUIVALENT = [
@@ -92,4 +160,6 @@ EQUIVALENT = [
            "(seed + 2**63) % 2**64 - 2**63"),
     Mutant("law: the same mass by another name", f"{LAW}/walker.py", "((near, 1.0 - p)",
            "((near, 1.0 - 1.0 * p)"),
+    Mutant("stairs: an absolute value by another name", STAIRS, "half = 0.5 * (1 - a.abs())",
+           "half = 0.5 * (1 - torch.maximum(a, -a))"),
 ]  # fmt: skip

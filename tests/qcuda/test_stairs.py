@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -125,8 +126,8 @@ def test_draws_are_the_references_but_at_the_knife_edge(family, scale, mean, dty
     spec = reference.NoisyStair(UNEVEN, family, scale, mean)
     x = X.astype(dtype)
     module = layer("random", family, scale, mean, UNEVEN)
-    module.tensor, module.offset = 3, 5
-    set_iteration(module, 11)
+    module.tensor = 3
+    set_iteration(module, 11, row=5)
     drawn = reference_words(7, 11, 3, Stream.ACTIVATE, x.size, 5)
     assert module.words(torch.from_numpy(x)).tolist() == drawn.tolist()
     edges = reference.below(spec, x).astype(np.int64)
@@ -172,7 +173,7 @@ def test_gradcheck_of_the_expectation(family):
 @pytest.mark.parametrize("tie", ["up", "down", "away"])
 def test_without_noise_it_is_the_stair_and_nothing_flows_back(family, forward, tie):
     """Scale 0 and evaluation, the latter at any scale; the mean still shifts, 64ths hit ties."""
-    stair = Stair(UNEVEN.levels, (-1.0, 0.25, 0.5), tie)
+    stair = Stair(UNEVEN.levels, (-1.0, 0.0, 0.5), tie)
     x = torch.from_numpy(X[:513])
     for scale, training in ((0.0, True), (0.7, False)):
         module = layer(forward, family, scale, -0.25, stair).train(training)
@@ -190,16 +191,19 @@ def test_without_noise_it_is_the_stair_and_nothing_flows_back(family, forward, t
 
 
 def test_the_same_numbers_give_the_same_draws():
-    """A layer number, an iteration, a seed each give others; offsets join shards to the whole."""
+    """A layer number, an iteration, a seed each give others; rows join shards to the whole."""
     model = nn.Sequential(*(layer("random", "normal", 0.8) for _ in range(2)))
     number_stairs(model, 2**64 - 1)
     first, second = model
     x = torch.zeros(4000)
     whole = first(x)
     assert torch.equal(whole, first(x)) and not torch.equal(whole, second(x))
-    shard = copy.deepcopy(first)
-    shard.offset = 1000
+    shard, images = copy.deepcopy(first), torch.zeros(10, 4, 20, 5)
+    shard.row = 1000
     assert torch.equal(shard(x[:3000]), whole[1000:])
+    shard.row = 7
+    wide = images[7:].to(memory_format=torch.channels_last)
+    assert torch.equal(shard(wide), first(images)[7:]) and torch.equal(first(images).ravel(), whole)
     set_iteration(model, 2**32 - 1)
     assert not torch.equal(whole, first(x))
     set_iteration(model, 0)
@@ -284,8 +288,66 @@ def test_a_learned_noise_is_trained():
     assert len(list(module.parameters())) == 2 and module.scale.item() != 0.3
 
 
+@families
+@forwards
+def test_tiny_scales_and_huge_inputs_have_no_nan(family, forward):
+    """1e-46 is 0 in float32, 1e-40 overflows slopes at thresholds, which infinity says, not NaN."""
+    far = torch.tensor([0.1, 3e38, -3e38, float("inf"), -float("inf")])
+    x = torch.cat([far, torch.tensor([-0.5, 0.5])])
+    for scale in (1e-46, 1e-40, 1e-3, 3e38):
+        module = AdditiveNoiseStair(
+            TERNARY, family=family, scale=scale, forward=forward, learned=True
+        )
+        number_stairs(module, 7)
+        out, slope = slopes(module, x)
+        numbers = torch.stack([module.scale.grad, module.mean.grad])
+        assert not (out.isnan().any() or slope.isnan().any() or numbers.isnan().any())
+        if scale == 1e-46:
+            assert torch.equal(out, module.hard(x)) and not slope.any() and not numbers.any()
+        if scale < 1:
+            assert out[:5].tolist() == [0.0, 1.0, -1.0, 1.0, -1.0] and not slope[:5].any()
+
+
+@forwards
+def test_slopes_of_slopes_are_refused(forward):
+    x, w = torch.zeros(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    (slope,) = torch.autograd.grad((w * layer(forward)(x)).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+@forwards
+def test_a_copy_is_the_layer(forward):
+    module = layer(forward, "normal", 0.3, 0.1)
+    set_iteration(module, 5, row=2)
+    for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert torch.equal(other(torch.from_numpy(X)), module(torch.from_numpy(X)))
+        other.set_noise(0.0)
+        assert module.scale.item() == 0.3
+
+
+def test_the_iteration_is_on_the_cpu_and_a_layer_without_data_has_a_name():
+    with torch.device("meta"):
+        module = layer("random")
+    assert module.iteration.device.type == "cpu" and "uniform" in repr(module)
+
+
+def test_draws_do_not_depend_on_threads():
+    module, x, threads = layer("random", "normal", 0.8), torch.zeros(10**5), torch.get_num_threads()
+    draws = []
+    for number in (1, 3):
+        torch.set_num_threads(number)
+        draws.append(module(x))
+    torch.set_num_threads(threads)
+    assert torch.equal(*draws)
+
+
 def test_nan_is_handed_on():
     x = torch.tensor([float("nan"), 0.3])
+    lost = AdditiveNoiseStair(TERNARY, learned=True)
+    with torch.no_grad():
+        lost.scale.fill_(float("nan"))
+    assert lost(x).isnan().all()
     for forward in FORWARDS:
         for module in (layer(forward), layer(forward, scale=0.0), layer(forward).eval()):
             assert module(x).isnan().tolist() == [True, False]
@@ -305,6 +367,7 @@ def test_nan_is_handed_on():
         ),
         (lambda: number_stairs(layer(), -1), "a seed is in 0.*, got -1"),
         (lambda: set_iteration(layer(), 2**32), "an iteration is in 0..4294967295, got 4294967296"),
+        (lambda: set_iteration(layer(), 1, -1), "the first row of a batch is >= 0, got -1"),
         (
             lambda: AdditiveNoiseStair(TERNARY, forward="random")(torch.ones(2)),
             "its own tensor number, from number_stairs",

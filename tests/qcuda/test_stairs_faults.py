@@ -55,6 +55,25 @@ def test_no_word_finds_a_position_outside_the_levels(family, dtype):
     ]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_words_at_a_threshold_stay_below_it(dtype):
+    """Quarters under uniform noise of half width 1: F is a multiple of 1/8, exact in every type,
+    and words beside its threshold, or on it, find the reference's level."""
+    x = torch.arange(-6, 7).to(dtype) / 4
+    one, none = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    spec, at = reference.NoisyStair(TERNARY, "uniform", 1.0), x.double().numpy()
+    levels = []
+    for beside in (-1, 0, 1):
+        for edges in reference.below(spec, at).astype(np.int64).T:
+            words = np.clip(edges + beside, 0, 2**32 - 1)
+            given = torch.from_numpy(words)
+            drawn = additive_noise_stair(x, one, none, TERNARY, "uniform", "random", given)
+            levels.append(drawn.double().numpy())
+            wanted = reference.activate(spec, at, "random", words.astype(np.uint32))
+            assert np.array_equal(levels[-1], wanted)
+    assert (levels[0] > levels[2]).any() and np.array_equal(levels[2][2:-2], levels[4][2:-2])
+
+
 @families
 def test_the_word_zero_takes_a_level_that_is_possible(family):
     """There: with no mass on the first levels, u = 0 went past two levels at once, to +2. Here: 0

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import qcuda
 from qcuda.nn import AdditiveNoiseStair, noise_stairs, number_stairs, set_iteration
+from qtheory.algorithms import DST
 from qtheory.gradients.estimators import annealed, backward, passed, starting
 from qtheory.gradients.loss_network import random_network
 from qtheory.gradients.stair_network import LayerNoise
 from qtheory.lattice import Lattice
 from qtheory.noise import Gaussian, Logistic, Triangular, Uniform
+from qtheory.optimisers import Adam
 from qtheory.quantizer import Stair
 
 TERNARY = Stair.nearest(Lattice.ternary())
@@ -102,3 +108,82 @@ def test_a_network_is_trained_by_a_schedule_down_to_stairs(forward):
     right = ((model(x)[:, 0] > 0) == (labels > 0)).float().mean().item()
     assert labels.mean().item() < 0.6 and right > 0.9
     assert set(model[:2](x).flatten().tolist()) <= {-1.0, 0.0, 1.0}
+
+
+class Annealed:
+    """Lattice weights, batch-norm and noisy stairs, whose scales fall as the iteration rises."""
+
+    def __init__(self, forward: str, learned: bool) -> None:
+        torch.manual_seed(1)
+        lattice, parts = Lattice.ternary(), []
+        for size in (6, 9):
+            stair = AdditiveNoiseStair(TERNARY, family="normal", forward=forward, learned=learned)
+            parts += [qcuda.nn.Linear(size, 9, lattice), nn.BatchNorm1d(9), stair]
+        self.model = nn.Sequential(*parts, nn.Linear(9, 2))
+        qcuda.nn.draw_levels(self.model, 3)
+        number_stairs(self.model, 3)
+        self.learned = learned
+        self.optimizer = qcuda.LatticeOptimizer(
+            self.model.parameters(), DST(lattice), base=Adam(0.05), seed=3
+        )
+        self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, 3, 0.5)
+
+    def step(self, iteration: int) -> None:
+        set_iteration(self.model, iteration)
+        for k, stair in enumerate(noise_stairs(self.model).values()):
+            if not self.learned:
+                stair.set_noise(0.5 * max(0.0, 1 - iteration / (4 + 4 * k)))
+        x = torch.randn(16, 6, generator=torch.Generator().manual_seed(iteration))
+        self.optimizer.zero_grad()
+        nn.functional.cross_entropy(self.model(x), (x[:, 0] > 0).long()).backward()
+        self.optimizer.step()
+        self.schedule.step()
+
+    def parts(self) -> tuple:
+        return self.model, self.optimizer, self.schedule
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("forward", ["expectation", "mode", "random"])
+def test_annealed_lattice_training_is_resumed_bit_for_bit(forward, learned):
+    """Ten iterations; five, a checkpoint, and five more: the same weights, moments and noise."""
+    whole, first, second = (Annealed(forward, learned) for _ in range(3))
+    start = whole.model[3].index.clone()
+    for iteration in range(10):
+        whole.step(iteration)
+    for iteration in range(5):
+        first.step(iteration)
+    buffer = io.BytesIO()
+    torch.save([part.state_dict() for part in first.parts()], buffer)
+    saved = torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
+    for part, state in zip(second.parts(), saved, strict=True):
+        part.load_state_dict(state)
+    for iteration in range(5, 10):
+        second.step(iteration)
+    tensors = [
+        [v for v in run.model.state_dict().values() if isinstance(v, torch.Tensor)]
+        for run in (whole, second)
+    ]
+    moments = [
+        [v for state in run.optimizer.state.values() for v in state.values()]
+        for run in (whole, second)
+    ]
+    assert len(moments[0]) == len(moments[1]) > 0
+    assert all(map(torch.equal, *tensors)) and all(map(torch.equal, *moments))
+    assert not torch.equal(whole.model[3].index, start)
+    assert (whole.model[5].scale.item() != 0.5) and whole.model[5].scale.dtype == torch.float64
+
+
+def test_ranks_and_microbatches_draw_what_the_whole_batch_would():
+    """Batch-norm apart, whose statistics are its own business: gradients of two halves add up to
+    those of the whole, up to 100 roundings of sums of 12 numbers below 2."""
+    x = torch.from_numpy(np.random.default_rng(3).normal(size=(12, 2)))
+    gradients = []
+    for cuts in ((0, 12), (0, 5, 12)):
+        model = in_torch("normal", "random")
+        for low, high in pairwise(cuts):
+            set_iteration(model, 4, row=low)
+            model(x[low:high]).square().sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    bound = 100 * 12 * 2 * gradients[0].abs().max() * 2.0**-53
+    assert (gradients[0] - gradients[1]).abs().max() <= bound
