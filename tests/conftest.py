@@ -19,6 +19,13 @@ ROOT = Path(__file__).resolve().parents[1]
 RUN_KEY = os.environ.get("QTHEORY_RUN_KEY", "")
 ROOMS = {"qtheory": ROOT, "qreference": ROOT / "reference", "qcuda": ROOT / "cuda"}
 
+# Compiled code that torch finds in its cache may be for wider vectors than this run's, or narrower
+# ones, and then writes past its buffers; the place everyone shares in /tmp holds such code.
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR",
+    str(ROOT / "build" / "inductor" / os.environ.get("ATEN_CPU_CAPABILITY", "native")),
+)
+
 for package, folder in ROOMS.items():
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:  # tests/qcuda is a folder, and no package
