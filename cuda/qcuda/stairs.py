@@ -205,6 +205,7 @@ class _NoisyStair(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         x, scale, mean = ctx.saved_tensors
         stair, family = ctx.shape
+        need = ctx.needs_input_grad
         dtype = _computed(x)
         at, s = x.to(dtype) - mean.to(dtype), scale.to(dtype)
         slope, moment = torch.zeros_like(at), torch.zeros_like(at)
@@ -212,11 +213,11 @@ class _NoisyStair(torch.autograd.Function):
             a = (at - t) / s
             f = density(family, a)
             slope = slope + jump * f
-            moment = moment + jump * torch.where(f == 0, 0, torch.where(f == 0, 0, a) * f)
+            if need[1]:
+                moment = moment + jump * torch.where(f == 0, 0, torch.where(f == 0, 0, a) * f)
         noisy = s > 0
         slope = torch.where(noisy, slope / s, 0) * gradients[0].to(dtype)
-        moment = torch.where(noisy, moment / s, 0) * gradients[0].to(dtype)
-        need = ctx.needs_input_grad
+        moment = torch.where(noisy, moment / s, 0) * gradients[0].to(dtype) if need[1] else moment
         return (
             slope.to(x.dtype),
             -moment.sum(dtype=torch.float64).to(scale.dtype) if need[1] else None,
