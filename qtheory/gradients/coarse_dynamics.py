@@ -14,6 +14,7 @@ from qtheory.gradients.coarse_gradient import (
     Filter,
     Layer,
     Setting,
+    between,
     geometry,
     loss,
     output_gradient,
@@ -21,6 +22,7 @@ from qtheory.gradients.coarse_gradient import (
 from qtheory.gradients.coarse_landscape import spurious_minimum
 from qtheory.gradients.coarse_noise import Surrogate, coarse_gradient
 from qtheory.noise import Smoothing, with_scale
+from qtheory.noise.families import check_positive
 
 Rule: TypeAlias = Callable[[Setting], Filter]
 """What is used as gradient in w."""
@@ -108,13 +110,18 @@ def lifetime(size: Callable[[float], float], learning_rate: float, length: float
         normal of std s       2 pi (s**2 + 1/3) / (s K rate)
         normal of std c |w|   pi (c + 1 / c) / (K rate).
 
+    Raises ValueError unless rate, length and sizes are positive: else |w| does not reach 0.
+
     >>> lifetime(lambda length: 0.5, 0.01)
     200.0
     """
-    nodes, weights = np.polynomial.legendre.leggauss(20)
-    points = 0.5 * length * (nodes + 1.0)
-    found = sum(float(w) / size(float(x)) for w, x in zip(weights, points, strict=True))
-    return round(0.5 * length * found / learning_rate, 9)
+    check_positive("a learning rate", learning_rate)
+    check_positive("the length of a filter", length)
+    points, weights = between(np.array([0.0, length]), 20)
+    sizes = [size(float(x)) for x in points]
+    check_positive("the size of a gradient along w", min(sizes))
+    found = sum(float(w) / s for w, s in zip(weights, sizes, strict=True))
+    return round(found / learning_rate, 9)
 
 
 def near_spurious(teacher: Layer, distance: float, seed: int, length: float = 1.0) -> Setting:

@@ -32,6 +32,7 @@ from qtheory.gradients.coarse_gradient import (
     products,
 )
 from qtheory.gradients.coarse_noise import ROOT, Surrogate, coarse_gradient, moments
+from qtheory.noise.families import check_positive
 
 
 def best_output(teacher: Layer, angle: float) -> Output:
@@ -73,7 +74,8 @@ def global_minimum(teacher: Layer, length: float = 1.0) -> Setting:
 
 
 def spurious_minimum(teacher: Layer, length: float = 1.0) -> Setting:
-    """Filter opposite to the teacher's. Raises ValueError if there is none."""
+    """Filter opposite to the teacher's. Raises ValueError if there is none, or length <= 0."""
+    check_positive("the length of a filter", length)
     _needs_spurious(teacher)
     scale = -length / float(np.linalg.norm(teacher.filter))
     return Setting(teacher, Layer(best_output(teacher, math.pi), scale * teacher.filter))

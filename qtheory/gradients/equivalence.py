@@ -49,6 +49,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from qtheory.gradients.adam import adam_increment
+from qtheory.gradients.coarse_gradient import between
 from qtheory.gradients.descent_at_levels import Quadratic, Weights
 from qtheory.noise import (
     Cauchy,
@@ -171,9 +173,8 @@ class Surrogate:
 
 def _nodes(edges: Points) -> tuple[Points, Points]:
     """Gauss-Legendre nodes and weights on the panels between edges, shape (panels, nodes)."""
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    half = 0.5 * np.diff(edges)[:, None]
-    return edges[:-1, None] + half * (nodes + 1.0), half * weights
+    nodes, weights = between(edges, NODES)
+    return nodes.reshape(-1, NODES), weights.reshape(-1, NODES)
 
 
 def noisy_stair(noise: Smoothing, spacing: float = 1.0) -> Surrogate:
@@ -195,9 +196,13 @@ def noisy_stair(noise: Smoothing, spacing: float = 1.0) -> Surrogate:
 def cosine_transport(depth: float, x: Points) -> Points:
     """M(b + x) - b for 0 <= x <= 1, S = 1 + depth cos(2 pi x), spacing 1: closed form.
 
+    Raises ValueError unless abs(depth) < 1, so that S > 0.
+
     >>> cosine_transport(0.8, np.array([0.0, 0.5, 1.0])).round(12).tolist()
     [0.0, 0.5, 1.0]
     """
+    if not abs(depth) < 1:
+        raise ValueError(f"the depth of a positive wave is inside (-1, 1), got {depth}")
     narrow = math.sqrt((1.0 - depth) / (1.0 + depth))
     return np.arctan2(narrow * np.sin(np.pi * x), np.cos(np.pi * x)) / np.pi
 
@@ -250,7 +255,8 @@ def gap(
     problem: Quadratic, surrogate: Surrogate, start: Weights, learning_rate: float, time: float
 ) -> float:
     """The largest abs(M(w_n) - u_n) over the weights, n = time / r, u the plain descent with rate
-    alpha r from M(w_0); weight units."""
+    alpha r from M(w_0); weight units. Raises ValueError unless the learning rate is positive."""
+    check_positive("a learning rate", learning_rate)
     n = round(time / learning_rate)
     w = surrogate_descent(problem, surrogate, start, learning_rate, n)
     u = plain_descent(problem, surrogate.transport(start), surrogate.alpha * learning_rate, n)
@@ -265,13 +271,10 @@ def adam_descent(
     iterations: int,
 ) -> Weights:
     """The latent after Adam [kingma2015, Algorithm 1] on A (Q(w) - w*) S(w), S = 1 for None."""
-    (b1, b2), w = optimiser.betas, start
-    first, second = np.zeros_like(start), np.zeros_like(start)
+    w, first, second = start, np.zeros_like(start), np.zeros_like(start)
     for n in range(1, iterations + 1):
         g = problem.gradient(w)
         if surrogate is not None:
             g = g * surrogate.slope((w - surrogate.threshold) / surrogate.spacing)
-        first, second = b1 * first + (1 - b1) * g, b2 * second + (1 - b2) * g * g
-        root = np.sqrt(second / (1 - b2**n)) + optimiser.epsilon
-        w = w - optimiser.learning_rate * first / (1 - b1**n) / root
+        w = w + adam_increment(optimiser, first, second, g, n)
     return w

@@ -142,3 +142,16 @@ def test_bad_descents():
         descend(START, fixed(RELU), 0.1, 0)
     with pytest.raises(ValueError, match="ratio of scale"):
         proportional(Gaussian(1.0), -1.0)
+
+
+@pytest.mark.parametrize(
+    ("size", "rate", "length", "rule"),
+    [
+        (0.0, 0.01, 1.0, "the size of a gradient along w is positive and finite, got 0"),
+        (1.0, 0.0, 1.0, "a learning rate is positive and finite, got 0"),
+        (1.0, 0.01, -1.0, "the length of a filter is positive and finite, got -1"),
+    ],
+)
+def test_a_lifetime_without_an_end_is_refused(size, rate, length, rule):
+    with pytest.raises(ValueError, match=rule):
+        lifetime(lambda _: size, rate, length)

@@ -220,3 +220,12 @@ def test_dead_zones_are_refused(noise):
 def test_bad_surrogates_are_refused(make, rule):
     with pytest.raises(ValueError, match=rule):
         make()
+
+
+def test_a_wave_that_is_not_positive_and_a_rate_of_zero_are_refused():
+    with pytest.raises(ValueError, match=r"depth of a positive wave is inside .* got 1"):
+        cosine_transport(1.0, np.zeros(1))
+    problem = Quadratic(np.eye(1), np.zeros(1))
+    plain = Surrogate(cosine(0.0))
+    with pytest.raises(ValueError, match="a learning rate is positive and finite, got 0"):
+        gap(problem, plain, np.zeros(1), 0.0, 1.0)
