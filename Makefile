@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV ?= uv
 BIN := .venv/bin
 ARGS ?=
-NOTEBOOKS := $(wildcard notebooks/[0-9]*.py)
+NOTEBOOKS := $(wildcard notebooks/source/[0-9]*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help install train test lint types notebooks check kernels validate mutants bench lock clean
@@ -27,9 +27,9 @@ lint: install ## check style and format
 types: install ## check types
 	$(BIN)/pyright
 
-notebooks: install $(NOTEBOOKS:notebooks/%.py=build/notebooks/%.ipynb) ## run every notebook into build/notebooks
+notebooks: install $(NOTEBOOKS:notebooks/source/%.py=build/notebooks/%.ipynb) ## run every notebook into build/notebooks
 
-build/notebooks/%.ipynb: notebooks/%.py install
+build/notebooks/%.ipynb: notebooks/source/%.py install
 	@mkdir -p $(@D)
 	$(BIN)/jupytext --quiet --to ipynb --output $@ $<
 	@begun=$$(date +%s); $(BIN)/jupyter-execute --inplace --kernel_name=python3 --timeout=120 $@ || \

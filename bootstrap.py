@@ -31,7 +31,7 @@ PYTHON = BIN / "python"
 STAMP = VENV / "bootstrap.json"
 LOCK = ROOT / "requirements.lock"
 NATIVE = ROOT / "build" / "native"
-ROOMS = ("qtheory", "reference", "cuda")
+ROOMS = ("qtheory", "reference", "cuda", "papers")
 NATIVE_STAMP = NATIVE / "bootstrap.json"
 
 OLDEST = (3, 11)
@@ -232,13 +232,12 @@ def build_kernels() -> bool:
     stamp = read_stamp(NATIVE_STAMP)
     sources = sorted(
         p
-        for room in ("cuda", "qtheory")
+        for room in ("cuda", "qtheory/chain")
         for p in (ROOT / room / "csrc").rglob("*.*")
         if p.parent.name != "__pycache__"
     )
     sources += [ROOT / "CMakeLists.txt", *sorted((ROOT / "cuda").glob("*.*"))]
-    sources += [ROOT / "qtheory" / "CMakeLists.txt"]
-    sources += [ROOT / "cuda" / "qcuda" / "gpu" / "source.py"]
+    sources += [ROOT / "cuda" / "qcuda" / "kernels" / "gpu" / "source.py"]
     digest = digest_of(sources, ["QT_CUDA", "CXX", "CXXFLAGS", "CUDA_HOME"])
     if stamp.get("digest") == digest and all((NATIVE / name).exists() for name in stamp["files"]):
         return False

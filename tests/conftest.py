@@ -17,7 +17,12 @@ from hypothesis import settings
 ORDER = 20180401  # a fixed order of tests, mixed: pytest-randomly would take it from the clock
 ROOT = Path(__file__).resolve().parents[1]
 RUN_KEY = os.environ.get("QTHEORY_RUN_KEY", "")
-ROOMS = {"qtheory": ROOT, "qreference": ROOT / "reference", "qcuda": ROOT / "cuda"}
+ROOMS = {
+    "qtheory": ROOT,
+    "qreference": ROOT / "reference",
+    "qcuda": ROOT / "cuda",
+    "qpapers": ROOT / "papers",
+}
 
 # Compiled code that torch finds in its cache may be for wider vectors than this run's, or narrower
 # ones, and then writes past its buffers; the place everyone shares in /tmp holds such code.

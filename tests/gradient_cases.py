@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from qtheory.gradients.laboratory import FiniteData, GaussianData
-from qtheory.gradients.loss_network import random_network
-from qtheory.gradients.stair_network import LayerNoise
+from qtheory.gradients.laboratory.measure import FiniteData, GaussianData
+from qtheory.gradients.networks.loss_network import random_network
+from qtheory.gradients.networks.stair_network import LayerNoise
 from qtheory.lattice import Lattice
 from qtheory.noise import Gaussian, Logistic
-from qtheory.quantizer import Stair
+from qtheory.stairs.stair import Stair
 
 TERNARY = Stair.nearest(Lattice.ternary())
 UNEVEN = Stair((-1.5, 0.0, 0.5, 1.0), (-0.6, 0.1, 0.7))

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qcuda import nn as nn
-    from qcuda._audit import audit as audit
-    from qcuda._words import words as words
-    from qcuda.convert import LatticeConfig as LatticeConfig
-    from qcuda.convert import quantize_ as quantize_
+    from qcuda.kernels.words import words as words
+    from qcuda.nn.census import audit as audit
+    from qcuda.nn.convert import LatticeConfig as LatticeConfig
+    from qcuda.nn.convert import quantize_ as quantize_
     from qcuda.optimizer import LatticeOptimizer as LatticeOptimizer
 
 _HOMES = {
-    "audit": "qcuda._audit",
-    "LatticeConfig": "qcuda.convert",
-    "quantize_": "qcuda.convert",
+    "audit": "qcuda.nn.census",
+    "LatticeConfig": "qcuda.nn.convert",
+    "quantize_": "qcuda.nn.convert",
     "LatticeOptimizer": "qcuda.optimizer",
-    "words": "qcuda._words",
+    "words": "qcuda.kernels.words",
 }
 
 

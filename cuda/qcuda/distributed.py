@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from qcuda.nn import lattice_layers
-from qcuda.slot import GradientSlot
+from qcuda.nn.slot import GradientSlot
 
 
 @torch.no_grad()

@@ -13,10 +13,11 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 from typing_extensions import TypeIs
 
-from qcuda import abi
+from qcuda.errors import require
+from qcuda.kernels import abi
+from qcuda.kernels.ops import REALS
 from qcuda.nn import LatticeLayer
-from qcuda.ops import REALS, check
-from qcuda.slot import GradientSlot
+from qcuda.nn.slot import GradientSlot
 from qtheory.algorithms import Spec, parameters, stem
 from qtheory.optimisers import OPTIMISERS, SGD, Adam, Momentum, Optimiser, Scalars
 from qtheory.streams import MAX_ITERATION, MAX_SEED
@@ -39,7 +40,7 @@ def _base_of(name: str, group: dict[str, Any]) -> Optimiser:
     """The base optimiser as a group's numbers have it now, checked."""
     learning_rate = float(group["lr"])
     if name == "adam":
-        check(len(group["betas"]) == 2, f"betas are two numbers, got {group['betas']}")
+        require(len(group["betas"]) == 2, f"betas are two numbers, got {group['betas']}")
         beta1, beta2 = group["betas"]
         return Adam(learning_rate, (float(beta1), float(beta2)), float(group["eps"]))
     if name == "momentum":
@@ -85,8 +86,8 @@ class LatticeOptimizer(torch.optim.Optimizer):
         moments: str = "float32",
     ) -> None:
         base = Adam() if base is None else base
-        check(0 <= seed <= MAX_SEED, f"a seed is in 0..2**64 - 1, got {seed}")
-        check(
+        require(0 <= seed <= MAX_SEED, f"a seed is in 0..2**64 - 1, got {seed}")
+        require(
             moments in MOMENT_TYPES,
             f"moments are one of {sorted(MOMENT_TYPES)}, got {moments!r}",
         )
@@ -107,7 +108,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's; raises ValueError for an unknown key or a layer with another lattice."""
         unknown = set(param_group) - {"params", "initial_lr", *self.defaults}
-        check(not unknown, f"a group has the keys {sorted(self.defaults)}, got {sorted(unknown)}")
+        require(not unknown, f"a group has the keys {sorted(self.defaults)}, got {sorted(unknown)}")
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
@@ -123,11 +124,11 @@ class LatticeOptimizer(torch.optim.Optimizer):
     def _check_group(self, group: dict[str, Any]) -> StepNumbers:
         for slot in filter(_is_slot, group["params"]):
             lattice = _layer(slot).lattice
-            check(
+            require(
                 lattice == self.spec.lattice,
                 f"a layer has the spec's lattice, {self.spec.lattice}, got {lattice}",
             )
-            check(
+            require(
                 slot.grad is None or slot.grad.dtype in REALS,
                 f"a gradient of a lattice weight is float32 or bfloat16, got {slot.dtype}",
             )
@@ -136,11 +137,13 @@ class LatticeOptimizer(torch.optim.Optimizer):
     def next_numbers(self, group: dict[str, Any]) -> StepNumbers:
         """A group's numbers as its next step will use them, checked. Raises ValueError."""
         iteration, seed = group["iteration"], group["seed"]
-        check(
+        require(
             type(iteration) is int and 0 <= iteration < MAX_ITERATION,
             f"an iteration is in 0..{MAX_ITERATION - 1} before a step, got {iteration}",
         )
-        check(type(seed) is int and 0 <= seed <= MAX_SEED, f"a seed is in 0..2**64 - 1, got {seed}")
+        require(
+            type(seed) is int and 0 <= seed <= MAX_SEED, f"a seed is in 0..2**64 - 1, got {seed}"
+        )
         base = _base_of(self.base, group)
         knobs = {name: float(group[name]) for name in self.spec_knobs}
         spec = dataclasses.replace(self.spec, **knobs)
@@ -243,16 +246,16 @@ class LatticeOptimizer(torch.optim.Optimizer):
         Raises ValueError if the slot was not in the last step.
         """
         groups = [g for g in self.param_groups if any(p is slot for p in g["params"])]
-        check(bool(groups), "a slot is one of the optimiser's, got another")
+        require(bool(groups), "a slot is one of the optimiser's, got another")
         group = groups[0]
         base = _base_of(self.base, group)
         s = base.scalars(group["iteration"])
         state = self.state[slot]
         if isinstance(base, SGD):
-            check(slot.grad is not None, "the increments of SGD need the gradient, got none")
+            require(slot.grad is not None, "the increments of SGD need the gradient, got none")
             assert slot.grad is not None
             return -(float(s.learning_rate) * slot.grad.float())
-        check("first" in state, "a slot has moments after its first step, got none")
+        require("first" in state, "a slot has moments after its first step, got none")
         first = state["first"].float()
         if isinstance(base, Momentum):
             return -(float(s.learning_rate) * first)
@@ -278,30 +281,30 @@ class LatticeOptimizer(torch.optim.Optimizer):
 
     def _check_saved(self, saved: dict[str, Any], params: list[Tensor]) -> None:
         """Raise ValueError unless a saved state fits, number by number and tensor by tensor."""
-        check(
+        require(
             {"state", "param_groups"} <= set(saved),
             f"an optimiser's state has the keys state and param_groups, got {sorted(saved)}",
         )
         groups = saved["param_groups"]
-        check(
+        require(
             len(groups) == len(self.param_groups),
             f"a state is for as many groups as there are, {len(self.param_groups)}, "
             f"got {len(groups)}",
         )
         for group in groups:
             known = {"params", *self.defaults}
-            check(
+            require(
                 set(group) - {"initial_lr"} == known,
                 f"a group has the keys {sorted(self.defaults)}, got {sorted(map(str, group))}",
             )
             self.next_numbers(group)
         order = [number for group in groups for number in group["params"]]
-        check(
+        require(
             len(order) == len(params),
             f"a state is for as many parameters as there are, {len(params)}, got {len(order)}",
         )
         foreign = set(saved["state"]) - set(order)
-        check(not foreign, f"a state is for the parameters {order}, got {sorted(foreign)}")
+        require(not foreign, f"a state is for the parameters {order}, got {sorted(foreign)}")
         for number, param in zip(order, params, strict=True):
             if found := saved["state"].get(number, {}):
                 self._check_saved_tensors(param, found)
@@ -309,20 +312,20 @@ class LatticeOptimizer(torch.optim.Optimizer):
     def _check_saved_tensors(self, param: Tensor, found: dict[str, Any]) -> None:
         moments = ["first", "second"][: abi.MOMENTS[self.base]]
         names = moments if _is_slot(param) else ["step", *(moments or ["first"])]
-        check(
+        require(
             set(found) == set(names),
             f"the state of a parameter has {sorted(names)}, got {sorted(found)}",
         )
         for name, value in found.items():
             shape = torch.Size() if name == "step" else param.shape
-            check(
+            require(
                 isinstance(value, Tensor) and value.shape == shape,
                 f"the state {name!r} is a tensor of shape {tuple(shape)}, "
                 f"got {tuple(value.shape) if isinstance(value, Tensor) else value!r}",
             )
             if name != "step":
                 dtype = self.moment_type if _is_slot(param) else param.dtype
-                check(value.dtype == dtype, f"the state {name!r} is {dtype}, got {value.dtype}")
+                require(value.dtype == dtype, f"the state {name!r} is {dtype}, got {value.dtype}")
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes along: torch's part, and ours."""

@@ -1,25 +1,23 @@
-"""The compiled loops of exact chains: found and loaded at the first use, never on import.
+"""The compiled loops of exact chains: found (`qtheory.native`) and loaded at the first use.
 
-Looked through in order: $QTHEORY_LIB, the `_native` folder of the installed package, and
-build/native of a checkout. Where there is no library the plain loops of NumPy serve; they are
-slower, and `available` tells. A library that is there and does not fit is an error.
+Where there is no library the plain loops of NumPy serve; they are slower, and `available` tells.
+A library that is there and does not fit is an error.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
-from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 from numpy import ndarray
+
+from qtheory import native
 
 LIBRARY = "libqtheory_chain.so"
 
 POINTER, INT64, INT32 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
 
-SIGNATURES: dict[str, tuple[object, list[object]]] = {
+SIGNATURES: native.Signatures = {
     "qt_chain_birth_death_law": (INT32, [POINTER, POINTER, INT64, POINTER]),
     "qt_chain_birth_death_climb": (None, [POINTER, POINTER, INT64, POINTER]),
     "qt_chain_birth_death_count": (None, [POINTER, POINTER, INT64, POINTER, INT32, POINTER]),
@@ -38,19 +36,6 @@ SIGNATURES: dict[str, tuple[object, list[object]]] = {
 }
 
 
-def folders() -> Iterator[Path]:
-    """Where the library is looked for, in order."""
-    if "QTHEORY_LIB" in os.environ:
-        yield Path(os.environ["QTHEORY_LIB"])
-    import qtheory
-
-    for entry in qtheory.__path__:
-        yield Path(entry) / "_native"
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / "CMakeLists.txt").exists():
-        yield checkout / "build" / "native"
-
-
 def available() -> bool:
     """Whether the compiled loops are there; the plain ones serve otherwise."""
     return library() is not None
@@ -62,19 +47,15 @@ def library() -> ctypes.CDLL | None:
 
     Raises RuntimeError if there is one that can not be loaded or lacks a function.
     """
-    path = next((f / LIBRARY for f in folders() if (f / LIBRARY).is_file()), None)
+    path = native.find("qtheory", LIBRARY)
     if path is None:
         return None
     try:
-        loaded = ctypes.CDLL(str(path))
-        for name, (result, arguments) in SIGNATURES.items():
-            function = getattr(loaded, name)
-            function.restype, function.argtypes = result, arguments
+        return native.open_library(path, SIGNATURES)
     except (OSError, AttributeError) as error:
         raise RuntimeError(
             f"{path} is not a chain library of this version, build it again: {error}"
         ) from error
-    return loaded
 
 
 def address(array: ndarray) -> int:

@@ -37,7 +37,7 @@ from numpy import ndarray
 
 from qreference.arrays import Real
 from qtheory.arrays import Index, Thresholds, Words
-from qtheory.quantizer import Stair
+from qtheory.stairs.stair import Stair
 
 FAMILIES = ("uniform", "triangular", "normal", "logistic")
 FORWARDS = ("expectation", "mode", "random", "hard")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qcuda import _native, abi
+from qcuda.kernels import abi, native
 from qreference import storage as plain
 from qreference.optimisers import Moments
 from qtheory.algorithms import Spec, parameters, stem
@@ -42,20 +42,20 @@ class Weights:
 @cache
 def missing(level: str) -> str | None:
     """Why a level can not be tried here, or None."""
-    path = _native.find(f"libqtheory_{level}.so")
+    path = native.find(f"libqtheory_{level}.so")
     if path is None:
-        looked = ", ".join(map(str, _native.folders()))
+        looked = ", ".join(map(str, native.folders()))
         return f"libqtheory_{level}.so was not built (looked in {looked})"
-    base = _native.find("libqtheory_v1.so")
+    base = native.find("libqtheory_v1.so")
     if base is not None and level.startswith("v"):
-        highest = _native.open_library(base).qt_processor_level()
+        highest = native.open_library(base).qt_processor_level()
         if int(level[1:]) > highest:
             return f"this processor runs x86-64-v{highest}, not {level}"
     return None
 
 
 def find_level(level: str) -> Room:
-    path = _native.find(f"libqtheory_{level}.so")
+    path = native.find(f"libqtheory_{level}.so")
     assert path is not None
     return Room(path)
 
@@ -79,7 +79,7 @@ class Room:
     """One library."""
 
     def __init__(self, path: Path) -> None:
-        self.library = _native.open_library(path)
+        self.library = native.open_library(path)
 
     def words(
         self,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from cpu_room import Weights
 
-from qcuda import _native
+from qcuda.kernels import native
 from qreference import algorithm, optimisers
 from qreference.optimisers import Moments
 from qtheory.algorithms import DST, StochasticRounding
@@ -26,7 +26,7 @@ UPWARD, NEAREST = 0x800, 0
 @pytest.fixture(autouse=True, params=["own threads", "torch's threads"])
 def workers(request, room):
     """Both kinds of workers: the library's own pool, and torch's OpenMP."""
-    shared = _native.openmp_of_torch()
+    shared = native.openmp_of_torch()
     if request.param == "torch's threads" and shared is None:
         pytest.skip("this torch has no OpenMP that the loader can find")
     room.library.qt_share_threads(shared if request.param == "torch's threads" else None)

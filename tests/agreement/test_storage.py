@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cpu_room import Weights, storages
 
-from qcuda import abi
+from qcuda.kernels import abi
 from qreference import algorithm
 from qreference import storage as plain
 from qtheory.algorithms import StochasticRounding

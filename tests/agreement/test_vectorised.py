@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from qcuda.abi import OPTIMISERS, RULES
+from qcuda.kernels.abi import OPTIMISERS, RULES
 
 SOURCES = Path(__file__).resolve().parents[2] / "cuda" / "csrc" / "cpu"
 FLAGS = [

@@ -198,7 +198,7 @@ def test_words_are_the_references(room, place, stream, count):
 @examples(30)
 @given(lattice=lattices(), count=sizes, data=st.data())
 def test_reading_gives_the_levels_in_every_storage(room, lattice, count, data):
-    from qcuda.abi import Real
+    from qcuda.kernels.abi import Real
 
     index, _ = data.draw(weights(lattice, count))
     for storage in storages(lattice):

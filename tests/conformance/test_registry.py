@@ -16,7 +16,7 @@ from rooms import EDGES
 from strategies import KNOBS, examples, few_indices, lattices, seed_of, specs, without_strategy
 
 import qreference
-from qcuda import abi
+from qcuda.kernels import abi
 from qtheory.algorithms import SPECS, from_dict, parameters, stem, to_dict
 from qtheory.algorithms.dst import DST
 from qtheory.lattice import Lattice

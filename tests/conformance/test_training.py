@@ -33,7 +33,7 @@ from strategies import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import qcuda
-from qcuda.storage import decode, encode, storage_for
+from qcuda.kernels.storage import decode, encode, storage_for
 from qreference import optimisers as plain
 from qreference import philox
 from qreference import storage as plain_storage

@@ -16,20 +16,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qcuda.gpu.driver import VARIABLE, Driver
-from qcuda.gpu.kernels import Launcher
+from qcuda.kernels.gpu.driver import VARIABLE, Driver
+from qcuda.kernels.gpu.launch import Launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "cuda" / "csrc"
 KEPT = ROOT / "build" / "gpu-tests"
 HOST = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wextra")
+EMULATED = ("-include", str(Path(__file__).with_name("emulate.h")), f"-I{SOURCES / 'gpu'}")
 
 Compile = Callable[..., Path]
 
 
 def _digest(sources: Path, command: list[str]) -> str:
     files = sorted(path for path in sources.rglob("*") if path.suffix in (".h", ".cu", ".cpp"))
-    files += sorted(Path(__file__).parent.glob("*.c[pu]*"))
+    files += sorted(Path(__file__).parent.glob("*.[ch]*"))
     parts = [path.read_bytes() for path in files]
     return hashlib.sha256(b"\0".join([*parts, " ".join(command).encode()])).hexdigest()[:20]
 
@@ -59,8 +60,8 @@ def compile_once_fixture() -> Compile:
 @pytest.fixture(scope="session")
 def fake_driver() -> Path:
     """libfakecuda.so: the driver's functions over emulated kernels."""
-    flags = (*HOST, "-fvisibility=hidden", "-shared", "-fPIC")
-    return compile_once("g++", SOURCES / "gpu" / "fake_driver.cpp", "libfakecuda.so", flags)
+    flags = (*HOST, *EMULATED, "-fvisibility=hidden", "-shared", "-fPIC")
+    return compile_once("g++", Path(__file__).with_name("fake_driver.cpp"), "libfakecuda.so", flags)
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +88,7 @@ def launcher(fake_driver: Path, image: Path) -> Launcher:
 
 
 class Emulated:
-    """The pretended device, for qcuda.gpu.compare."""
+    """The pretended device, for qcuda.validate.gpu."""
 
     def __init__(self, path: Path) -> None:
         self.library = ctypes.CDLL(str(path))

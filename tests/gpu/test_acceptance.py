@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from qcuda.gpu import DeviceMissing
+from qcuda.kernels.gpu import DeviceMissing
 
 SCRIPT = Path(__file__).resolve().parents[2] / "cuda" / "acceptance.py"
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qcuda import abi
-from qcuda.gpu import compare
+from qcuda.kernels import abi
+from qcuda.validate import compare
 
 CASES = list(compare.cases())
 

@@ -11,11 +11,12 @@ import time
 import numpy as np
 import pytest
 
-from qcuda import abi, gpu
-from qcuda.gpu import compare, kernels, source
-from qcuda.gpu import image as images
-from qcuda.gpu.driver import Driver
-from qcuda.gpu.kernels import CHUNK, check, chunk_table, counts_of
+from qcuda.kernels import abi, gpu
+from qcuda.kernels.gpu import image as images
+from qcuda.kernels.gpu import launch, source
+from qcuda.kernels.gpu.driver import Driver
+from qcuda.kernels.gpu.launch import CHUNK, check, chunk_table, counts_of
+from qcuda.validate import compare
 from qtheory.algorithms import SPECS
 
 SPEC = abi.spec(1.0, 1.0, 3, [3.0])
@@ -211,23 +212,23 @@ def test_a_bad_image_is_named(fake_driver, image):
     with pytest.raises(
         gpu.ImageMissing, match=r"capability 9\.0(?s:.*)CUDA_ERROR_INVALID_IMAGE \(200\)"
     ):
-        kernels.Launcher(Driver(str(fake_driver)).device(0))
+        launch.Launcher(Driver(str(fake_driver)).device(0))
     image.unlink()
     with pytest.raises(gpu.ImageMissing, match=r"\$QTHEORY_CUDA_IMAGE: .*kernels\.cubin"):
-        kernels.Launcher(Driver(str(fake_driver)).device(0))
+        launch.Launcher(Driver(str(fake_driver)).device(0))
 
 
 def test_a_refused_image_is_named(fake_driver, image, monkeypatch):
     monkeypatch.setenv("FAKECUDA_REFUSE_IMAGES", "1")
     with pytest.raises(gpu.ImageMissing, match="CUDA_ERROR_NO_BINARY_FOR_GPU"):
-        kernels.Launcher(Driver(str(fake_driver)).device(0))
+        launch.Launcher(Driver(str(fake_driver)).device(0))
 
 
 def test_without_an_image_every_place_is_named(fake_driver, monkeypatch, tmp_path):
     monkeypatch.setenv("QTHEORY_NVRTC", "/no/libnvrtc.so.13")
     monkeypatch.setattr(images, "fatbin_places", lambda: [tmp_path / "qtheory.fatbin"])
     with pytest.raises(gpu.ImageMissing) as error:
-        kernels.Launcher(Driver(str(fake_driver)).device(0))
+        launch.Launcher(Driver(str(fake_driver)).device(0))
     assert f"{tmp_path}/qtheory.fatbin: no such file" in str(error.value)
     assert "/no/libnvrtc.so.13: cannot open" in str(error.value)
 
@@ -238,10 +239,10 @@ def test_a_fatbin_of_other_sources_is_refused(fake_driver, monkeypatch, tmp_path
     fatbin.write_bytes(b"\x50\xed\x55\xba")
     monkeypatch.setattr(images, "fatbin_places", lambda: [fatbin])
     with pytest.raises(gpu.ImageMissing, match="was made from other sources"):
-        kernels.Launcher(Driver(str(fake_driver)).device(0))
+        launch.Launcher(Driver(str(fake_driver)).device(0))
     digest = source.digest(source.one_text(source.kernels()))
     (tmp_path / "qtheory.json").write_text(f'{{"source": "{digest}"}}')
-    assert kernels.Launcher(Driver(str(fake_driver)).device(0)).image == str(fatbin)
+    assert launch.Launcher(Driver(str(fake_driver)).device(0)).image == str(fatbin)
 
 
 def test_an_unknown_kernel_is_a_driver_error(launcher):
@@ -253,7 +254,7 @@ def test_import_loads_nothing():
     code = (
         "import ctypes; real = ctypes.CDLL; names = []\n"
         "ctypes.CDLL = lambda name, *a, **k: (names.append(str(name)), real(name, *a, **k))[1]\n"
-        "import qcuda.gpu\n"
+        "import qcuda.kernels.gpu\n"
         "print([name for name in names if 'cuda' in name or 'nvrtc' in name])"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}

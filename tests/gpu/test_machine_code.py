@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from qcuda import abi
-from qcuda.gpu import source
+from qcuda.kernels import abi
+from qcuda.kernels.gpu import source
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "cuda" / "csrc" / "gpu" / "kernels.cu"

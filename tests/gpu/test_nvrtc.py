@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from qcuda import gpu
 from qcuda.files import write_atomically
-from qcuda.gpu import image, kernels, nvrtc, source
-from qcuda.gpu.driver import Driver
+from qcuda.kernels import gpu
+from qcuda.kernels.gpu import image, launch, nvrtc, source
+from qcuda.kernels.gpu.driver import Driver
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_the_launcher_takes_what_it_makes(compiler, fake_driver, monkeypatch, tm
     monkeypatch.setenv(nvrtc.VARIABLE, compiler.path)
     monkeypatch.setattr(image, "fatbin_places", list)
     monkeypatch.setattr(Driver, "version", lambda self: compiler.version)
-    launcher = kernels.Launcher(Driver(str(fake_driver)).device(0))
+    launcher = launch.Launcher(Driver(str(fake_driver)).device(0))
     assert "NVRTC" in launcher.image and isinstance(launcher, gpu.Launcher)
 
 

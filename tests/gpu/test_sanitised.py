@@ -14,6 +14,8 @@ import pytest
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE.parents[1] / "cuda" / "csrc"
 FLAGS = (
+    "-include",
+    str(HERE / "emulate.h"),
     "-std=c++17",
     "-ffp-contract=off",
     "-fno-strict-aliasing",

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
-from qcuda import stairs
+from qcuda.nn import stairs
 
 
 def test_words_of_the_launcher_are_those_of_the_cpu(launcher, monkeypatch):

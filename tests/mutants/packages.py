@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from catalogue import Mutant
 
-OPTIMIZER, OPS, STORAGE = "cuda/qcuda/optimizer.py", "cuda/qcuda/ops.py", "cuda/qcuda/storage.py"
-NN, WORDS = "cuda/qcuda/nn.py", "cuda/qcuda/_words.py"
+OPTIMIZER, OPS, STORAGE = (
+    "cuda/qcuda/optimizer.py",
+    "cuda/qcuda/kernels/ops.py",
+    "cuda/qcuda/kernels/storage.py",
+)
+NN, WORDS = "cuda/qcuda/nn/layers.py", "cuda/qcuda/kernels/words.py"
 SCALARS, LAW = "qtheory/optimisers.py", "qtheory/algorithms"
 PLAIN = "reference/qreference"
-STAIRS, PLAIN_STAIRS = "cuda/qcuda/stairs.py", "reference/qreference/stairs.py"
+STAIRS, PLAIN_STAIRS = "cuda/qcuda/nn/stairs.py", "reference/qreference/stairs.py"
 
 MUTANTS = [
     # The optimiser of torch

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import qcuda
-from qcuda import storage as stored
-from qcuda.abi import Storage
+from qcuda.kernels import storage as stored
+from qcuda.kernels.abi import Storage
 from qcuda.nn import Conv2d, Linear
 from qtheory import DST, Lattice
 from qtheory.optimisers import SGD, Adam

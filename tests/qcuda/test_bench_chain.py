@@ -7,18 +7,19 @@ import mpmath
 import numpy as np
 import pytest
 
-from qcuda import bench_chain, bench_chain_cases, bench_chain_joint, bench_chain_others, cli
+from qcuda import cli
+from qcuda.bench import chain, chain_cases, chain_joint, chain_others
 from qtheory.chain import MarkovChain, hitting_times, spectral_gap, stationary_distribution
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Less of what has a size of its own."""
-    monkeypatch.setattr(bench_chain_joint, "rows", list)
-    whole = bench_chain_cases.coupled_halves
-    monkeypatch.setattr(bench_chain_cases, "coupled_halves", lambda states: whole(40))
-    annealing = bench_chain.annealing
-    monkeypatch.setattr(bench_chain, "annealing", lambda repeats: annealing(repeats, 50, 1200))
+    monkeypatch.setattr(chain_joint, "rows", list)
+    whole = chain_cases.coupled_halves
+    monkeypatch.setattr(chain_cases, "coupled_halves", lambda states: whole(40))
+    annealing = chain.annealing
+    monkeypatch.setattr(chain, "annealing", lambda repeats: annealing(repeats, 50, 1200))
 
 
 def test_the_command_prints_and_writes_its_table(capsys, tmp_path):
@@ -38,11 +39,11 @@ def test_the_command_prints_and_writes_its_table(capsys, tmp_path):
 
 
 def test_a_package_that_is_not_there_is_named(tmp_path):
-    found, note = bench_chain.answers("quantecon_of_tomorrow", sys.executable, tmp_path)
+    found, note = chain.answers("quantecon_of_tomorrow", sys.executable, tmp_path)
     assert (found, note) == ({}, "not installed")
     broken = tmp_path / "00.npz"
     np.savez(broken, packages="scipy", question="law")
-    found, note = bench_chain.answers("scipy", sys.executable, tmp_path)
+    found, note = chain.answers("scipy", sys.executable, tmp_path)
     assert found == {} and note.startswith("failed: KeyError")
 
 
@@ -53,35 +54,35 @@ def test_too_short_a_chain_is_refused(capsys):
 
 def test_references_are_right():
     """Against dense answers on 9 states, which err by 2 n**3 and 2 n**4 roundings at most."""
-    with mpmath.workdps(bench_chain_cases.DIGITS):
-        walk, wide = bench_chain_cases.random_birth_death(9), bench_chain_cases.random_banded(9, 3)
+    with mpmath.workdps(chain_cases.DIGITS):
+        walk, wide = chain_cases.random_birth_death(9), chain_cases.random_banded(9, 3)
         matrix, error = walk.to_dense(), 2 * 9**3 * 2.0**-53
 
         def near(exact):
             return pytest.approx(np.array(exact, dtype=np.float64), rel=error, abs=0)
 
-        assert stationary_distribution(matrix) == near(bench_chain_cases.exact_birth_death(walk))
-        assert hitting_times(matrix, [8])[:8] == near(bench_chain_cases.exact_times(walk))
-        banded = bench_chain_cases.exact_banded_times(wide)
+        assert stationary_distribution(matrix) == near(chain_cases.exact_birth_death(walk))
+        assert hitting_times(matrix, [8])[:8] == near(chain_cases.exact_times(walk))
+        banded = chain_cases.exact_banded_times(wide)
         assert hitting_times(wide.to_dense(), [8])[:8] == near(banded)
         for chain, exponent in (
-            bench_chain_cases.reversible_banded(9, 3),
-            bench_chain_cases.coupled_halves(9),
+            chain_cases.reversible_banded(9, 3),
+            chain_cases.coupled_halves(9),
         ):
             dense = chain if isinstance(chain, MarkovChain) else chain.to_dense()
-            law = bench_chain_cases.exact_powers(exponent)
+            law = chain_cases.exact_powers(exponent)
             assert stationary_distribution(dense) == near(law)
         gap = spectral_gap(matrix)
-        assert bench_chain_cases.gap_error(walk, gap) <= 4 * 9**4 * 2.0**-53
-        assert bench_chain_cases.gap_error(walk, gap * 1.001) > 1e-4
+        assert chain_cases.gap_error(walk, gap) <= 4 * 9**4 * 2.0**-53
+        assert chain_cases.gap_error(walk, gap * 1.001) > 1e-4
 
 
 def test_other_interpreters_see_the_same_matrix(tmp_path):
     """Bands are written out as the matrix itself, with its diagonal, and as SciPy stores it."""
-    chain, _ = bench_chain_cases.reversible_banded(12, 3)
-    case = bench_chain.Case("", "law", chain, lambda found: 0.0, "scipy")
+    chain, _ = chain_cases.reversible_banded(12, 3)
+    case = chain.Case("", "law", chain, lambda found: 0.0, "scipy")
     case.save(tmp_path / "00.npz")
     given = np.load(tmp_path / "00.npz")
     matrix = chain.to_dense().transition_matrix
-    for found in (bench_chain_others.dense(given), bench_chain_others.sparse(given).toarray()):
+    for found in (chain_others.dense(given), chain_others.sparse(given).toarray()):
         assert np.abs(found - matrix).max() <= 8 * 2.0**-53

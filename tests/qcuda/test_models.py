@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import qcuda
-from qcuda.abi import Storage
+from qcuda.kernels.abi import Storage
 from qcuda.nn import lattice_layers
 from qtheory import DST, Lattice
 from qtheory.optimisers import SGD, Adam, Momentum

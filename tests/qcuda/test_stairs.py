@@ -13,11 +13,11 @@ from torch import nn
 
 import qcuda
 from qcuda.nn import AdditiveNoiseStair, noise_stairs, number_stairs, set_iteration
-from qcuda.stairs import FAMILIES, FORWARDS, additive_noise_stair
+from qcuda.nn.stairs import FAMILIES, FORWARDS, additive_noise_stair
 from qreference import stairs as reference
 from qreference.philox import words as reference_words
 from qtheory.lattice import Lattice
-from qtheory.quantizer import Stair
+from qtheory.stairs.stair import Stair
 from qtheory.streams import Stream
 
 TERNARY = Stair.nearest(Lattice.ternary())

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from qcuda.nn import AdditiveNoiseStair, number_stairs
-from qcuda.stairs import FAMILIES, FORWARDS, additive_noise_stair
+from qcuda.nn.stairs import FAMILIES, FORWARDS, additive_noise_stair
 from qreference import stairs as reference
 from qtheory.lattice import Lattice
-from qtheory.quantizer import Stair
+from qtheory.stairs.stair import Stair
 
 TERNARY = Stair.nearest(Lattice.ternary())
 UNEVEN = Stair((-2.0, -1.5, 0.0, 4.0), (-1.0, 0.3, 0.5))

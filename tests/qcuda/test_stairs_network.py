@@ -13,13 +13,13 @@ from torch import nn
 import qcuda
 from qcuda.nn import AdditiveNoiseStair, noise_stairs, number_stairs, set_iteration
 from qtheory.algorithms import DST
-from qtheory.gradients.estimators import annealed, backward, passed, starting
-from qtheory.gradients.loss_network import random_network
-from qtheory.gradients.stair_network import LayerNoise
+from qtheory.gradients.laboratory.estimators import annealed, backward, passed, starting
+from qtheory.gradients.networks.loss_network import random_network
+from qtheory.gradients.networks.stair_network import LayerNoise
 from qtheory.lattice import Lattice
 from qtheory.noise import Gaussian, Logistic, Triangular, Uniform
 from qtheory.optimisers import Adam
-from qtheory.quantizer import Stair
+from qtheory.stairs.stair import Stair
 
 TERNARY = Stair.nearest(Lattice.ternary())
 NOISES = {

@@ -17,10 +17,10 @@ from qreference.stairs import (
     derivative_in_scale,
     index,
 )
-from qtheory import smoothing
 from qtheory.lattice import Lattice
 from qtheory.noise import Gaussian, Logistic, Triangular, Uniform, peak
-from qtheory.quantizer import Stair
+from qtheory.stairs import smoothing
+from qtheory.stairs.stair import Stair
 
 TERNARY = Stair.nearest(Lattice.ternary())
 UNEVEN = Stair((-2.0, -1.5, 0.0, 4.0), (-1.0, 0.3, 0.5))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from qtheory.gradients.schedules import (
+from qtheory.gradients.networks.synchronisation import NoisePlan
+from qtheory.noise import Gaussian, Logistic, Triangular, Uniform, scale_of
+from qtheory.schedules import (
     INTERVALS,
     POWERS,
     STARTS_2019,
@@ -23,8 +25,6 @@ from qtheory.gradients.schedules import (
     scale_with_mass,
     sharpness,
 )
-from qtheory.gradients.synchronisation import NoisePlan
-from qtheory.noise import Gaussian, Logistic, Triangular, Uniform, scale_of
 
 EPOCHS = np.arange(-10.0, 400.0, 0.5)
 POLICIES = [Policy(i, p, r) for i in INTERVALS for p in POWERS for r in (False, True)]

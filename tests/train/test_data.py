@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcuda._words import words
+from qcuda.data.digits import Purpose, batches, load, permutation, shifted, split
+from qcuda.kernels.words import words
 from qcuda.train.config import TrainConfig
-from qcuda.train.data import Purpose, batches, load, permutation, shifted, split
 from qtheory.streams import Stream
 
 EXAMPLES = load()

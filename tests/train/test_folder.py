@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from qcuda.cli import main
+from qcuda.errors import InputError
 from qcuda.files import write_atomically
 from qcuda.train import folder as kept
-from qcuda.train.errors import InputError
 
 
 @pytest.fixture

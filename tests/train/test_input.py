@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from qcuda.cli import main
+from qcuda.errors import InputError
 from qcuda.train.config import TrainConfig, from_dict
-from qcuda.train.errors import InputError
 
 OPTIONS = {
     "--epochs 0": "epochs is at least 1, got 0",

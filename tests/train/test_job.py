@@ -12,9 +12,9 @@ import torch
 from matplotlib.image import imread
 
 from qcuda.cli import main
+from qcuda.data.digits import load, split
 from qcuda.train import folder as kept
 from qcuda.train.checkpoint import unpack
-from qcuda.train.data import load, split
 from qcuda.train.loop import evaluate
 
 METHODS = ["dst", "full", "ste"]

@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 import torch
 
-from qcuda import _native
-from qcuda.abi import Storage
+from qcuda.data.digits import load, split
+from qcuda.kernels import native
+from qcuda.kernels.abi import Storage
 from qcuda.nn import Linear
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train import folder as kept
-from qcuda.train import job, law_audit
+from qcuda.train import job
 from qcuda.train.config import TrainConfig
-from qcuda.train.data import load, split
-from qcuda.train.law_audit import FALSE_ALARMS, LawAudit, restored, window
 from qcuda.train.loop import Trainee, start, train_epoch
-from qcuda.validate import conditional
+from qcuda.watch import conditional, law_audit
+from qcuda.watch.law_audit import FALSE_ALARMS, LawAudit, restored, window
 from qreference import algorithm
 from qtheory import DST, DeterministicRounding, Lattice, StochasticRounding
 from qtheory.evidence import audit_terms, binomial_p_value
@@ -68,12 +68,12 @@ def mutated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         subprocess.run(command, check=True)
         monkeypatch.setenv("QTHEORY_LIB", str(tmp_path))
         monkeypatch.setenv("QTHEORY_LEVEL", "v1")
-        monkeypatch.setattr(_native, "self_test", lambda *_: None)
-        _native.library.cache_clear()
+        monkeypatch.setattr(native, "self_test", lambda *_: None)
+        native.library.cache_clear()
 
     yield build
     monkeypatch.undo()
-    _native.library.cache_clear()
+    native.library.cache_clear()
 
 
 def first_epoch(**options: Any) -> Trainee:

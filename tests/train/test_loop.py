@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from qcuda.data.digits import load, split
+from qcuda.models import digits
+from qcuda.models.baselines import RealLayer, clip_latent
 from qcuda.nn import MultiStep, lattice_layers
 from qcuda.optimizer import LatticeOptimizer
-from qcuda.train import models
-from qcuda.train.baselines import RealLayer, clip_latent
 from qcuda.train.config import METHODS, TrainConfig
-from qcuda.train.data import load, split
 from qcuda.train.loop import hinge_loss, learning_rate_factor, start, train_epoch
 from qcuda.validate import predicted_moves
 from qtheory import DST, Lattice
@@ -49,9 +49,9 @@ def test_a_scheduler_moves_the_lattice_weights_too():
 @pytest.mark.parametrize("architecture", ["cnn", "mlp"])
 def test_methods_differ_in_weights_and_activations_alone(architecture: str):
     config = TrainConfig(architecture=architecture, channels=4, hidden=16)
-    built = {method: models.build(config, method, 0) for method in METHODS}
+    built = {method: digits.build(config, method, 0) for method in METHODS}
     shapes = {
-        method: [tuple(next(w.parameters()).shape) for w in models.weight_layers(model).values()]
+        method: [tuple(next(w.parameters()).shape) for w in digits.weight_layers(model).values()]
         for method, model in built.items()
     }
     assert shapes["dst"] == shapes["full"] == shapes["ste"]
@@ -103,7 +103,7 @@ def test_equal_gradients_move_equal_weights_with_any_number_of_threads():
     gradient = torch.randn(1000, 300, generator=torch.Generator().manual_seed(0))
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        layer = models.lattice_nn.Linear(300, 1000, Lattice.ternary())
+        layer = digits.lattice_nn.Linear(300, 1000, Lattice.ternary())
         layer.draw_levels(4, 0)
         optimizer = LatticeOptimizer([layer.slot], DST(Lattice.ternary()), base=Adam(0.05), seed=4)
         for sign in (1, -1, 1):
@@ -155,7 +155,7 @@ def test_another_law_is_noticed(nonlinearity: float):
     """The test above bites: with m = 2.5 or 3.5 in the law, moves with m = 3 are too many or
     too few."""
     lattice = Lattice.ternary()
-    layer = models.lattice_nn.Linear(300, 1000, lattice)
+    layer = digits.lattice_nn.Linear(300, 1000, lattice)
     layer.draw_levels(0, 0)
     optimizer = LatticeOptimizer([layer.slot], DST(lattice, 3.0), base=Adam(0.05))
     layer.slot.grad = torch.randn(1000, 300, generator=torch.Generator().manual_seed(0))

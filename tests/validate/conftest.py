@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qcuda import _native
 from qcuda.errors import BackendUnavailable
+from qcuda.kernels import native
 from qcuda.validate.kernels import Kernel, one_thread, torch_kernel
 
 
@@ -13,7 +13,7 @@ from qcuda.validate.kernels import Kernel, one_thread, torch_kernel
 def kernel() -> Kernel:
     """The installed CPU kernels."""
     try:
-        _native.library()
+        native.library()
     except BackendUnavailable as error:
         pytest.skip(str(error))
     return torch_kernel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qcuda import _native
+from qcuda.kernels import native
 from qcuda.validate.kernels import Kernel
 from qreference import algorithm
 
@@ -49,7 +49,7 @@ def antithetic(kernel: Kernel) -> Kernel:
 
 def words_of(count: int, *, seed: int, iteration: int, tensor: int) -> np.ndarray:
     words = np.empty(count, np.uint32)
-    _native.library().qt_words(seed, iteration, tensor, 0, 0, count, words.ctypes.data, 1)
+    native.library().qt_words(seed, iteration, tensor, 0, 0, count, words.ctypes.data, 1)
     return words
 
 

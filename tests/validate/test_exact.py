@@ -12,10 +12,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import faults
 
-from qcuda import _native
+from qcuda.kernels import native
 from qcuda.validate import reference_law, same_words, tomography
 from qcuda.validate.kernels import cpu_libraries
-from qcuda.validate.odds import odds
+from qcuda.watch.odds import odds
 from qtheory.algorithms import DST, SPECS, StochasticRounding
 from qtheory.lattice import Lattice
 
@@ -53,7 +53,7 @@ def test_same_words_for_every_library(kernel):
 
 
 def test_other_words_are_found(kernel, monkeypatch):
-    library = _native.library()
+    library = native.library()
     monkeypatch.setattr(same_words, "_words", lambda *a: iter(()))
     right = same_words.library_kernel
 
@@ -73,7 +73,7 @@ SPECS_TO_SEE = [s for stem in ("dst", "stochastic_rounding") for s in tomography
 
 @pytest.mark.parametrize("spec", SPECS_TO_SEE, ids=repr)
 def test_every_hidden_word_is_the_generators(kernel, spec, capsys):
-    own = tomography.library_thresholds(_native.library())
+    own = tomography.library_thresholds(native.library())
     claim = tomography.claim("words", kernel, spec, seed=12345, own=own)
     assert claim.holds and claim.draws == 4 * (2**16 + 5)
     with capsys.disabled():

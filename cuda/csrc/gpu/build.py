@@ -25,8 +25,8 @@ MACHINES = (80, 90)
 
 
 def load_source() -> ModuleType:
-    """qcuda/gpu/source.py by its path: importing the package would need torch."""
-    path = HERE.parent.parent / "qcuda" / "gpu" / "source.py"
+    """qcuda/kernels/gpu/source.py by its path: importing the package would need torch."""
+    path = HERE.parent.parent / "qcuda" / "kernels" / "gpu" / "source.py"
     spec = importlib.util.spec_from_file_location("qtheory_gpu_source", path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(f"the recipe needs {path}")

@@ -4,10 +4,6 @@
 // Numbers that change from one iteration to the next (scalars, iteration) are read from device
 // memory, so a captured graph replays correctly. No result depends on the grid: only integers are
 // added, in whatever order.
-#if !defined(__CUDACC__)
-#include "emulate.h"
-#endif
-
 #include "../abi.h"
 #include "../algorithms/registry.h"
 #include "../optimisers.h"
@@ -158,7 +154,7 @@ struct Payload {
 
 }  // namespace qt
 
-// ---- kernels: names and argument lists are the contract with qcuda/gpu/kernels.py ----
+// ---- kernels: names and argument lists are the contract with qcuda/kernels/gpu/launch.py ----
 
 #define QT_STEP_KERNEL(rule, optimiser, storage)                                               \
   QT_KERNEL(qt::optimiser::moments > 1 ? 2 : 3)                                                \

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qcuda.errors import InputError, require
 from qcuda.train.config import TrainConfig, difference, from_dict
-from qcuda.train.errors import InputError, require
-from qcuda.train.law_audit import restored
 from qcuda.train.loop import Trainee, start
+from qcuda.watch.law_audit import restored
 
 PARTS = {
     "config", "method", "seed", "model", "optimizer", "scheduler", "counters", "records", "best",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, get_type_hints
 
-from qcuda.train.errors import InputError, require
+from qcuda.errors import InputError, require
 from qtheory.streams import MAX_SEED
 
 METHODS = ("dst", "full", "ste")

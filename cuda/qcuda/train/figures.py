@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from qcuda.train.law_audit import FALSE_ALARMS
 from qcuda.train.results import probe_score
+from qcuda.watch.law_audit import FALSE_ALARMS
 
 Records = Sequence[dict[str, Any]]
 

@@ -24,9 +24,9 @@ from typing import Any
 
 import yaml
 
+from qcuda.errors import InputError, require
 from qcuda.files import TEMPORARY, write_atomically
 from qcuda.train.config import TrainConfig, difference, from_dict
-from qcuda.train.errors import InputError, require
 
 MAGIC = b"QTHEORY1"
 HEADER = len(MAGIC) + hashlib.sha256().digest_size

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
+from qcuda.data.digits import Examples, load, split
+from qcuda.errors import InputError
 from qcuda.files import write_atomically
 from qcuda.train import folder as kept
 from qcuda.train.checkpoint import pack, unpack
 from qcuda.train.config import TrainConfig
-from qcuda.train.data import Examples, load, split
-from qcuda.train.errors import InputError
 from qcuda.train.loop import Trainee, start, train_epoch
 from qcuda.train.progress import Progress, progress
 from qcuda.train.results import summary

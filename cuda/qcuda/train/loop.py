@@ -13,16 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from qcuda._audit import audit
+from qcuda.data.digits import Examples, batches, shifted
+from qcuda.errors import require
+from qcuda.models import digits
+from qcuda.models.baselines import clip_latent
+from qcuda.nn.census import audit
+from qcuda.nn.slot import GradientSlot
 from qcuda.optimizer import LatticeOptimizer
-from qcuda.slot import GradientSlot
-from qcuda.train import models
-from qcuda.train.baselines import clip_latent
 from qcuda.train.config import TrainConfig
-from qcuda.train.data import Examples, batches, shifted
-from qcuda.train.errors import require
-from qcuda.train.law_audit import LawAudit
 from qcuda.validate import predicted_moves
+from qcuda.watch.law_audit import LawAudit
 
 
 @dataclass
@@ -57,8 +57,8 @@ def learning_rate_factor(config: TrainConfig, epoch: int) -> float:
 
 def start(config: TrainConfig, method: str, seed: int) -> Trainee:
     """A trainee before its first epoch."""
-    model = models.build(config, method, seed)
-    optimizer = models.optimiser(config, method, seed, model)
+    model = digits.build(config, method, seed)
+    optimizer = digits.optimiser(config, method, seed, model)
     scheduler = LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
     trainee = Trainee(method, seed, model, optimizer, scheduler)
     if config.law_audit and isinstance(optimizer, LatticeOptimizer):
@@ -167,7 +167,7 @@ def _probed_step(trainee: Trainee, optimizer: LatticeOptimizer) -> dict[str, Any
     """One step, with the moves counted and, from its increments, what the exact law expects."""
     slots: list[GradientSlot] = optimizer.slots
     model = trainee.model
-    layers = models.weight_layers(model)
+    layers = digits.weight_layers(model)
     before = _levels(model)
     _step(trainee)
     after = _levels(model)
@@ -184,7 +184,7 @@ def _probed_step(trainee: Trainee, optimizer: LatticeOptimizer) -> dict[str, Any
 
 
 def _levels(model: nn.Module) -> dict[str, Tensor]:
-    found = {name: models.levels(layer) for name, layer in models.weight_layers(model).items()}
+    found = {name: digits.levels(layer) for name, layer in digits.weight_layers(model).items()}
     return {name: index for name, index in found.items() if index is not None}
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qcuda.data.digits import Examples
+from qcuda.models.digits import levels, weight_layers
 from qcuda.train import folder as kept
 from qcuda.train.checkpoint import unpack
 from qcuda.train.config import TrainConfig
-from qcuda.train.data import Examples
-from qcuda.train.law_audit import describe
 from qcuda.train.loop import Trainee, evaluate
-from qcuda.train.models import levels, weight_layers
+from qcuda.watch.law_audit import describe
 
 
 def summary(

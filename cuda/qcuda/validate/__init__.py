@@ -9,6 +9,6 @@ project's own and, with an `op`, anybody's. This folder alone sees all rooms; th
 law or the plain reference are imported inside functions.
 """
 
-from qcuda.validate.odds import knife_edge as knife_edge
-from qcuda.validate.odds import predicted_moves as predicted_moves
 from qcuda.validate.run import validate as validate
+from qcuda.watch.odds import knife_edge as knife_edge
+from qcuda.watch.odds import predicted_moves as predicted_moves

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from qcuda.validate.kernels import Kernel
-from qcuda.validate.odds import Odds, odds
+from qcuda.watch.odds import Odds, odds
 from qtheory.algorithms import DST, SPECS, Spec
 from qtheory.evidence import (
     binomial_p_value,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from qcuda.validate.kernels import Kernel
-from qcuda.validate.odds import odds
+from qcuda.watch.odds import odds
 from qtheory.algorithms import DST, Spec
 from qtheory.evidence import TILTS, EProcess, audit_terms
 

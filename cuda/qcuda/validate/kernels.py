@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from qcuda import _native, abi
 from qcuda.errors import BackendUnavailable
+from qcuda.kernels import abi, native
 from qtheory.algorithms import Spec, parameters, stem
 
 
@@ -33,14 +33,14 @@ class Kernel(Protocol):
 
 def cpu_libraries() -> dict[str, ctypes.CDLL]:
     """The libraries that were built and that this processor runs, by level."""
-    base = _native.find("libqtheory_v1.so") or _native.find("libqtheory_generic.so")
+    base = native.find("libqtheory_v1.so") or native.find("libqtheory_generic.so")
     if base is None:
-        _native.library()  # says what was looked for
+        native.library()  # says what was looked for
         raise BackendUnavailable("the baseline CPU library is there, got none")
-    highest = _native.open_library(base).qt_processor_level()
-    names = [name for number, name in sorted(_native.LEVELS.items()) if number <= highest]
-    found = {name: _native.find(f"libqtheory_{name}.so") for name in names}
-    return {name: _native.open_library(path) for name, path in found.items() if path is not None}
+    highest = native.open_library(base).qt_processor_level()
+    names = [name for number, name in sorted(native.LEVELS.items()) if number <= highest]
+    found = {name: native.find(f"libqtheory_{name}.so") for name in names}
+    return {name: native.open_library(path) for name, path in found.items() if path is not None}
 
 
 def launch(spec: Spec, seed: int, storage: abi.Storage = abi.Storage.INT8) -> abi.Launch:
@@ -83,11 +83,11 @@ def torch_kernel(device: str = "cpu") -> Kernel:
     """The installed `torch.ops.qtheory.step_` on a device; two and three levels are packed."""
     import torch
 
-    from qcuda import ops
-    from qcuda.storage import storage_for
+    from qcuda.kernels import ops
+    from qcuda.kernels.storage import storage_for
 
     assert ops.LIBRARY is not None  # the import registers the operator
-    library = _native.library()
+    library = native.library()
     scalars = torch.zeros(7, device=device)
     counters = torch.zeros((1, 2), dtype=torch.int64, device=device)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qcuda.validate.odds import law_of, measured, odds
+from qcuda.watch.odds import law_of, measured, odds
 from qtheory.algorithms import DST, SPECS, Spec
 from qtheory.evidence import Claim
 from qtheory.lattice import Lattice

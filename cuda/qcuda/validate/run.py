@@ -11,9 +11,9 @@ from pathlib import Path
 from secrets import randbits
 from time import perf_counter
 
-from qcuda import _native
 from qcuda.errors import BackendUnavailable
 from qcuda.files import write_atomically
+from qcuda.kernels import native
 from qcuda.validate import cells, reference_law, same_words, statistics, tomography
 from qcuda.validate.cells import Group
 from qcuda.validate.kernels import Kernel, cpu_libraries, key, one_thread, torch_kernel
@@ -102,7 +102,7 @@ def judge_installed(
                 _enter(suite, claim)
     for device in devices:
         kernel = torch_kernel(device)
-        own = tomography.library_thresholds(_native.library()) if device == "cpu" else None
+        own = tomography.library_thresholds(native.library()) if device == "cpu" else None
         for stem in stems:
             groups = cells.table(stem)
             if not _is_random(stem):
@@ -185,7 +185,7 @@ def _say(line: str) -> None:
 
 def _acceptance() -> int:
     """The GPU's own script, which compares every kernel with the CPU's and times them."""
-    script = Path(__file__).resolve().parents[2] / "acceptance.py"
+    script = Path(__file__).with_name("acceptance.py")
     if not script.is_file():
         raise BackendUnavailable(f"GPU acceptance runs from a checkout: {script} is not there")
     return subprocess.run([sys.executable, str(script), "--require-gpu"], check=False).returncode

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qcuda import abi
+from qcuda.kernels import abi
 from qcuda.validate.kernels import library_kernel
-from qcuda.validate.odds import knife_edge
+from qcuda.watch.odds import knife_edge
 from qtheory.algorithms import DST, SPECS, Spec
 from qtheory.evidence import Claim
 from qtheory.lattice import Lattice

@@ -11,7 +11,7 @@ import numpy as np
 
 from qcuda.validate.cells import CERTAIN_DRAWS, LAUNCH, Group, count, draws_for, run
 from qcuda.validate.kernels import Kernel
-from qcuda.validate.odds import Odds
+from qcuda.watch.odds import Odds
 from qtheory.evidence import Sprt
 
 FIRST, LARGEST = 2**17, 2**25  # draws of a cell between two looks

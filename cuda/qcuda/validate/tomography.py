@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from qcuda.validate.kernels import Kernel, launch
-from qcuda.validate.odds import knife_edge
+from qcuda.watch.odds import knife_edge
 from qtheory.algorithms import DST, SPECS, Spec
 from qtheory.evidence import Claim
 from qtheory.lattice import Lattice

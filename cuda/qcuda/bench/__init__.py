@@ -1,0 +1,1 @@
+"""Benchmarks: the weight update, the cost of watching, exact chains."""

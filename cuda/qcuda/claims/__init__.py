@@ -1,1 +1,0 @@
-"""Claims of papers about networks, in modules `<key>_*.py` with a tuple CLAIMS."""

@@ -1,0 +1,26 @@
+"""Kernels on NVIDIA GPUs, through the driver's C ABI alone. Importing this loads nothing.
+
+`launcher(device)` finds driver, device and kernel image at its first call, and its methods
+`step_all`, `words`, `decode` and `thresholds` mirror the CPU library's functions.
+"""
+
+from __future__ import annotations
+
+from qcuda.kernels.gpu.errors import (
+    DeviceMissing,
+    DriverError,
+    DriverMissing,
+    GPUError,
+    ImageMissing,
+)
+from qcuda.kernels.gpu.launch import Launcher, launcher
+
+__all__ = [
+    "DeviceMissing",
+    "DriverError",
+    "DriverMissing",
+    "GPUError",
+    "ImageMissing",
+    "Launcher",
+    "launcher",
+]

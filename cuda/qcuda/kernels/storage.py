@@ -1,0 +1,84 @@
+"""Weights as indices: codes, trits, and the way in from outside."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from qcuda.errors import require
+from qcuda.kernels import abi, native
+from qcuda.kernels.ops import STATES, check_state
+from qtheory.lattice import Lattice
+
+
+def storage_for(lattice: Lattice) -> abi.Storage:
+    """Trits for two or three levels, int8 codes for up to 256.
+
+    Raises ValueError if the lattice has more levels than a byte tells apart.
+    """
+    require(lattice.size <= 256, f"a stored lattice has at most 256 levels, got {lattice.size}")
+    return abi.Storage.TRITS if lattice.size <= 3 else abi.Storage.INT8
+
+
+def encode(index: Tensor, lattice: Lattice, storage: abi.Storage) -> Tensor:
+    """Store indices: flat int8 codes, or uint8 with four trits a byte.
+
+    index: any integer dtype and shape, 0 .. size - 1, on the CPU. Raises ValueError if one is off
+    the lattice, or the storage can not hold it.
+    """
+    limit = 3 if storage is abi.Storage.TRITS else 256
+    require(
+        lattice.size <= limit, f"{storage.name.lower()} holds {limit} levels, got {lattice.size}"
+    )
+    require(not index.is_floating_point(), f"indices are integers, got {index.dtype}")
+    if index.numel():
+        low, high = int(index.min()), int(index.max())
+        require(
+            0 <= low and high < lattice.size,
+            f"an index is in 0..{lattice.size - 1}, got {low if low < 0 else high}",
+        )
+    codes = (index.detach().reshape(-1).to(torch.int64) - lattice.centre).to(torch.int8)
+    if storage is abi.Storage.INT8:
+        return codes
+    state = torch.zeros(storage.bytes(codes.numel()), dtype=torch.uint8)
+    native.library().qt_pack(codes.data_ptr(), codes.numel(), state.data_ptr())
+    return state
+
+
+def decode(state: Tensor, count: int, lattice: Lattice, storage: abi.Storage) -> Tensor:
+    """The indices of a stored state, int64 of shape (count,), on the CPU."""
+    check_legal(state, count, lattice, storage)
+    state = state.cpu()
+    if storage is abi.Storage.INT8:
+        codes = state
+    else:
+        codes = torch.empty(count, dtype=torch.int8)
+        native.library().qt_unpack(state.data_ptr(), count, codes.data_ptr())
+    return codes.to(torch.int64) + lattice.centre
+
+
+def check_legal(state: Tensor, count: int, lattice: Lattice, storage: abi.Storage) -> None:
+    """Raise ValueError unless every weight of a state from outside is on its lattice."""
+    check_state(state, storage, count)
+    state = state.cpu()
+    if storage is abi.Storage.TRITS:
+        illegal = native.library().qt_illegal(state.data_ptr(), count)
+        require(illegal == 0, f"a trit is 00, 01 or 11, got {illegal} of {count} with the code 10")
+        if count % 4 and int(state[-1]) >> (2 * (count % 4)):
+            raise ValueError(f"padding bits of packed trits are 0, got byte {int(state[-1]):#04x}")
+        codes = torch.empty(count, dtype=torch.int8)
+        native.library().qt_unpack(state.data_ptr(), count, codes.data_ptr())
+    else:
+        codes = state
+    low, high = -lattice.centre, lattice.size - 1 - lattice.centre
+    if count:
+        least, most = int(codes.min()), int(codes.max())
+        require(
+            low <= least and most <= high,
+            f"codes of {lattice.size} levels are in {low}..{high}, got {least} to {most}",
+        )
+
+
+def dtype_of(storage: abi.Storage) -> torch.dtype:
+    """The dtype of a stored state."""
+    return STATES[storage]

@@ -1,0 +1,1 @@
+"""Networks to train, and the layers of the baselines."""

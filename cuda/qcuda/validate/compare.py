@@ -1,0 +1,359 @@
+"""Bit for bit: the GPU kernels against the CPU library, on everything that is awkward.
+
+Five tensors of a launch differ in size, offset and alignment, and their gradients and moments hold
+ties, infinities, NaN, denormals and signed zeros. Memory before and after every array is compared
+too, so a kernel that writes outside is seen. Equal means equal bits; a NaN is equal to any NaN,
+because processors differ in which one they make.
+
+The machine is an argument: a GPU with torch's memory, or the emulated one of the tests.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from qcuda.kernels import abi
+from qcuda.kernels.gpu.launch import CHUNK, Launcher
+
+Bytes = np.ndarray  # uint8, one-dimensional
+
+# (weights, global element number of the first, elements between a 16-byte boundary and the data)
+SHAPES = (
+    (1, 0, 0),
+    (7, 3, 1),
+    (1021, 4 * 2**34 + 2, 0),
+    (CHUNK + 5, 8, 3),
+    (3 * CHUNK, 1, 0),
+)
+ITERATIONS = (1, 2, 2**32 - 1)
+GUARD = 32  # bytes before and after an array that no kernel may touch
+
+
+class Machine(Protocol):
+    """Where kernels run: memory, streams and graphs."""
+
+    def upload(self, data: Bytes) -> Any:
+        """Device memory, at an address divisible by 16, with a copy of the data."""
+        ...
+
+    def address(self, memory: Any) -> int:
+        """Its address."""
+        ...
+
+    def download(self, memory: Any) -> Bytes:
+        """What is in it, after all work is done."""
+        ...
+
+    def stream(self) -> int:
+        """Handle of a fresh stream."""
+        ...
+
+    def capture(self, work: Callable[[int], None]) -> Callable[[], None]:
+        """Capture a graph from a stream, given to `work`; the result replays it and waits."""
+        ...
+
+
+@dataclass(slots=True)
+class Array:
+    """Numbers with guards around them, on the host; kind says how NaN is recognised."""
+
+    data: Bytes
+    lead: int
+    kind: str
+
+    @staticmethod
+    def of(values: np.ndarray, shift: int, kind: str = "") -> Array:
+        """Place values `shift` items past a 16-byte boundary."""
+        lead = GUARD + shift * values.itemsize
+        body = values.view(np.uint8).reshape(-1)
+        data = np.full(lead + body.size + GUARD, 0xA5, np.uint8)
+        data[lead : lead + body.size] = body
+        return Array(data, lead, kind)
+
+    def same(self, other: Bytes) -> bool:
+        """Equal bits, guards included, NaN for NaN."""
+        return np.array_equal(self._canonical(self.data), self._canonical(other))
+
+    def _canonical(self, data: Bytes) -> Bytes:
+        if self.kind not in ("float32", "bfloat16"):
+            return data
+        data = data.copy()
+        unsigned = np.uint32 if self.kind == "float32" else np.uint16
+        infinity = 0x7F800000 if self.kind == "float32" else 0x7F80
+        body = data[self.lead : data.size - GUARD].copy().view(unsigned)
+        magnitude = body & unsigned((1 << (8 * body.itemsize - 1)) - 1)
+        body[magnitude > infinity] = infinity + 1
+        data[self.lead : data.size - GUARD] = body.view(np.uint8)
+        return data
+
+
+@dataclass(slots=True)
+class Case:
+    """A launch and its arrays: for each tensor, by name."""
+
+    name: str
+    launch: abi.Launch
+    scalars: np.ndarray
+    tensors: list[dict[str, Array]] = field(default_factory=list)
+
+    def table(self, address: Callable[[int, str], int]) -> ctypes.Array[abi.Tensor]:
+        """The tensors, with addresses from (place, array's name)."""
+        rows = []
+        for place, (count, offset, _) in enumerate(SHAPES):
+            names = ("state", "gradient", "first", "second")
+            pointers = [address(place, n) if n in self.tensors[place] else 0 for n in names]
+            rows.append(abi.Tensor(*pointers, count, offset, 11 + place, 0))
+        return abi.tensors(rows)
+
+
+def _reals(rng: np.random.Generator, count: int, kind: abi.Real, spread: float) -> np.ndarray:
+    """Normal numbers, a third of them replaced by everything that is special."""
+    x = (rng.standard_normal(count) * spread).astype(np.float32)
+    special = [0.0, -0.0, 0.5, -0.5, 1.5, -2.5, np.inf, -np.inf, np.nan]
+    special += [1e-40, -1e-45, 3.4e38, -1e30, 1e-20]
+    places = rng.random(count) < 0.3
+    x[places] = rng.choice(np.array(special, np.float32), int(places.sum()))
+    if kind is abi.Real.FLOAT32:
+        return x
+    half = (x.view(np.uint32) >> 16).astype(np.uint16)
+    return np.where(np.isnan(x), np.uint16(0x7FC0), half)
+
+
+def _state(rng: np.random.Generator, count: int, size: int, storage: abi.Storage) -> np.ndarray:
+    codes = rng.integers(0, size, count) - size // 2
+    if storage is abi.Storage.INT8:
+        return codes.astype(np.int8)
+    lanes = np.zeros(storage.bytes(count) * 4, np.uint8)
+    lanes[:count] = codes & 3
+    lanes = lanes.reshape(-1, 4)
+    return (lanes << np.array([0, 2, 4, 6], np.uint8)).sum(axis=1).astype(np.uint8)
+
+
+def _case(seed: int, rule: str, optimiser: str, *types: int) -> Case:
+    rng = np.random.default_rng(seed)
+    storage, gradient, moment = abi.Storage(types[0]), abi.Real(types[1]), abi.Real(types[2])
+    size = int(rng.choice([2, 3] if storage is abi.Storage.TRITS else [2, 3, 16, 255, 256]))
+    spacing = float(np.float32(rng.choice([1.0, 0.3, 2.0 / 255])))
+    zero = float(rng.choice([0.0, (size - 1) / 2, size // 2]))
+    launch = abi.launch(
+        abi.spec(spacing, zero, size, [float(rng.choice([0.0, 1.0, 3.0, 50.0]))]),
+        seed=int(rng.integers(2**64, dtype=np.uint64)),
+        rule=rule,
+        optimiser=optimiser,
+        storage=storage,
+        gradient_type=gradient,
+        moment_type=moment,
+    )
+    scalars = np.array([spacing, 0.9, 0.1, 0.999, 0.001, 31.6, 1e-8], np.float32)
+    name = " ".join((rule, optimiser, storage.name, gradient.name, moment.name)).lower()
+    case = Case(f"{name} size {size}", launch, scalars)
+    for count, _, shift in SHAPES:
+        arrays = {
+            "state": Array.of(_state(rng, count, size, storage), shift),
+            "gradient": Array.of(_reals(rng, count, gradient, 1.0), shift),
+        }
+        for which in ("first", "second")[: abi.MOMENTS[optimiser]]:
+            values = _reals(rng, count, moment, 1.0)
+            arrays[which] = Array.of(values, shift, moment.name.lower())
+        case.tensors.append(arrays)
+    return case
+
+
+def cases() -> Iterator[Case]:
+    """Every kernel, with every type of gradient and moment."""
+    seed = 0
+    for rule in abi.RULES:
+        for optimiser in abi.OPTIMISERS:
+            for storage in abi.Storage:
+                for gradient in abi.Real:
+                    for moment in list(abi.Real)[: 2 if abi.MOMENTS[optimiser] else 1]:
+                        seed += 1
+                        yield _case(seed, rule, optimiser, storage, gradient, moment)
+
+
+def expected(case: Case, library: Any) -> tuple[Case, np.ndarray]:
+    """The case after ITERATIONS by the CPU library, and its counters."""
+    after = Case(case.name, case.launch, case.scalars)
+    after.tensors = [
+        {name: Array(a.data.copy(), a.lead, a.kind) for name, a in arrays.items()}
+        for arrays in case.tensors
+    ]
+
+    def address(place: int, name: str) -> int:
+        array = after.tensors[place][name]
+        return array.data.ctypes.data + array.lead
+
+    table = case.table(address)
+    counters = np.zeros((len(SHAPES), 2), np.int64)
+    for iteration in ITERATIONS:
+        number = np.array([iteration], np.int64)
+        error = library.qt_step_all(
+            ctypes.byref(case.launch),
+            table,
+            ctypes.c_int64(len(SHAPES)),
+            ctypes.c_void_p(case.scalars.ctypes.data),
+            ctypes.c_void_p(number.ctypes.data),
+            ctypes.c_void_p(counters.ctypes.data),
+            1,
+        )
+        if error:
+            raise RuntimeError(f"the CPU library takes {case.name}, got error {error}")
+    return after, counters
+
+
+class Steps:
+    """A case in a machine's memory."""
+
+    def __init__(self, case: Case, machine: Machine, launcher: Launcher) -> None:
+        self.case, self.machine, self.launcher = case, machine, launcher
+        self.memory = [
+            {name: machine.upload(array.data) for name, array in arrays.items()}
+            for arrays in case.tensors
+        ]
+        self.scalars = machine.upload(case.scalars.view(np.uint8))
+        numbers = [np.array([i], np.int64).view(np.uint8) for i in ITERATIONS]
+        self.iterations = [machine.upload(number) for number in numbers]
+        self.counters = machine.upload(np.zeros(16 * len(SHAPES), np.uint8))
+        self.table = case.table(
+            lambda place, name: (
+                machine.address(self.memory[place][name]) + case.tensors[place][name].lead
+            )
+        )
+
+    def step(self, place: int, stream: int) -> None:
+        """The launch of ITERATIONS[place]."""
+        self.launcher.step_all(
+            self.case.launch,
+            self.table,
+            self.machine.address(self.scalars),
+            self.machine.address(self.iterations[place]),
+            self.machine.address(self.counters),
+            stream,
+        )
+
+    def differences(self, after: Case, counters: np.ndarray) -> list[str]:
+        """Names of arrays that are not what they should be."""
+        wrong = [
+            f"{name} of tensor {place}"
+            for place, arrays in enumerate(after.tensors)
+            for name, array in arrays.items()
+            if not array.same(self.machine.download(self.memory[place][name]))
+        ]
+        got = self.machine.download(self.counters).view(np.int64).reshape(-1, 2)
+        if not np.array_equal(got, counters):
+            wrong.append(f"counters ({got.tolist()} for {counters.tolist()})")
+        return wrong
+
+
+def check_steps(
+    chosen: list[Case], machine: Machine, launcher: Launcher, library: Any
+) -> dict[str, list[str]]:
+    """Every case for three iterations; two cases at a time on two streams, interleaved."""
+    found: dict[str, list[str]] = {}
+    streams = (machine.stream(), machine.stream())
+    for first in range(0, len(chosen), 2):
+        pair = [Steps(case, machine, launcher) for case in chosen[first : first + 2]]
+        for place in range(len(ITERATIONS)):
+            for steps, stream in zip(pair, streams, strict=False):
+                steps.step(place, stream)
+        for steps in pair:
+            found[steps.case.name] = steps.differences(*expected(steps.case, library))
+    return found
+
+
+def check_graph(case: Case, machine: Machine, launcher: Launcher, library: Any) -> list[str]:
+    """A captured step, replayed with another iteration in device memory each time."""
+    steps = Steps(case, machine, launcher)
+
+    def work(stream: int) -> None:
+        for place in range(len(ITERATIONS)):
+            steps.step(place, stream)
+
+    machine.capture(work)()
+    return steps.differences(*expected(case, library))
+
+
+def check_words(machine: Machine, launcher: Launcher, library: Any) -> list[str]:
+    """qt_words at every offset within two blocks, at block 2**32, and unaligned."""
+    wrong = []
+    for first in (*range(8), 4 * 2**32 - 3, 2**58 - 3000):
+        for count, shift in ((1, 0), (9, 1), (2053, 0)):
+            want = np.zeros(count, np.uint32)
+            numbers = (2**63 + 12345, 2**32 - 1, 77, 3)
+            c = ctypes
+            types = (c.c_uint64, c.c_uint32, c.c_uint32, c.c_uint32)
+            library.qt_words(
+                *(kind(number) for kind, number in zip(types, numbers, strict=True)),
+                c.c_int64(first),
+                c.c_int64(count),
+                c.c_void_p(want.ctypes.data),
+                1,
+            )
+            out = Array.of(np.zeros(count, np.uint32), shift)
+            memory = machine.upload(out.data)
+            address = machine.address(memory) + out.lead
+            launcher.words(*numbers, first, count, address, machine.stream())
+            if not Array.of(want, shift).same(machine.download(memory)):
+                wrong.append(f"words of {count} elements from {first} on")
+    return wrong
+
+
+def check_decode(machine: Machine, launcher: Launcher, library: Any) -> list[str]:
+    """Visible weights of every storage and type, codes off the lattice among them."""
+    rng, wrong = np.random.default_rng(1), []
+    for storage, size in ((0, 2), (0, 3), (0, 256), (0, 16), (1, 2), (1, 3)):
+        levels = rng.standard_normal(size).astype(np.float32)
+        for real in abi.Real:
+            for count, shift in ((5, 1), (4099, 0), (8192, 0), (4097, 3)):
+                state = Array.of(rng.integers(0, 256, count).astype(np.uint8), shift)
+                kind = np.float32 if real is abi.Real.FLOAT32 else np.uint16
+                out = Array.of(np.zeros(count, kind), shift)
+                device = [machine.upload(a) for a in (levels.view(np.uint8), state.data, out.data)]
+                table, source, to = map(machine.address, device)
+                launcher.decode(
+                    storage, table, size, source + state.lead, count, to + out.lead, real,
+                    machine.stream(),
+                )  # fmt: skip
+                library.qt_decode(
+                    storage,
+                    ctypes.c_void_p(levels.ctypes.data),
+                    size,
+                    ctypes.c_void_p(state.data.ctypes.data + state.lead),
+                    ctypes.c_int64(count),
+                    ctypes.c_void_p(out.data.ctypes.data + out.lead),
+                    real,
+                    1,
+                )
+                if not out.same(machine.download(device[2])):
+                    wrong.append(f"decode storage {storage} size {size} {real.name} {count}")
+    return wrong
+
+
+def check_thresholds(machine: Machine, launcher: Launcher, library: Any) -> list[str]:
+    """The threshold of every rule, ties and specials among the increments."""
+    wrong, count = [], 5001
+    for rule in abi.RULES:
+        case = _case(len(rule), rule, "given", 0, 0, 0)
+        rng = np.random.default_rng(2)
+        codes = _state(rng, count, case.launch.spec.size, abi.Storage.INT8)
+        increments = _reals(rng, count, abi.Real.FLOAT32, 1.0)
+        want = np.zeros(count, np.uint64)
+        library.qt_thresholds(
+            ctypes.byref(case.launch),
+            ctypes.c_void_p(codes.ctypes.data),
+            ctypes.c_void_p(increments.ctypes.data),
+            ctypes.c_int64(count),
+            ctypes.c_void_p(want.ctypes.data),
+        )
+        parts = (codes.view(np.uint8), increments.view(np.uint8), np.zeros(8 * count, np.uint8))
+        memory = [machine.upload(part) for part in parts]
+        a, b, out = map(machine.address, memory)
+        launcher.thresholds(case.launch, a, b, count, out, machine.stream())
+        if not np.array_equal(machine.download(memory[2]).view(np.uint64), want):
+            wrong.append(f"thresholds of {rule}")
+    return wrong

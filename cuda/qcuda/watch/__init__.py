@@ -1,0 +1,1 @@
+"""What watches a training run: moves held to their exact law."""

@@ -1,0 +1,1 @@
+"""Evidence: the claims of papers, the experiments behind them, and their ledgers."""

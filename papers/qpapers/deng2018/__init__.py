@@ -1,0 +1,15 @@
+"""Claims and experiments of deng2018."""
+
+from qpapers.deng2018 import chain, diffusion, digits, latent, rule
+from qpapers.ledger import Paper
+
+PAPER = Paper(
+    "deng2018",
+    chapters=(
+        rule,
+        chain,
+        diffusion,
+        latent,
+        digits,
+    ),
+)

@@ -1,0 +1,15 @@
+"""Claims and experiments of spallanzani2022."""
+
+from qpapers.ledger import Paper
+from qpapers.spallanzani2022 import hypergradients, noise, order, schedules, synchronisation
+
+PAPER = Paper(
+    "spallanzani2022",
+    chapters=(
+        noise,
+        schedules,
+        synchronisation,
+        order,
+        hypergradients,
+    ),
+)

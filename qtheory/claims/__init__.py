@@ -1,1 +1,0 @@
-"""Claims of papers, in modules `<key>_*.py` with a tuple CLAIMS; `qtheory reproduce` runs them."""

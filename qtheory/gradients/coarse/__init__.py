@@ -1,0 +1,1 @@
+"""The coarse gradient of a layer of thresholds: formulas, landscape, surrogates, dynamics."""

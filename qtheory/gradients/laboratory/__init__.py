@@ -1,0 +1,1 @@
+"""The gradient laboratory: bias, variance and direction of estimators against exact gradients."""

@@ -1,0 +1,1 @@
+"""Weights at their levels and thresholds: descent, oscillation, equivalences, hyper-gradients."""

@@ -1,0 +1,1 @@
+"""Networks of stairs: what they express, and how smoothed ones converge to them."""

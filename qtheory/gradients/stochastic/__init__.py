@@ -1,0 +1,1 @@
+"""Networks of units that draw their level, and the estimators of their gradients."""

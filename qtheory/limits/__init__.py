@@ -1,0 +1,1 @@
+"""What the chain of a weight becomes in a limit: diffusions, temperatures, time scales, designs."""
