@@ -31,7 +31,7 @@ from qtheory.arrays import Pmf
 from qtheory.chain import MarkovChain, stationary_distribution
 from qtheory.increments import ContinuousIncrements, FiniteIncrements, Increments
 from qtheory.lattice import Lattice
-from qtheory.transition import law, off_diagonal
+from qtheory.transition import law, off_diagonal, weight_chain
 
 Rounding: TypeAlias = StochasticRounding | DeterministicRounding
 """How a number is brought back to the fine lattice after each change."""
@@ -121,7 +121,7 @@ def flip_rate(
     differ = 1.0 - readings(spec)
     total = 0.0
     for shares, levels in _seen(spec):
-        moves = MarkovChain(off_diagonal(spec.latent, [increments[j] for j in levels]))
+        moves = weight_chain(spec.latent, [increments[j] for j in levels])
         after = (moves.transition_matrix * differ[:, levels].T).sum(axis=1)
         total += float((pi * shares) @ after)
     return total
@@ -240,7 +240,7 @@ def _averaging(rounding: Rounding, decay: float, gain: float, law_of_d: Incremen
     """Transition matrix of a <- decay a + gain d, rounded to its lattice; (averages, averages)."""
     averages = rounding.lattice.levels.tolist()
     laws = [_shifted(law_of_d, gain, -(1.0 - decay) * a) for a in averages]
-    return MarkovChain(off_diagonal(rounding, laws)).transition_matrix
+    return weight_chain(rounding, laws).transition_matrix
 
 
 def _shifted(law_of_d: Increments, gain: float, shift: float) -> Increments:

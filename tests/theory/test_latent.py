@@ -8,7 +8,6 @@ import pytest
 
 from qtheory import DST, DeterministicRounding, Lattice, StochasticRounding
 from qtheory.chain import (
-    MarkovChain,
     evolve,
     hitting_times,
     recurrent_classes,
@@ -29,7 +28,7 @@ from qtheory.latent import (
     weight_law,
 )
 from qtheory.noise import Gaussian
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 
 def hoeffding(samples: int, cells: int, alarm: float = 1e-9) -> float:
@@ -67,7 +66,7 @@ def test_stochastic_rounding_has_the_same_mean_and_flips_by_the_learning_rate():
     lattice, a = Lattice(2, 1.0, -0.5), 3 / 7
     for rate in (0.5, 0.05):
         laws = noisy_increments_at_levels(lambda w: w + 0.5 - a, lattice, rate)
-        chain = MarkovChain(off_diagonal(StochasticRounding(lattice), laws))
+        chain = weight_chain(StochasticRounding(lattice), laws)
         law = stationary_distribution(chain)
         assert abs(law[1] - a) <= 2.0**-48
         assert abs(law @ chain.off_diagonal.sum(axis=1) - 2 * rate * a * (1 - a)) <= 2.0**-48
@@ -269,7 +268,7 @@ def test_without_decay_momentum_is_the_walker():
     rated = [type(each)(0.25 * each.values, each.probabilities) for each in from_table]
     for walker in (StochasticRounding(lattice), DST(lattice, 2.0)):
         chain = momentum_chain(MomentumWalker(walker, sums, 0.0, 0.25), from_table)
-        plain = MarkovChain(off_diagonal(walker, rated))
+        plain = weight_chain(walker, rated)
         pairs = weight_law(stationary_distribution(chain), 5)
         assert np.abs(pairs - stationary_distribution(plain)).max() <= 2 * 45**3 * 2.0**-53
 
@@ -281,7 +280,7 @@ def test_momentum_cools_stochastic_rounding_like_a_larger_batch():
     lattice, beta, std = Lattice.uniform(-1.0, 1.0, 9), 0.5, 2.0
     cooled = Gaussian(std * math.sqrt((1 - beta) / (1 + beta)))
     laws = noisy_increments_at_levels(lambda w: w - 0.3, lattice, 1e-3, cooled)
-    limit = stationary_distribution(MarkovChain(off_diagonal(StochasticRounding(lattice), laws)))
+    limit = stationary_distribution(weight_chain(StochasticRounding(lattice), laws))
     reach = 6 * std / math.sqrt(1 - beta**2) + 2 / (1 - beta)
     sums = StochasticRounding(Lattice.uniform(-reach, reach, 81))
     gradients = noisy_increments_at_levels(lambda w: w - 0.3, lattice, 1.0, Gaussian(std))

@@ -25,6 +25,7 @@ from qtheory.transition import (
     realised_law,
     realised_off_diagonal,
     transition_matrix,
+    weight_chain,
 )
 
 lattices = st.builds(
@@ -227,7 +228,7 @@ class TestRealised:
         def threshold(index: int, x: float) -> int:
             return math.floor(math.tanh(3 * (abs(x) / 0.5 % 1)) * 2**32)
 
-        exact = stationary_distribution(MarkovChain(off_diagonal(spec, increments)))
+        exact = stationary_distribution(weight_chain(spec, increments))
         moves = realised_off_diagonal(spec, increments, threshold)
         realised = stationary_distribution(MarkovChain(moves))
         error = np.abs(realised / exact - 1).max()

@@ -22,7 +22,7 @@ from qtheory.latent import (
     weight_flip_rate,
 )
 from qtheory.noise import Gaussian
-from qtheory.transition import off_diagonal
+from qtheory.transition import off_diagonal, weight_chain
 
 TEST = "tests/theory/test_latent.py"
 VISIBLE = Lattice(25, 0.5, -3.0)
@@ -52,7 +52,7 @@ def rounding_chain(rate: float, std: float) -> MarkovChain:
     laws = noisy_increments_at_levels(
         lambda w: float(gradient(np.array([w]))[0]), VISIBLE, rate, Gaussian(std)
     )
-    return MarkovChain(off_diagonal(StochasticRounding(VISIBLE), laws))
+    return weight_chain(StochasticRounding(VISIBLE), laws)
 
 
 def toy(rate: float, std: float, latents: int = 241) -> Values:
