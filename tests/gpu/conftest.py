@@ -94,7 +94,7 @@ def launcher(fake_driver: Path, image: Path) -> Launcher:
 
 
 class Emulated:
-    """The pretended device, for qcuda.validate.gpu."""
+    """The pretended device, for qcuda.validate.compare."""
 
     def __init__(self, path: Path) -> None:
         self.library = ctypes.CDLL(str(path))

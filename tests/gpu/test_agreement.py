@@ -111,7 +111,7 @@ def test_the_fused_step_is_the_reference(rule, storage, machine, launcher):
         arrays = (gradient, np.array(adam.scalars(iteration), np.float32), np.array([iteration]))
         g, s, i = (machine.upload(a.view(np.uint8)) for a in arrays)
         pointers = [machine.address(m) for m in (state, g, first, second)]
-        table = abi.tensors([abi.Tensor(*pointers, count, offset, 4, 0)])
+        table = abi.tensors([abi.Tensor(*pointers, 0, count, offset, 4, 0)])
         launcher.step_all(launch, table, *map(machine.address, (s, i, counters)), 0)
     codes = stored.to_codes(lattice, index)
     want = codes.view(np.uint8) if storage == 0 else stored.pack(codes)

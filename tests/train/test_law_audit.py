@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from generated import include
 
 from qcuda.data.digits import load, split
 from qcuda.kernels import native

@@ -147,15 +147,15 @@ def self_test(library: ctypes.CDLL, path: Path) -> None:
         )
 
 
-def check_rule(stem: str) -> None:
-    """Raise BackendUnavailable unless the kernel of a stem was tried on known answers.
+def check_rule(name: str) -> None:
+    """Raise BackendUnavailable unless the kernel of a name was tried on known answers.
 
-    A stem without them is refused, and no other.
+    A name without them is refused, and no other.
     """
-    if not answers_file(stem).is_file():
+    if not answers_file(name).is_file():
         raise BackendUnavailable(
-            f"a kernel is used after a test on known answers, got none for {stem}: "
-            f"`python3 -m qcuda.kernels.native {stem}` writes {answers_file(stem)}"
+            f"a kernel is used after a test on known answers, got none for {name}: "
+            f"`python3 -m qcuda.kernels.native {name}` writes {answers_file(name)}"
         )
 
 
@@ -252,10 +252,10 @@ def main(stems: list[str]) -> int:
     if base is None:
         print("there is no baseline library: run `python3 bootstrap.py`", file=sys.stderr)
         return 2
-    for stem in stems:
-        text = json.dumps(known_answers(open_library(base), stem), indent=1)
-        answers_file(stem).write_text(text + "\n")
-        print(f"written: {answers_file(stem)}")
+    for name in stems:
+        text = json.dumps(known_answers(open_library(base), name), indent=1)
+        answers_file(name).write_text(text + "\n")
+        print(f"written: {answers_file(name)}")
     return 0
 
 

@@ -27,9 +27,9 @@ STATES = {abi.Storage.INT8: torch.int8, abi.Storage.TRITS: torch.uint8}
 LIBRARY = torch.library.Library("qtheory", "DEF")
 LIBRARY.define(
     "step_(Tensor(a!)[] states, Tensor[] gradients, Tensor(b!)[] first, Tensor(c!)[] second, "
-    "Tensor(d!)[] increments, Tensor(e!) counters, Tensor scalars, Tensor iteration, int[] tensors, int[] offsets, "
-    "int seed, str rule, str optimiser, int storage, float spacing, float zero, int size, "
-    "float[] parameters) -> ()"
+    "Tensor(d!)[] increments, Tensor(e!) counters, Tensor scalars, Tensor iteration, "
+    "int[] tensors, int[] offsets, int seed, str rule, str optimiser, int storage, float spacing, "
+    "float zero, int size, float[] parameters) -> ()"
 )
 LIBRARY.define(
     "decode(Tensor state, Tensor slot, Tensor levels, int storage, ScalarType dtype) -> Tensor"
