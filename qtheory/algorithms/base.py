@@ -31,6 +31,7 @@ STEMS = (
     "dst",
     "stochastic_rounding",
     "deterministic_rounding",
+    "metropolis",
 )
 """Every algorithm. This is the one line that a new one adds outside its own files."""
 
