@@ -100,6 +100,8 @@ class Contract:
     steepness: the largest slope of the law, 1 if none is given. panels: increasing points from 0
     to where the law no longer changes, between which it is smooth; by default those of a coin.
     steps_up: a closed form (increments, spacing, levels) -> probabilities of 1, 2, ... levels up.
+
+    reading: of a reader, from a spec to its row of data (`qtheory.algorithms.reader.Reading`).
     """
 
     spec: type[Any]
@@ -113,8 +115,11 @@ class Contract:
     steepness: Callable[[Any], float] | None = None
     panels: Callable[[Any], np.ndarray] | None = None
     steps_up: Callable[..., np.ndarray] | None = None
+    reading: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
+        if (self.reading is not None) != (self.family == "reader"):
+            raise ValueError(f"readers, and they alone, have a reading, got a {self.family}")
         fields = {f.name for f in dataclasses.fields(self.spec)} - {"lattice", "readout"}
         if fields != {knob.name for knob in self.knobs}:
             raise ValueError(
