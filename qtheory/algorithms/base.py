@@ -32,6 +32,7 @@ STEMS = (
     "stochastic_rounding",
     "deterministic_rounding",
     "metropolis",
+    "binary_connect",
 )
 """Every algorithm. This is the one line that a new one adds outside its own files."""
 
