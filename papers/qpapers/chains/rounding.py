@@ -295,7 +295,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="t25",
         statement="25: BinaryConnect on fixed-point latents is a chain of the latent: a rotation "
         "by the share 3/7 has P(upper) = 3/7 and 6/7 changes an iteration; η = 1 and 1/8",
-        where="qtheory/latent.py:binary_connect_chain",
+        where="qtheory/latent.py:reader_chain",
         test="tests/theory/test_latent.py::test_exact_gradients_make_a_rotation",
         printed="3/7, 6/7",
         expected=(3 / 7, 6 / 7, 3 / 7, 6 / 7),
