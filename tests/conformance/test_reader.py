@@ -1,4 +1,4 @@
-"""Every reader of the registry: it shows what its law says, word for word, and its slope is passed."""
+"""Every reader of the registry: it shows what its law says, and passes gradients straight on."""
 
 from __future__ import annotations
 
