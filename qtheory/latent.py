@@ -27,11 +27,12 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from qtheory.algorithms import DeterministicRounding, Spec, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.arrays import Pmf
 from qtheory.chain import MarkovChain, stationary_distribution
 from qtheory.increments import ContinuousIncrements, FiniteIncrements, Increments
 from qtheory.lattice import Lattice
-from qtheory.transition import law, off_diagonal, weight_chain
+from qtheory.transition import off_diagonal, weight_chain
 
 Rounding: TypeAlias = StochasticRounding | DeterministicRounding
 """How a number is brought back to the fine lattice after each change."""
