@@ -14,6 +14,7 @@ from qpapers.deng2018.chain import distances
 from qpapers.deng2018.diffusion import generator_error, stationary_order, weak_orders
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.chain import (
     JointChain,
     escape_exponents,
@@ -25,7 +26,7 @@ from qtheory.chain import (
     unadjusted,
 )
 from qtheory.noise import Gaussian
-from qtheory.transition import joint_chain, law
+from qtheory.transition import joint_chain
 
 ESCAPE_TEST = "tests/theory/chain/test_escape.py"
 DIFFUSION_TEST = "tests/theory/limits/test_diffusion.py"

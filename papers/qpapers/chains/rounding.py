@@ -14,6 +14,7 @@ from qpapers.chains.identities import apart
 from qpapers.deng2018.latent import rotation
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.chain import (
     MarkovChain,
     escape_exponents,
@@ -33,7 +34,7 @@ from qtheory.chain import (
 from qtheory.chain.lumping import SAME
 from qtheory.chain.markov import PerState
 from qtheory.increments import minibatch_increments_at_levels, noisy_increments_at_levels
-from qtheory.transition import joint_chain, law, weight_chain
+from qtheory.transition import joint_chain, weight_chain
 
 SR_TEST = "tests/theory/algorithms/test_stochastic_rounding.py"
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice, Spec, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.arrays import Pmf
 from qtheory.chain import MarkovChain, spectral_gap, stationary_distribution
 from qtheory.increments import noisy_increments_at_levels
@@ -16,7 +17,7 @@ from qtheory.latent import MomentumWalker, momentum_chain, weight_law
 from qtheory.limits.diffusion import temperature
 from qtheory.limits.temperature import temperature_floor
 from qtheory.noise import Gaussian, Noise, StudentT, Uniform
-from qtheory.transition import law, weight_chain
+from qtheory.transition import weight_chain
 
 TEST = "tests/theory/algorithms/test_dst_chain.py"
 DIFFUSION = "tests/theory/limits/test_diffusion.py"

@@ -18,13 +18,14 @@ from qpapers.li2017.simulate import (
     simulate,
 )
 from qtheory.algorithms import DeterministicRounding, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.chain import evolve
 from qtheory.increments import ContinuousIncrements, noisy_increments_at_levels
 from qtheory.lattice import Lattice
 from qtheory.limits.generator import limit_law
 from qtheory.noise import Gaussian
 from qtheory.optimisers import Adam
-from qtheory.transition import law, off_diagonal, weight_chain
+from qtheory.transition import off_diagonal, weight_chain
 
 RULES = "tests/papers/test_li2017_rules.py"
 SR_TEST = "tests/theory/algorithms/test_stochastic_rounding.py"

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtheory import DeterministicRounding, Lattice
+from qtheory.algorithms.base import law
 from qtheory.chain import evolve
 from qtheory.increments import noisy_increments_at_levels
-from qtheory.transition import law, weight_chain
+from qtheory.transition import weight_chain
 
 
 @given(st.integers(2, 9), st.data(), st.floats(0, 0.5, exclude_max=True), st.sampled_from([-1, 1]))

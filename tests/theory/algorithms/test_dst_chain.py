@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from qtheory import DST, Lattice, Spec, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.chain import (
     MarkovChain,
     evolve,
@@ -17,7 +18,7 @@ from qtheory.increments import noisy_increments_at_levels
 from qtheory.latent import MomentumWalker, momentum_chain, weight_law
 from qtheory.noise import Gaussian, StudentT
 from qtheory.optimisers import Adam
-from qtheory.transition import law, weight_chain
+from qtheory.transition import weight_chain
 
 LATTICE = Lattice.z(3)
 BEST = 0.3

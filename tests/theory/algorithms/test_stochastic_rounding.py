@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtheory import Lattice, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.chain import MarkovChain, spectral_gap, stationary_distribution
 from qtheory.increments import minibatch_increments_at_levels
-from qtheory.transition import law, weight_chain
+from qtheory.transition import weight_chain
 
 WIDE = StochasticRounding(Lattice(size=41, spacing=1.0, low=-20.0))
 MIDDLE = 20

@@ -11,22 +11,11 @@ from hypothesis import strategies as st
 from strategies import examples
 
 from qtheory import Lattice
-from qtheory.algorithms import (
-    DST,
-    DeterministicRounding,
-    StochasticRounding,
-    deterministic_rounding,
-    dst,
-    stochastic_rounding,
-)
+from qtheory.algorithms import DST, DeterministicRounding, StochasticRounding
 from qtheory.chain import joint_kernel, quadratic_increments
 from qtheory.transition import joint_chain
 
-LAWS = {
-    StochasticRounding: stochastic_rounding.law,
-    DST: dst.law,
-    DeterministicRounding: deterministic_rounding.law,
-}
+RULES = [StochasticRounding, DST, DeterministicRounding]
 UNIT = 2.0**-53
 
 
@@ -38,7 +27,7 @@ def backends() -> list[str]:
 def joint_chains(draw, backend="plain"):
     """Coupled quadratic losses on up to 3 weights and 5 levels, up to 3 atoms, any step."""
     dimension, size, atoms = (draw(st.integers(1, most)) for most in (3, 5, 3))
-    rule = draw(st.sampled_from(list(LAWS)))
+    rule = draw(st.sampled_from(RULES))
     number = st.integers(-8, 8).map(lambda k: k / 8)
     hessian = np.array(draw(st.lists(number, min_size=dimension**2, max_size=dimension**2)))
     minimiser = np.array(draw(st.lists(number, min_size=dimension, max_size=dimension)))
@@ -61,14 +50,14 @@ def joint_chains(draw, backend="plain"):
 
 def matrix_by_definition(chain) -> np.ndarray:
     """sum over atoms of products of laws, in long double (2**-64 or less) and rounded once."""
-    levels = chain.spec.lattice.size
+    levels = chain.lattice.size
     matrix = np.zeros((chain.size, chain.size), np.longdouble)
     for i, start in enumerate(itertools.product(range(levels), repeat=chain.dimension)):
-        weights = chain.spec.lattice.levels[np.array([start])]
+        weights = chain.lattice.levels[np.array([start])]
         for p, increments in zip(chain.probabilities, chain.increments(weights)[0], strict=True):
             row = np.array([p], np.longdouble)
             for x, z in zip(start, increments, strict=True):
-                row = np.kron(row, LAWS[type(chain.spec)](chain.spec, x, float(z)))
+                row = np.kron(row, chain.law(x, float(z)))
             matrix[i] += row
     return matrix.astype(np.float64)
 

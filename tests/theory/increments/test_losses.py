@@ -12,6 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from strategies import examples
 
 from qtheory import DST, Lattice, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.chain import evolve, stationary_distribution
 from qtheory.increments import (
     FiniteIncrements,
@@ -25,7 +26,7 @@ from qtheory.increments.minibatches import (
     lattice_minibatch_increments,
     shared_minibatches,
 )
-from qtheory.transition import joint_chain, law, weight_chain
+from qtheory.transition import joint_chain, weight_chain
 
 
 def diabetes() -> LinearRegression:
