@@ -49,7 +49,6 @@ def antithetic(kernel: Kernel) -> Kernel:
 
 def words_of(count: int, draw: Draw) -> np.ndarray:
     words = np.empty(count, np.uint32)
-    place = (draw.seed, draw.iteration, draw.tensor)
     native.library().qt_words(
         draw.seed, draw.iteration, draw.tensor, 0, 0, count, words.ctypes.data, 1
     )

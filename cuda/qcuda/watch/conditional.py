@@ -38,7 +38,7 @@ SILENT, STAYED, WENT = 0, 1, 2  # what a weight did; silent ones had no choice, 
 # Axes of a tally: bin of p, direction, level, and what three others did: group, last, tensor.
 SHAPE = (BINS, 2, 3, 3, 3, 3)
 SIZE = int(np.prod(SHAPE))
-# A kernel's p may be off, relative, by the widest edge that an algorithm declares (28 roundings of a
+# A kernel's p may be off, relative, by the widest edge an algorithm declares (28 roundings of a
 # float32 tanh, one of m and 5e-8 of approximation), and by 2**-32: a threshold is a whole number.
 EDGE, WORD = 30 * 2.0**-24, 2.0**-32
 
