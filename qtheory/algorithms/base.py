@@ -224,7 +224,7 @@ def from_dict(values: Mapping[str, Any]) -> Spec:
     True
     """
     rest = dict(values)
-    cls = spec_class(str(rest.pop("algorithm", None)))
+    cls = spec_class(str(rest.pop("algorithm", "")))
     rest["lattice"] = _build(Lattice, rest.get("lattice"))
     if rest.get("readout") is not None:
         table = {key: tuple(v) if isinstance(v, list) else v for key, v in rest["readout"].items()}
