@@ -142,7 +142,7 @@ def lump_permutations(joint: JointChain) -> CountChain:
     than 2**-40 (sums of increments may be taken in another order), or a state and its reverse
     do: of all orders of a state only these two are looked at.
     """
-    levels, dimension = joint.spec.lattice.size, joint.dimension
+    levels, dimension = joint.lattice.size, joint.dimension
     counts = np.array(list(_spreads(dimension, levels)), dtype=np.int64)
     number = {tuple(c): block for block, c in enumerate(counts.tolist())}
     index = np.array([np.repeat(np.arange(levels), c) for c in counts])

@@ -209,11 +209,11 @@ def single_site_limit(joint: JointChain) -> SingleSiteChain:
     I + m Q; the law of I + Q does not depend on the learning rate if increments are proportional
     to it. Raises ValueError if rates add up to more than one: a smaller learning rate is needed.
     """
-    levels = joint.spec.lattice.size
+    levels = joint.lattice.size
     shape = (levels,) * joint.dimension
     index = joint.indices()
-    weights = joint.spec.lattice.levels[index]
-    z = np.asarray(joint.increments(weights), dtype=np.float64) / joint.spec.lattice.spacing
+    weights = joint.lattice.levels[index]
+    z = np.asarray(joint.increments(weights), dtype=np.float64) / joint.lattice.spacing
     up = np.einsum("a,sak->ks", joint.probabilities, np.maximum(z, 0.0)) * (index.T < levels - 1)
     down = np.einsum("a,sak->ks", joint.probabilities, np.maximum(-z, 0.0)) * (index.T > 0)
     return SingleSiteChain(up.reshape(-1, *shape), down.reshape(-1, *shape))
