@@ -13,10 +13,10 @@ import math
 
 import numpy as np
 import pytest
+from conformance.rooms import law
 from cpu_room import Weights
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import law
 from strategies import RUN, examples, lattices, seed_of, specs, weights
 
 from qtheory.algorithms import SPECS

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from conformance.rooms import law
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import law
 from strategies import examples, few_indices, increments, indices, powers_of_two, specs, weights
 
 from qtheory.algorithms import SPECS

@@ -12,9 +12,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conformance.rooms import law
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import law
 from strategies import (
     LATTICE_SIZES,
     every_word,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conformance.rooms import EDGES
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import EDGES
 from strategies import KNOBS, examples, few_indices, lattices, seed_of, specs, without_strategy
 
 import qreference
