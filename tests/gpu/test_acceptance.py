@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,15 +16,12 @@ import torch
 
 from qcuda.kernels.gpu import DeviceMissing
 
-SCRIPT = Path(__file__).resolve().parents[2] / "cuda" / "acceptance.py"
+CUDA = Path(__file__).resolve().parents[2] / "cuda"
 
 
 @pytest.fixture
 def acceptance():
-    spec = importlib.util.spec_from_file_location("acceptance", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_module("qcuda.validate.acceptance")
 
 
 def on_host(function, *arguments, device=None, **options):
@@ -111,9 +108,9 @@ def test_a_bare_checkout_is_enough():
     absent = ("jaxtyping", "scipy", "sympy", "qtheory", "qreference", "jsonargparse")
     code = (
         f"import sys, runpy; sys.modules.update(dict.fromkeys({absent}))\n"
-        f"sys.argv = ['acceptance.py']; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+        "sys.argv[1:] = []; runpy.run_module('qcuda.validate.acceptance', run_name='__main__')"
     )
-    environment = {"PYTHONPATH": str(SCRIPT.parent), "CUDA_VISIBLE_DEVICES": ""}
+    environment = {"PYTHONPATH": str(CUDA), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
