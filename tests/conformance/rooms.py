@@ -11,7 +11,7 @@ from importlib import import_module
 
 import numpy as np
 
-from qcuda.validate import knife_edge
+from qcuda.watch.odds import knife_edge
 from qreference import algorithm
 from qtheory.algorithms import Spec, stem
 
