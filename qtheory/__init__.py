@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qtheory.algorithms import Spec as Spec
+    from qtheory.algorithms.base import Spec as Spec
     from qtheory.lattice import Lattice as Lattice
 
 
 def __getattr__(name: str) -> Any:
     if not name[:1].isupper():
-        raise AttributeError(f"module 'qtheory' has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = "qtheory.lattice" if name == "Lattice" else "qtheory.algorithms"
     return getattr(import_module(home), name)
