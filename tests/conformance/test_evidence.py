@@ -13,7 +13,6 @@ import math
 
 import numpy as np
 import pytest
-from conformance.rooms import law
 from cpu_room import Weights
 from hypothesis import given
 from hypothesis import strategies as st

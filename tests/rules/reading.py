@@ -56,11 +56,11 @@ def _imports(tree: ast.Module, module: str) -> Iterator[Import]:
 
 
 def _written(call: ast.Call) -> str:
-    """The name, or its beginning, that a call of import_module writes out; empty if none."""
+    """The name that a call of import_module writes out, up to a dot if a variable ends it."""
     if not ast.unparse(call.func).endswith("import_module"):
         return ""
     match = re.match(r"f?['\"]([\w.]+)", ast.unparse(call.args[0]))
-    return match[1].rstrip(".") if match else ""
+    return match[1] if match else ""
 
 
 def _origin(node: ast.ImportFrom, module: str) -> str:

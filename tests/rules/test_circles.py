@@ -3,6 +3,7 @@
 Imports inside functions count: a circle that Python survives because half of it waits is a circle
 for a reader. Imports under `if TYPE_CHECKING` do not: they run in no program, and name the type of
 an argument that is handed in, so that neither file can be read only after the other.
+Nor do modules that a registry finds by a name it is handed: nobody wrote which.
 A package's `__init__` counts as what it imports; that a module runs its package's `__init__` first
 is not an arrow that anybody wrote.
 """
@@ -23,7 +24,7 @@ def graph(files: dict[str, str]) -> dict[str, set[str]]:
         inside = f"{name}.__init__" if path.endswith("__init__.py") else name
         found = [i for i in imports(files[path], inside) if not i.typing]
         named = {f"{i.module}.{i.name}" if i.name else i.module for i in found}
-        named = {n if n in known else n.rpartition(".")[0] for n in named}
+        named = {n if n in known or n.endswith(".") else n.rpartition(".")[0] for n in named}
         arrows[name] = (named & set(known)) - {name}
     return arrows
 
@@ -75,4 +76,6 @@ def test_what_is_no_circle_is_let_pass():
     for_types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from qtheory import a"
     assert circle(graph({A: "import qtheory.b.c", B: for_types})) == []
     assert circle({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}) == []
+    by_name = "def f(name):\n    return import_module(f'qtheory.{name}')"
+    assert circle(graph({A: by_name, B: "from qtheory import a"})) == []
     assert graph({A: "import qtheory.b.c", B: ""})["qtheory.a"] == {"qtheory.b.c"}
