@@ -104,7 +104,7 @@ assert np.abs(shares - exact).max() <= 2.0**-17 + 2.0**-31
 
 # %%
 from qcuda.kernels.native import library  # noqa: E402
-from qcuda.validate import knife_edge  # noqa: E402
+from qcuda.watch.odds import knife_edge  # noqa: E402
 
 
 def kernel_thresholds(fractions):
