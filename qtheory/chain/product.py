@@ -110,8 +110,12 @@ class SingleSiteChain:
                 raise ValueError(f"probabilities are finite and >= 0, got {moves.min()}")
             moves.setflags(write=False)
         for k in range(len(up)):
-            if up[k].take(-1, axis=k).any() or down[k].take(0, axis=k).any():
-                raise ValueError(f"coordinate {k} has a move that leaves the lattice")
+            leaving = float(max(up[k].take(-1, axis=k).max(), down[k].take(0, axis=k).max()))
+            if leaving > 0:
+                raise ValueError(
+                    "no move leaves the lattice, got one along coordinate "
+                    f"{k} with probability {leaving}"
+                )
         most = float((up + down).sum(axis=0).max())
         if most > 1.0 + (2 * len(up) + 1) * 2.0**-52:
             raise ValueError(f"the probability of leaving a state is at most one, got {most!r}")
