@@ -16,8 +16,8 @@ from typing_extensions import TypeIs
 from qcuda.errors import require
 from qcuda.kernels import abi
 from qcuda.kernels.ops import REALS
-from qcuda.nn import LatticeLayer
-from qcuda.nn.slot import GradientSlot
+from qcuda.kernels.words import as_signed
+from qcuda.nn.slot import GradientSlot, Owner
 from qtheory.algorithms import Spec, parameters, stem
 from qtheory.optimisers import OPTIMISERS, SGD, Adam, Momentum, Optimiser, Scalars
 from qtheory.streams import MAX_ITERATION, MAX_SEED
@@ -86,7 +86,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         moments: str = "float32",
     ) -> None:
         base = Adam() if base is None else base
-        require(0 <= seed <= MAX_SEED, f"a seed is in 0..2**64 - 1, got {seed}")
+        require(0 <= seed <= MAX_SEED, f"a seed is in 0..{MAX_SEED}, got {seed}")
         require(
             moments in MOMENT_TYPES,
             f"moments are one of {sorted(MOMENT_TYPES)}, got {moments!r}",
@@ -128,9 +128,10 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 lattice == self.spec.lattice,
                 f"a layer has the spec's lattice, {self.spec.lattice}, got {lattice}",
             )
+            gradient = None if slot.grad is None else slot.grad.dtype
             require(
-                slot.grad is None or slot.grad.dtype in REALS,
-                f"a gradient of a lattice weight is float32 or bfloat16, got {slot.dtype}",
+                gradient is None or gradient in REALS,
+                f"a gradient of a lattice weight is float32 or bfloat16, got {gradient}",
             )
         return self.next_numbers(group)
 
@@ -142,7 +143,8 @@ class LatticeOptimizer(torch.optim.Optimizer):
             f"an iteration is in 0..{MAX_ITERATION - 1} before a step, got {iteration}",
         )
         require(
-            type(seed) is int and 0 <= seed <= MAX_SEED, f"a seed is in 0..2**64 - 1, got {seed}"
+            type(seed) is int and 0 <= seed <= MAX_SEED,
+            f"a seed is in 0..{MAX_SEED}, got {seed}",
         )
         base = _base_of(self.base, group)
         knobs = {name: float(group[name]) for name in self.spec_knobs}
@@ -198,7 +200,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
             torch.tensor([group["iteration"]], dtype=torch.int64, device=device),
             places,
             [0] * len(slots),
-            seed if seed < 2**63 else seed - 2**64,
+            as_signed(seed),
             self.rule,
             self.base,
             int(storage),
@@ -337,7 +339,7 @@ def _is_slot(param: Tensor) -> TypeIs[GradientSlot]:
     return isinstance(param, GradientSlot)
 
 
-def _layer(slot: GradientSlot) -> LatticeLayer:
+def _layer(slot: GradientSlot) -> Owner:
     layer = slot.owner()
     if layer is None:
         raise ReferenceError("the layer of a gradient slot no longer exists")
