@@ -92,7 +92,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
             f"moments are one of {sorted(MOMENT_TYPES)}, got {moments!r}",
         )
         self.spec, self.rule = spec, stem(spec)
-        self.base = next(name for name, cls in OPTIMISERS.items() if type(base) is cls)
+        self.base_name = next(name for name, cls in OPTIMISERS.items() if type(base) is cls)
         self.moment_type = MOMENT_TYPES[moments]
         self.spec_knobs = [f.name for f in dataclasses.fields(spec) if f.name != "lattice"]
         knobs = dict(zip(self.spec_knobs, parameters(spec), strict=True))
@@ -146,7 +146,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
             type(seed) is int and 0 <= seed <= MAX_SEED,
             f"a seed is in 0..{MAX_SEED}, got {seed}",
         )
-        base = _base_of(self.base, group)
+        base = _base_of(self.base_name, group)
         knobs = {name: float(group[name]) for name in self.spec_knobs}
         spec = dataclasses.replace(self.spec, **knobs)
         return StepNumbers(base, spec, base.scalars(iteration + 1))
@@ -181,7 +181,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         group: dict[str, Any],
         numbers: StepNumbers,
     ) -> None:
-        spec, device, kept = numbers.spec, slots[0].device, abi.MOMENTS[self.base]
+        spec, device, kept = numbers.spec, slots[0].device, abi.MOMENTS[self.base_name]
         for slot in slots:
             for name in ("first", "second")[:kept]:
                 if name not in self.state[slot]:
@@ -202,7 +202,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
             [0] * len(slots),
             as_signed(seed),
             self.rule,
-            self.base,
+            self.base_name,
             int(storage),
             spec.lattice.spacing,
             spec.lattice.zero,
@@ -250,7 +250,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         groups = [g for g in self.param_groups if any(p is slot for p in g["params"])]
         require(bool(groups), "a slot is one of the optimiser's, got another")
         group = groups[0]
-        base = _base_of(self.base, group)
+        base = _base_of(self.base_name, group)
         s = base.scalars(group["iteration"])
         state = self.state[slot]
         if isinstance(base, SGD):
@@ -312,7 +312,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 self._check_saved_tensors(param, found)
 
     def _check_saved_tensors(self, param: Tensor, found: dict[str, Any]) -> None:
-        moments = ["first", "second"][: abi.MOMENTS[self.base]]
+        moments = ["first", "second"][: abi.MOMENTS[self.base_name]]
         names = moments if _is_slot(param) else ["step", *(moments or ["first"])]
         require(
             set(found) == set(names),
@@ -331,7 +331,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes along: torch's part, and ours."""
-        ours = ("spec", "rule", "base", "moment_type", "spec_knobs", "moved", "nan")
+        ours = ("spec", "rule", "base_name", "moment_type", "spec_knobs", "moved", "nan")
         return {**super().__getstate__(), **{name: getattr(self, name) for name in ours}}
 
 

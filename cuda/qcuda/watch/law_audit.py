@@ -26,8 +26,7 @@ import torch
 from torch import Tensor
 
 from qcuda.kernels import abi
-from qcuda.nn import LatticeLayer
-from qcuda.nn.slot import GradientSlot
+from qcuda.nn.slot import GradientSlot, Owner
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.watch import conditional
 from qcuda.watch.conditional import Expected
@@ -172,7 +171,7 @@ class _Watched:
     """A window of one tensor before a step: what is expected of it, chunk by chunk."""
 
     place: int
-    layer: LatticeLayer
+    layer: Owner
     iteration: int
     window: tuple[int, int]
     again: bool  # whether the next iteration looks at the same window
@@ -237,7 +236,7 @@ def _watched(optimizer: LatticeOptimizer) -> Iterator[_Watched]:
             watched.lost = int(np.count_nonzero(found != index))
             state = optimizer.state.get(slot, {})
             arrays = [slot.grad, state.get("first"), state.get("second")]
-            kept = 1 + abi.MOMENTS[optimizer.base]
+            kept = 1 + abi.MOMENTS[optimizer.base_name]
             reals = [_reals(x, start, stop) for x in arrays[:kept]] + [None] * (3 - kept)
             for first in range(0, stop - start, CHUNK):
                 part = slice(first, first + CHUNK)
@@ -257,7 +256,7 @@ def _reals(tensor: Tensor | None, start: int, stop: int) -> np.ndarray:
     return tensor.detach().reshape(-1)[start:stop].float().cpu().numpy()
 
 
-def levels(layer: LatticeLayer, start: int, stop: int) -> np.ndarray:
+def levels(layer: Owner, start: int, stop: int) -> np.ndarray:
     """Indices of elements start..stop - 1, start a multiple of 4; -1 for an illegal code.
 
     Read from the bytes here and not by the kernels' own decoder, which is on trial too.

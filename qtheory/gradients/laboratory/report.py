@@ -8,7 +8,7 @@ bounds the error of the norm. That of a cosine is of first order, a sum over bot
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -60,12 +60,6 @@ class Report:
     def table(self) -> str:
         """Aligned text, a line for each layer and target."""
         return table(self)
-
-    def plot(self, axes: Any = None) -> Any:
-        """Bias, std and cosine by layer, as bars on three axes, which are returned."""
-        from qtheory.gradients.laboratory.plots import plot_report
-
-        return plot_report(self, axes)
 
 
 class Mean(NamedTuple):
