@@ -27,17 +27,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qcuda.data.digits import Examples, batches, load, shifted, split
+from qcuda.data.config import Digits
+from qcuda.data.digits import TASK, batches, load, shifted, split
+from qcuda.data.source import Examples
 from qcuda.models.baselines import RealLayer, clip_latent
-from qcuda.models.digits import CLASSES, SIDE
 from qcuda.nn import Conv2d
 from qcuda.optimizer import LatticeOptimizer
-from qcuda.train.config import TrainConfig
 from qtheory.algorithms import DeterministicRounding, StochasticRounding
 from qtheory.lattice import Lattice
 from qtheory.optimisers import Adam
 
 BINARY = Lattice.binary()
+CLASSES, SIDE = TASK.classes, TASK.shape[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def every_shift(examples: Examples, limit: int) -> Examples:
 def run(name: str, setting: Setting, seed: int) -> Outcome:
     """Train by a method of METHODS; misread images are counted over every shift of every one."""
     method = METHODS[name]
-    config = TrainConfig(batch=setting.batch * method.batch, examples=setting.examples)
+    config = Digits(batch=setting.batch * method.batch, examples=setting.examples)
     examples = load()
     parts = split(examples.labels, config)
     train = examples.take(parts.train)

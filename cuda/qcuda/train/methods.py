@@ -1,0 +1,88 @@
+"""The methods of training: a row says how weights are held, and what figures call it.
+
+A walker of `qtheory.algorithms` that has no row of its own is a method too, under its stem.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from qtheory.algorithms import SPECS, Spec
+from qtheory.lattice import Lattice
+
+LATTICE = Lattice.ternary()
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a network is trained. The methods of a run share everything else.
+
+    learning_rate: the first, in weight units, where the config names none. label, colour: in
+    figures. stem: the algorithm that moves the weights on their lattice; None: weights are real
+    and trained by the base optimiser. levels: to how many levels the forward pass rounds real
+    weights; None: to none. stepped: whether activations are ternary.
+    """
+
+    learning_rate: float
+    label: str
+    colour: str
+    stem: str | None = None
+    levels: Literal[2, 3] | None = None
+    stepped: bool = True
+
+
+# The colours of Okabe and Ito, which stay apart for colour-blind readers.
+ROWS = {
+    "dst": Method(0.05, "DST: ternary weights and activations", "#0072B2", stem="dst"),
+    "full": Method(0.01, "full precision", "#555555", stepped=False),
+    "ste": Method(0.03, "straight-through, float copy kept", "#D55E00", levels=3),
+}
+SPARE = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+
+
+def _of_stem(stem: str, number: int) -> Method:
+    name = stem.replace("_", " ").capitalize()
+    colour = SPARE[number % len(SPARE)]
+    return Method(0.05, f"{name}: ternary weights and activations", colour, stem=stem)
+
+
+METHODS: dict[str, Method] = ROWS | {
+    stem: _of_stem(stem, number)
+    for number, stem in enumerate(stem for stem in SPECS if stem not in ROWS)
+}
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A number of an algorithm beyond its lattice."""
+
+    name: str
+    default: float
+    text: str
+
+
+def stems(methods: tuple[str, ...]) -> list[str]:
+    """The algorithms that some methods need."""
+    return [stem for method in methods if (stem := METHODS[method].stem) is not None]
+
+
+def knobs(stem: str) -> dict[str, Knob]:
+    """The knobs of an algorithm by name."""
+    fields = [field for field in dataclasses.fields(SPECS[stem]) if field.name != "lattice"]
+    return {
+        f.name: Knob(f.name, cast(float, f.default), f"{f.name} of {stem}, a pure number")
+        for f in fields
+    }
+
+
+def spec_of(stem: str, values: dict[str, float]) -> Spec:
+    """An algorithm with these knobs. Raises ValueError if one breaks its rule."""
+    return SPECS[stem](LATTICE, **values)
+
+
+def values_of(spec: Spec) -> dict[str, float]:
+    """The knobs of an algorithm."""
+    names = [field.name for field in dataclasses.fields(spec) if field.name != "lattice"]
+    return {name: getattr(spec, name) for name in names}
