@@ -64,7 +64,7 @@ def library_kernel(library: ctypes.CDLL, storage: abi.Storage = abi.Storage.INT8
     ) -> np.ndarray:
         state = _state(library, index - spec.lattice.centre, storage)
         row = abi.Tensor(
-            state.ctypes.data, increments.ctypes.data, 0, 0, index.size, 0, tensor, 0
+            state.ctypes.data, increments.ctypes.data, 0, 0, 0, index.size, 0, tensor, 0
         )  # fmt: skip
         scalars, counters = np.zeros(7, np.float32), np.zeros(2, np.int64)
         now = np.array([iteration], np.int64)
@@ -104,7 +104,7 @@ def torch_kernel(device: str = "cpu") -> Kernel:
         storage = storage_for(lattice)
         state = torch.from_numpy(_state(library, index - lattice.centre, storage)).to(device)
         torch.ops.qtheory.step_(
-            [state], [torch.from_numpy(increments).to(device)], [], [], counters, scalars,
+            [state], [torch.from_numpy(increments).to(device)], [], [], [], counters, scalars,
             torch.tensor([iteration], device=device), [tensor], [0],
             seed - 2**64 if seed >= 2**63 else seed, stem(spec), "given", int(storage),
             lattice.spacing, lattice.zero, lattice.size, list(parameters(spec)),
