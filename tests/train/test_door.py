@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qcuda.train.methods import METHODS
-from qtheory.algorithms import SPECS
+from qtheory.algorithms import STEMS
 
 QCUDA = Path(__file__).resolve().parents[2] / "cuda" / "qcuda"
 DOOR = {("train/door.py", "begin"), ("train/job.py", "run")}
@@ -48,7 +48,7 @@ def named(text: str) -> list[str]:
     """Names of methods and stems that the code writes, and keys that it builds from strings."""
     tree, found = ast.parse(text), []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and node.value in {*METHODS, *SPECS}:
+        if isinstance(node, ast.Constant) and node.value in {*METHODS, *STEMS}:
             found.append(node.value)
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr":
             found += ["getattr"] * isinstance(node.args[1], ast.JoinedStr)

@@ -23,9 +23,9 @@ from qcuda.train.config import make
 from qcuda.train.door import begin
 from qcuda.train.loop import Trainee, hinge_loss, train_epoch
 from qcuda.train.methods import METHODS, ROWS, stems
-from qcuda.validate import predicted_moves
+from qcuda.watch.odds import predicted_moves
 from qtheory import DST, Lattice
-from qtheory.algorithms import SPECS
+from qtheory.algorithms import walkers
 from qtheory.optimisers import Adam
 
 FALSE_ALARMS = 1e-9
@@ -104,13 +104,13 @@ def test_methods_differ_in_weights_and_activations_alone(model: dict[str, Any]):
     assert not any(isinstance(m, MultiStep) for m in built["full"].modules())
 
 
-@pytest.mark.parametrize("stem", SPECS)
+@pytest.mark.parametrize("stem", walkers())
 def test_every_walker_is_a_method_with_its_own_knobs(stem: str):
     (method,) = [name for name in METHODS if stems((name,)) == [stem]]
     tree = {**SMALL, "run": {"epochs": 1, "methods": [method], "law_audit": True}}
     trainee = trained(method, **tree)
     assert isinstance(trainee.optimizer, LatticeOptimizer)
-    assert type(trainee.optimizer.spec) is SPECS[stem]
+    assert trainee.optimizer.rule == stem
     assert trainee.evidence is not None and not trainee.evidence.failing
     assert begin(make(tree), method, 0).optimizer.param_groups[0]["lr"] == 0.05
 
@@ -219,6 +219,23 @@ def test_moves_of_a_training_run_have_the_exact_law():
     assert 2 * allowed(8 / 7 * variance, len(probes)) < mean / 7
 
 
+def test_probes_follow_a_knob_that_has_a_schedule():
+    """With m from 3 to 12; a probe against m = 3 expects far fewer moves at the end."""
+    trainee = trained(
+        "dst",
+        model={"name": "mlp", "hidden": 512},
+        run={"epochs": 2},
+        data={"examples": 500},
+        base={"learning_rate": {"dst": 0.5}},
+        schedules={"nonlinearity": {"final": 4}, "learning_rate": {"name": "constant"}},
+    )
+    probe = trainee.records[-1]["probe"]
+    for measured, mean, variance in zip(
+        probe["measured"], probe["mean"], probe["variance"], strict=True
+    ):
+        assert abs(measured - mean) <= allowed(variance, 3)
+
+
 @pytest.mark.parametrize("nonlinearity", [2.5, 3.5])
 def test_another_law_is_noticed(nonlinearity: float):
     """The test above bites: with m = 2.5 or 3.5 in the law, moves with m = 3 are too many or
@@ -229,9 +246,10 @@ def test_another_law_is_noticed(nonlinearity: float):
     optimizer = LatticeOptimizer([layer.slot], DST(lattice, 3.0), base=Adam(0.05))
     layer.slot.grad = torch.randn(1000, 300, generator=torch.Generator().manual_seed(0))
     before = layer.index
-    optimizer.step()
+    with optimizer.recorded([layer.slot]) as found:
+        optimizer.step()
     measured = int((layer.index != before).sum())
-    increments = optimizer.increments(layer.slot).numpy()
+    increments = found[layer.slot].numpy()
     mean, variance = predicted_moves(DST(lattice, 3.0), before.numpy(), increments)
     assert abs(measured - mean) <= allowed(variance, 1)
     mean, variance = predicted_moves(DST(lattice, nonlinearity), before.numpy(), increments)

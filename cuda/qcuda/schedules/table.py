@@ -40,11 +40,11 @@ class Stretched:
 
 
 def stretched(
-    shapes: Mapping[str, Shape], first: Mapping[str, float], epochs: int
+    shapes: Mapping[str, Shape], first: Mapping[str, Any], epochs: int
 ) -> dict[str, Schedule]:
     """Schedules of the knobs that have a first value."""
     return {
-        knob: Stretched(shape, first[knob], epochs)
+        knob: Stretched(shape, float(first[knob]), epochs)
         for knob, shape in shapes.items()
         if knob in first
     }

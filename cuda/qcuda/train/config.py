@@ -13,7 +13,7 @@ A tree of tables, as YAML and JSON have it, is made a `Config` at the door (`qcu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ from qcuda.schedules.shapes import SHAPES, Shape
 from qcuda.train.bases import BASES, Base
 from qcuda.train.methods import METHODS, ROWS, knobs, spec_of, stems, values_of
 from qcuda.train.tree import Leaf, Registry, choose, known, leaves, read, table, typed, written
-from qtheory.algorithms import Spec
+from qtheory.algorithms import Knob, Spec
 from qtheory.streams import MAX_SEED
 
 RATE = "learning_rate"
@@ -122,13 +122,15 @@ def _algorithm(values: Any, methods: tuple[str, ...]) -> dict[str, Spec]:
     return {stem: _spec(stem, given.get(stem, {})) for stem in stems(methods)}
 
 
-def _spec(stem: str, values: Any) -> Spec:
+def _spec(stem: str, given: Any) -> Spec:
     key, own = f"algorithm.{stem}", knobs(stem)
-    given = table(values, key)
+    given = table(given, key)
     known(given, own, key)
-    numbers = {name: typed(f"{key}.{name}", float, value) for name, value in given.items()}
+    values: dict[str, Any] = {name: knob.default for name, knob in own.items()}
+    for name, value in given.items():
+        values[name] = typed(f"{key}.{name}", type(own[name].default), value)
     try:
-        return spec_of(stem, {name: knob.default for name, knob in own.items()} | numbers)
+        return spec_of(stem, values)
     except ValueError as error:
         raise InputError(f"{key}: {error}") from None
 
@@ -143,7 +145,7 @@ def _base(values: Any, methods: tuple[str, ...], quick: bool) -> Base:
 
 def _schedules(values: Any, methods: tuple[str, ...], quick: bool) -> dict[str, Shape]:
     given = {RATE: {}} | table(values, "schedules")
-    movable = [RATE, *(name for stem in stems(methods) for name in knobs(stem))]
+    movable = [RATE, *_numbers(methods)]
     known(given, movable, f"schedules, for methods {', '.join(methods)},")
     return {
         knob: choose(SHAPES, one, f"schedules.{knob}", default=SHAPE, quick=quick)
@@ -151,15 +153,24 @@ def _schedules(values: Any, methods: tuple[str, ...], quick: bool) -> dict[str, 
     }
 
 
+def _numbers(methods: Iterable[str]) -> list[str]:
+    """The knobs of methods that are numbers, each once: those that a schedule may move."""
+    every = [knob for stem in stems(methods) for knob in knobs(stem).values() if not knob.choices]
+    return list(dict.fromkeys(knob.name for knob in every))
+
+
+def _meaning(stem: str, knob: Knob) -> str:
+    return f"{knob.name} of {stem}, " + (" or ".join(knob.choices) or knob.unit)
+
+
 def options() -> list[Leaf]:
     """Every value that a config may have, for one choice of names or another; defaults as text."""
-    every = list(METHODS)
-    owned = {stem: knobs(stem) for stem in dict.fromkeys(stems(tuple(every)))}
+    owned = {stem: knobs(stem) for stem in dict.fromkeys(stems(METHODS))}
     rates = [(method, row.learning_rate) for method, row in METHODS.items()]
-    movable = dict.fromkeys([RATE, *(name for own in owned.values() for name in own)])
+    movable = [RATE, *_numbers(METHODS)]
     return [
         *(
-            Leaf(f"algorithm.{stem}.{name}", float, knob.text, knob.default)
+            Leaf(f"algorithm.{stem}.{name}", type(knob.default), _meaning(stem, knob), knob.default)
             for stem, own in owned.items()
             for name, knob in own.items()
         ),

@@ -32,7 +32,7 @@ def begin(config: Config, method: str, seed: int) -> Trainee:
         optimizer = optimisers.plain(base, model)
     else:
         optimizer = optimisers.on_lattice(base, spec, model, seed=seed, moments=config.base.moments)
-    first = {RATE: rate, **(values_of(spec) if spec is not None else {})}
+    first = {RATE: rate, **({} if spec is None else values_of(spec))}
     schedules = stretched(config.schedules, first, config.run.epochs)
     audited = config.run.law_audit and spec is not None
     return start(method, seed, model, optimizer, schedules, audited=audited)

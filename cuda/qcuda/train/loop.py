@@ -21,8 +21,8 @@ from qcuda.nn.census import audit
 from qcuda.nn.slot import GradientSlot
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.schedules.table import Schedule, apply
-from qcuda.validate import predicted_moves
 from qcuda.watch.law_audit import LawAudit
+from qcuda.watch.odds import predicted_moves
 
 
 @dataclass
@@ -89,9 +89,44 @@ def train_epoch(
     Raises InputError if the loss is not finite.
     """
     began, model, optimizer = time.perf_counter(), trainee.model, trainee.optimizer
-    epoch = trainee.epoch
-    scheduled = apply(trainee.schedules, optimizer, epoch)
+    epoch = trainee.epoch + 1
+    scheduled = apply(trainee.schedules, optimizer, trainee.epoch)
     before, moved = _levels(model), _moved(optimizer)
+    mean, probe = _pass(trainee, batches)
+    require(
+        math.isfinite(mean),
+        f"a training loss is finite, got {mean} in epoch {epoch} of {trainee.method} "
+        f"seed {trainee.seed}: lower base.learning_rate.{trainee.method}",
+    )
+    if last and isinstance(optimizer, LatticeOptimizer):
+        gc.collect()  # the audit counts every live tensor, also those of a model before this one
+        found = audit(model, optimizer)
+        trainee.audit, trainee.table = found.to_dict(), str(found)
+    accuracy, validation_loss = evaluate(model, validation)
+    record: dict[str, Any] = {
+        "method": trainee.method,
+        "seed": trainee.seed,
+        "epoch": epoch,
+        **scheduled,
+        "loss": mean,
+        "validation_accuracy": accuracy,
+        "validation_loss": validation_loss,
+        "levels": _level_counts(model),
+        "changed": _changed(before, _levels(model)),
+        "moved": [now - then for now, then in zip(_moved(optimizer), moved, strict=True)],
+        "probe": probe,
+    }
+    if trainee.evidence is not None:
+        record.update(trainee.evidence.epoch_record())
+    _keep_best(trainee, epoch, accuracy, validation_loss)
+    record["seconds"] = time.perf_counter() - began
+    trainee.seconds += record["seconds"]
+    trainee.records.append(record)
+
+
+def _pass(trainee: Trainee, batches: Iterable[Examples]) -> tuple[float, dict[str, Any] | None]:
+    """Train on every batch; the mean loss, and of a lattice method the probe of the last step."""
+    model, optimizer = trainee.model, trainee.optimizer
     model.train()
     losses: list[float] = []
     probe: dict[str, Any] | None = None
@@ -105,36 +140,7 @@ def train_epoch(
             _step(trainee)
         clip_latent(model)
         losses.append(loss.item())
-    mean = sum(losses) / len(losses)
-    require(
-        math.isfinite(mean),
-        f"a training loss is finite, got {mean} in epoch {epoch + 1} of {trainee.method} "
-        f"seed {trainee.seed}: lower base.learning_rate.{trainee.method}",
-    )
-    if last and isinstance(optimizer, LatticeOptimizer):
-        gc.collect()  # the audit counts every live tensor, also those of a model before this one
-        found = audit(model, optimizer)
-        trainee.audit, trainee.table = found.to_dict(), str(found)
-    accuracy, validation_loss = evaluate(model, validation)
-    record: dict[str, Any] = {
-        "method": trainee.method,
-        "seed": trainee.seed,
-        "epoch": epoch + 1,
-        **scheduled,
-        "loss": mean,
-        "validation_accuracy": accuracy,
-        "validation_loss": validation_loss,
-        "levels": _level_counts(model),
-        "changed": _changed(before, _levels(model)),
-        "moved": [now - then for now, then in zip(_moved(optimizer), moved, strict=True)],
-        "probe": probe,
-    }
-    if trainee.evidence is not None:
-        record.update(trainee.evidence.epoch_record())
-    _keep_best(trainee, epoch + 1, accuracy, validation_loss)
-    record["seconds"] = time.perf_counter() - began
-    trainee.seconds += record["seconds"]
-    trainee.records.append(record)
+    return sum(losses) / len(losses), probe
 
 
 def _marked(batches: Iterable[Examples]) -> Iterator[tuple[Examples, bool]]:
@@ -172,16 +178,15 @@ def _step(trainee: Trainee) -> None:
 def _probed_step(trainee: Trainee, optimizer: LatticeOptimizer) -> dict[str, Any]:
     """One step, with the moves counted and, from its increments, what the exact law expects."""
     slots: list[GradientSlot] = optimizer.slots
-    model = trainee.model
-    layers = weight_layers(model)
-    before = _levels(model)
-    _step(trainee)
-    after = _levels(model)
+    layers = weight_layers(trainee.model)
+    spec = optimizer.next_numbers(optimizer.param_groups[0]).spec  # knobs may have a schedule
+    before = _levels(trainee.model)
+    with optimizer.recorded(slots) as increments:
+        _step(trainee)
+    after = _levels(trainee.model)
     probe: dict[str, Any] = {"weights": [], "measured": [], "mean": [], "variance": []}
     for name, slot in zip(layers, slots, strict=True):
-        mean, variance = predicted_moves(
-            optimizer.spec, before[name].numpy(), optimizer.increments(slot).numpy()
-        )
+        mean, variance = predicted_moves(spec, before[name].numpy(), increments[slot].numpy())
         probe["weights"].append(slot.numel())
         probe["measured"].append(int((before[name] != after[name]).sum()))
         probe["mean"].append(mean)

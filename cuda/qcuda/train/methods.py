@@ -5,11 +5,11 @@ A walker of `qtheory.algorithms` that has no row of its own is a method too, und
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
-from qtheory.algorithms import SPECS, Spec
+from qtheory.algorithms import Knob, Spec, contract, walkers
 from qtheory.lattice import Lattice
 
 LATTICE = Lattice.ternary()
@@ -50,39 +50,25 @@ def _of_stem(stem: str, number: int) -> Method:
 
 METHODS: dict[str, Method] = ROWS | {
     stem: _of_stem(stem, number)
-    for number, stem in enumerate(stem for stem in SPECS if stem not in ROWS)
+    for number, stem in enumerate(stem for stem in walkers() if stem not in ROWS)
 }
 
 
-@dataclass(frozen=True)
-class Knob:
-    """A number of an algorithm beyond its lattice."""
-
-    name: str
-    default: float
-    text: str
-
-
-def stems(methods: tuple[str, ...]) -> list[str]:
+def stems(methods: Iterable[str]) -> list[str]:
     """The algorithms that some methods need."""
     return [stem for method in methods if (stem := METHODS[method].stem) is not None]
 
 
 def knobs(stem: str) -> dict[str, Knob]:
     """The knobs of an algorithm by name."""
-    fields = [field for field in dataclasses.fields(SPECS[stem]) if field.name != "lattice"]
-    return {
-        f.name: Knob(f.name, cast(float, f.default), f"{f.name} of {stem}, a pure number")
-        for f in fields
-    }
+    return {knob.name: knob for knob in contract(stem).knobs}
 
 
-def spec_of(stem: str, values: dict[str, float]) -> Spec:
+def spec_of(stem: str, values: Mapping[str, float | str]) -> Spec:
     """An algorithm with these knobs. Raises ValueError if one breaks its rule."""
-    return SPECS[stem](LATTICE, **values)
+    return contract(stem).spec(LATTICE, **values)
 
 
-def values_of(spec: Spec) -> dict[str, float]:
+def values_of(spec: Spec) -> dict[str, float | str]:
     """The knobs of an algorithm."""
-    names = [field.name for field in dataclasses.fields(spec) if field.name != "lattice"]
-    return {name: getattr(spec, name) for name in names}
+    return {knob.name: getattr(spec, knob.name) for knob in contract(spec).knobs}

@@ -192,12 +192,14 @@ def iterate(model: nn.Module, optimizer: LatticeOptimizer, batch: Examples) -> f
     """One iteration; the mean absolute increment of weights that are rounded stochastically."""
     optimizer.zero_grad(set_to_none=True)
     F.cross_entropy(model(batch.images), batch.labels).backward()
-    optimizer.step()
+    watched = optimizer.slots if isinstance(optimizer.spec, StochasticRounding) else []
+    with optimizer.recorded(watched) as increments:
+        optimizer.step()
     clip_latent(model)
-    if not (isinstance(optimizer.spec, StochasticRounding) and optimizer.slots):
+    if not watched:
         return 0.0
-    increments = [optimizer.increments(slot).reshape(-1) for slot in optimizer.slots]
-    return torch.cat(increments).abs().double().mean().item()
+    asked = torch.cat([increments[slot].reshape(-1) for slot in watched])
+    return asked.abs().double().mean().item()
 
 
 @torch.no_grad()
