@@ -25,7 +25,7 @@ from qcuda.train.loop import Trainee, hinge_loss, train_epoch
 from qcuda.train.methods import METHODS, ROWS, stems
 from qcuda.watch.odds import predicted_moves
 from qtheory import DST, Lattice
-from qtheory.algorithms import walkers
+from qtheory.algorithms import contract, walkers
 from qtheory.optimisers import Adam
 
 FALSE_ALARMS = 1e-9
@@ -107,11 +107,12 @@ def test_methods_differ_in_weights_and_activations_alone(model: dict[str, Any]):
 @pytest.mark.parametrize("stem", walkers())
 def test_every_walker_is_a_method_with_its_own_knobs(stem: str):
     (method,) = [name for name in METHODS if stems((name,)) == [stem]]
-    tree = {**SMALL, "run": {"epochs": 1, "methods": [method], "law_audit": True}}
+    coin = contract(stem).destinations == "coin"  # what the audit of the law is of
+    tree = {**SMALL, "run": {"epochs": 1, "methods": [method], "law_audit": coin}}
     trainee = trained(method, **tree)
     assert isinstance(trainee.optimizer, LatticeOptimizer)
     assert trainee.optimizer.rule == stem
-    assert trainee.evidence is not None and not trainee.evidence.failing
+    assert not coin or (trainee.evidence is not None and not trainee.evidence.failing)
     assert begin(make(tree), method, 0).optimizer.param_groups[0]["lr"] == 0.05
 
 
@@ -223,10 +224,9 @@ def test_probes_follow_a_knob_that_has_a_schedule():
     """With m from 3 to 12; a probe against m = 3 expects far fewer moves at the end."""
     trainee = trained(
         "dst",
-        model={"name": "mlp", "hidden": 512},
+        model={"name": "mlp", "hidden": 64},
         run={"epochs": 2},
-        data={"examples": 500},
-        base={"learning_rate": {"dst": 0.5}},
+        data={"examples": 200},
         schedules={"nonlinearity": {"final": 4}, "learning_rate": {"name": "constant"}},
     )
     probe = trainee.records[-1]["probe"]
