@@ -218,7 +218,7 @@ def test_help_needs_no_torch(command: str):
     """Units are in the help; and it comes at once, because nothing heavy is imported."""
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}; sys.modules.update(dict.fromkeys("
-        "('sklearn', 'matplotlib', 'torch', 'scipy')));"
+        "('sklearn', 'matplotlib', 'torch')));"
         "from qcuda.cli import main; main(sys.argv[1:])"
     )
     arguments = [sys.executable, "-c", code, *command.split(), "--help"]
