@@ -56,9 +56,9 @@ class Spec(Protocol):
 class Knob:
     """A number of a spec that a user, a schedule or a search may turn.
 
-    name: of the spec's field. unit: in words. default: its usual value. low, high: the open
-    interval of permitted values. examples: values that a test draws. choices: if there are any,
-    the field is one of these words, and kernels see its place in the list.
+    name: of the spec's field. unit: in words. default: its usual value. low, high: values are
+    above low, at most high, and finite. examples: values that a test draws. choices: if there are
+    any, the field is one of these words, and kernels see its place in the list.
     """
 
     name: str
@@ -224,7 +224,7 @@ def from_dict(values: Mapping[str, Any]) -> Spec:
     True
     """
     rest = dict(values)
-    cls = spec_class(rest.pop("algorithm", None))
+    cls = spec_class(str(rest.pop("algorithm", "")))
     rest["lattice"] = _build(Lattice, rest.get("lattice"))
     if rest.get("readout") is not None:
         table = {key: tuple(v) if isinstance(v, list) else v for key, v in rest["readout"].items()}

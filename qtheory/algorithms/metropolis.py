@@ -113,7 +113,6 @@ CONTRACT = Contract(
             "temperature",
             "lattice spacings of the increment",
             default=0.25,
-            low=LEAST_TEMPERATURE,
             examples=(1e-3, 0.05, 0.25, 1.0, 30.0),
         ),
         Knob("proposal", "a probability", default=1.0, high=1.0, examples=(1.0, 0.17, 1e-6)),

@@ -75,12 +75,11 @@ def test_a_function_that_takes_the_whole_config_is_found(text: str):
 
 
 def test_methods_are_named_in_their_table_alone():
-    """The algorithm that `qtheory validate --op` judges by default is not a method of training."""
     found = {
         (path, name) for path, text in sources() if path.startswith(ROOMS) for name in named(text)
     }
     allowed = {("train/methods.py", name) for name in ("dst", "full", "ste")}
-    assert found - {("cli/validate.py", "stochastic_rounding")} == allowed
+    assert found == allowed
 
 
 @pytest.mark.parametrize(

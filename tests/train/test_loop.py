@@ -22,10 +22,10 @@ from qcuda.schedules.table import Stretched, apply
 from qcuda.train.config import make
 from qcuda.train.door import begin
 from qcuda.train.loop import Trainee, hinge_loss, train_epoch
-from qcuda.train.methods import METHODS, ROWS, stems
+from qcuda.train.methods import METHODS, ROWS, judged, stems
 from qcuda.watch.odds import predicted_moves
 from qtheory import DST, Lattice
-from qtheory.algorithms import contract, walkers
+from qtheory.algorithms import walkers
 from qtheory.optimisers import Adam
 
 FALSE_ALARMS = 1e-9
@@ -107,7 +107,7 @@ def test_methods_differ_in_weights_and_activations_alone(model: dict[str, Any]):
 @pytest.mark.parametrize("stem", walkers())
 def test_every_walker_is_a_method_with_its_own_knobs(stem: str):
     (method,) = [name for name in METHODS if stems((name,)) == [stem]]
-    coin = contract(stem).destinations == "coin"  # what the audit of the law is of
+    coin = judged(stem)  # what the audit of the law is of
     tree = {**SMALL, "run": {"epochs": 1, "methods": [method], "law_audit": coin}}
     trainee = trained(method, **tree)
     assert isinstance(trainee.optimizer, LatticeOptimizer)

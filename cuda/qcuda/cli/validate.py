@@ -18,7 +18,7 @@ def parser() -> ArgumentParser:
     add("--stem", type=str, nargs="+", default=[], help="algorithms to judge; default all")
     add("--deep", action="store_true", help="find a bias of 1e-4, not 1e-3; minutes, not seconds")
     add("--op", type=str | None, default=None, help="test a torch function, given as module:name")
-    add("--claims", type=str, default="stochastic_rounding", help="the stem that --op claims to be")
+    add("--claims", type=str | None, default=None, help="the stem that --op claims to be")
     add(
         "--calibrate",
         type=int | None,

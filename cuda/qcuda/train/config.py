@@ -22,7 +22,7 @@ from qcuda.errors import InputError, require
 from qcuda.models.config import MODELS
 from qcuda.schedules.shapes import SHAPES, Shape
 from qcuda.train.bases import BASES, Base
-from qcuda.train.methods import METHODS, ROWS, knobs, spec_of, stems, values_of
+from qcuda.train.methods import METHODS, ROWS, judged, knobs, spec_of, stems, values_of
 from qcuda.train.tree import Leaf, Registry, choose, known, leaves, read, table, typed, written
 from qtheory.algorithms import Knob, Spec
 from qtheory.streams import MAX_SEED
@@ -104,6 +104,11 @@ def make(values: Any = (), *, source: str = "", quick: bool = False) -> Config:
         given = table(values or {}, "a config")
         known(given, SECTIONS, "a config")
         run = read(Run, given.get("run", {}), "run", quick=quick)
+        strange = [stem for stem in stems(run.methods) if run.law_audit and not judged(stem)]
+        require(
+            not strange,
+            f"the audit of the law judges walkers that go to one of two places, got {strange[:1]}",
+        )
         return Config(
             algorithm=_algorithm(given.get("algorithm", {}), run.methods),
             base=_base(given.get("base", {}), run.methods, quick),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qpapers.deng2018.trainer import train
-from qtheory import DST, DeterministicRounding, Lattice, Spec, StochasticRounding
+from qtheory import DST, Lattice, Spec, StochasticRounding
 from qtheory.chain import evolve
 from qtheory.increments import FiniteIncrements
 from qtheory.limits.design import Motion, expected_excess, largest_batch, motion
@@ -96,7 +96,6 @@ def retrained(spec: Spec, indices: int) -> np.ndarray:
         (lambda s: expected_excess([], 1.0, 1.0, 1.0), "at least one weight"),
         (lambda s: largest_batch(1.0, 1.0, 1.0, 1.0, 1.0), "a ratio > 1"),
         (lambda s: retrained(s, 3), "as many indices"),
-        (lambda s: retrained(DeterministicRounding(s.lattice), 600), "by a walker with a coin"),
     ],
 )
 def test_bad_input_is_named(call, message):
