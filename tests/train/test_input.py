@@ -214,6 +214,14 @@ def test_a_config_file_a_short_flag_and_a_full_one_are_the_same(tmp_path: Path):
     assert configs[0].data.batch == 20 and configs[0].algorithm["dst"].nonlinearity == 2
 
 
+def test_the_config_of_a_run_folder_is_a_config_file(tmp_path: Path):
+    methods = ["stochastic_rounding", "full"]
+    config = make({"run": {"methods": methods}, "base": {"name": "sgd"}, "model": {"name": "mlp"}})
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+    assert configured(parser().parse_args(prepared(["--config", str(file)]))) == config
+
+
 @pytest.mark.parametrize("command", ["", "train"])
 def test_help_needs_no_torch(command: str):
     """Units are in the help; and it comes at once, because nothing heavy is imported."""
