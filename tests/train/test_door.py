@@ -78,7 +78,7 @@ def test_methods_are_named_in_their_table_alone():
     found = {
         (path, name) for path, text in sources() if path.startswith(ROOMS) for name in named(text)
     }
-    allowed = {("train/methods.py", name) for name in ("dst", "full", "ste")}
+    allowed = {("train/methods.py", name) for name in ("full", "ste")}
     assert found == allowed
 
 

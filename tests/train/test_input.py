@@ -39,7 +39,7 @@ OPTIONS = {
     "--algorithm.nonlinearity 2 --methods ste": "algorithm, for methods ste, has the keys none",
     "--schedules.nonlinearity.final 2 --methods full": "for methods full, has the keys learning_ra",
     "--threshold 1": "threshold is in [0, 1), got 1",
-    "--methods dst adam": "a method is one of dst, full, ste, stochastic_rounding, determini",
+    "--methods dst adam": "a method is one of dst, stochastic_rounding, deterministic_rounding, ",
     "--methods dst dst": "methods are given once each",
     "--model.name vgg": "model.name is one of cnn, mlp, got 'vgg'",
     "--model.name mlp --channels 8": "model mlp has the keys hidden, activation, got 'channels'",

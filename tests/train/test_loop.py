@@ -22,7 +22,7 @@ from qcuda.schedules.table import Stretched, apply
 from qcuda.train.config import make
 from qcuda.train.door import begin
 from qcuda.train.loop import Trainee, hinge_loss, train_epoch
-from qcuda.train.methods import METHODS, ROWS, judged, stems
+from qcuda.train.methods import DEFAULT, METHODS, judged, stems
 from qcuda.watch.odds import predicted_moves
 from qtheory import DST, Lattice
 from qtheory.algorithms import walkers
@@ -89,7 +89,7 @@ def test_a_table_reaches_every_group_and_takes_any_function_of_time():
 @pytest.mark.parametrize("model", [{"name": "cnn", "channels": 4, "hidden": 16}, {"name": "mlp"}])
 def test_methods_differ_in_weights_and_activations_alone(model: dict[str, Any]):
     config = make({"model": model})
-    built = {method: begin(config, method, 0).model for method in ROWS}
+    built = {method: begin(config, method, 0).model for method in DEFAULT}
     shapes = {
         method: [tuple(next(w.parameters()).shape) for w in weight_layers(model).values()]
         for method, model in built.items()

@@ -36,8 +36,8 @@ GONE = {
 def parser() -> ArgumentParser:
     """Its options."""
     made = common(
-        "Train DST, full-precision and straight-through networks on handwritten digits. A run "
-        "that was stopped, however, goes on with the same command."
+        "Train networks with weights on a lattice, and baselines with real weights, on handwritten "
+        "digits. A run that was stopped, however, goes on with the same command."
     )
     made.add_argument(
         "--run.folder", type=str, default=DEFAULT_RUN, help="run folder; --run is the same"

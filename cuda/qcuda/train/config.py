@@ -22,7 +22,7 @@ from qcuda.errors import InputError, require
 from qcuda.models.config import MODELS
 from qcuda.schedules.shapes import SHAPES, Shape
 from qcuda.train.bases import BASES, Base
-from qcuda.train.methods import METHODS, ROWS, judged, knobs, spec_of, stems, values_of
+from qcuda.train.methods import DEFAULT, METHODS, judged, knobs, spec_of, stems, values_of
 from qcuda.train.tree import Leaf, Registry, choose, known, leaves, read, table, typed, written
 from qtheory.algorithms import Knob, Spec
 from qtheory.streams import MAX_SEED
@@ -35,7 +35,7 @@ SHAPE = "cosine"  # of a knob whose schedule has no name
 class Run:
     """What is trained, how often and how long. A second note is the value of `--quick`."""
 
-    methods: Annotated[tuple[str, ...], f"what to train: any of {', '.join(METHODS)}"] = tuple(ROWS)
+    methods: Annotated[tuple[str, ...], f"what to train: any of {', '.join(METHODS)}"] = DEFAULT
     seed: Annotated[int, "the first seed; the runs of a method take seed, seed + 1, ..."] = 0
     seeds: Annotated[int, "number of seeds", 1] = 3
     epochs: Annotated[int, "passes over the training part", 4] = 60

@@ -1,10 +1,12 @@
 """The methods of training: a row says how weights are held, and what figures call it.
 
-A walker of `qtheory.algorithms` that has no row of its own is a method too, under its stem.
+Every walker of `qtheory.algorithms` is a method under its stem; the others are baselines. The
+default job trains the registry's first walker and the baselines.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -34,24 +36,23 @@ class Method:
 
 
 # The colours of Okabe and Ito, which stay apart for colour-blind readers.
-ROWS = {
-    "dst": Method(0.05, "DST: ternary weights and activations", "#0072B2", stem="dst"),
+BASELINES = {
     "full": Method(0.01, "full precision", "#555555", stepped=False),
     "ste": Method(0.03, "straight-through, float copy kept", "#D55E00", levels=3),
 }
-SPARE = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
-def _of_stem(stem: str, number: int) -> Method:
-    name = stem.replace("_", " ").capitalize()
-    colour = SPARE[number % len(SPARE)]
-    return Method(0.05, f"{name}: ternary weights and activations", colour, stem=stem)
+def _walking(stem: str, number: int) -> Method:
+    name = re.sub("(?<=[a-z])(?=[A-Z])", " ", contract(stem).spec.__name__)
+    label = f"{name}: ternary weights and activations"
+    return Method(0.05, label, COLOURS[number % len(COLOURS)], stem=stem)
 
 
-METHODS: dict[str, Method] = ROWS | {
-    stem: _of_stem(stem, number)
-    for number, stem in enumerate(stem for stem in walkers() if stem not in ROWS)
-}
+METHODS: dict[str, Method] = {
+    stem: _walking(stem, number) for number, stem in enumerate(walkers())
+} | BASELINES
+DEFAULT = (walkers()[0], *BASELINES)
 
 
 def stems(methods: Iterable[str]) -> list[str]:
