@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from qcuda.data.digits import Examples, load
+from qcuda.data.digits import load
+from qcuda.data.source import Examples
 from qcuda.models.baselines import RealLayer
 from qcuda.nn.slot import GradientSlot
 from qcuda.optimizer import LatticeOptimizer

@@ -32,14 +32,6 @@ OTHER_WORDS = {("qtheory/chain/", "metropolis"): "the chain that has a given law
 REMAINING = """
 cuda/qcuda/bench/chain_joint.py: stochastic_rounding
 cuda/qcuda/bench/update.py: dst stochastic_rounding
-cuda/qcuda/bench/watch.py: dst
-cuda/qcuda/cli/__init__.py: dst stochastic_rounding
-cuda/qcuda/models/digits.py: dst
-cuda/qcuda/train/audits.py: dst
-cuda/qcuda/train/config.py: dst
-cuda/qcuda/train/figures.py: dst
-cuda/qcuda/train/loop.py: dst
-cuda/qcuda/train/results.py: dst
 cuda/qcuda/validate/calibrate.py: dst stochastic_rounding
 cuda/qcuda/validate/cells.py: dst
 cuda/qcuda/validate/joint.py: dst

@@ -98,8 +98,9 @@ def test_a_pickle_from_outside_is_not_run(tmp_path: Path, monkeypatch: pytest.Mo
     [
         (lambda v: v.pop("best"), "has the parts"),
         (lambda v: v.update(method="full"), "fits its own config"),
-        (lambda v: v["config"].update(epochs=3), "epochs is 4, got 3"),
-        (lambda v: v["config"].update(colour=3), "colour"),
+        (lambda v: v["config"]["run"].update(epochs=3), "run.epochs is 4, got 3"),
+        (lambda v: v["config"]["model"].update(colour=3), "colour"),
+        (lambda v: v.update(seed=7), "of a method and seed of its config, got 'dst', 7"),
         (lambda v: v["model"].pop("linear3.state"), "linear3.state"),
         (lambda v: v["model"]["linear3.state"].fill_(0b10), "got 40 of 160 with the code 10"),
     ],

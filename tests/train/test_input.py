@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from qcuda.cli import main
+from qcuda.cli.train import configured, parser, prepared
 from qcuda.errors import InputError
-from qcuda.train.config import TrainConfig, from_dict
+from qcuda.train.config import make, options
+from qcuda.train.methods import METHODS
+from qcuda.train.tree import difference, merged
 
 OPTIONS = {
     "--epochs 0": "epochs is at least 1, got 0",
@@ -22,19 +26,32 @@ OPTIONS = {
     "--batch 9999": "got 9999",
     "--examples 3": "got 3",
     "--shift 5": "shift is at most 4 pixels, half an image, got 5",
-    "--dst_learning_rate nan": "dst_learning_rate is a finite number, got nan",
-    "--full_learning_rate inf": "full_learning_rate is a finite number, got inf",
-    "--ste_learning_rate -0.1": "ste_learning_rate is finite and at least 0, got -0.1",
-    "--final 0": "final is finite and positive, got 0",
-    "--final 2": "final is at most 1, got 2",
-    "--nonlinearity 0": "nonlinearity is finite and positive, got 0",
+    "--base.learning_rate.dst nan": "base.learning_rate.dst is a finite number, got nan",
+    "--base.learning_rate.full inf": "base.learning_rate.full is a finite number, got inf",
+    "--base.learning_rate.ste -0.1": "learning_rate.ste: a learning rate is finite and >= 0, got",
+    "--base.learning_rate.dst 0.1 --methods full": "has the keys full, got 'dst'",
+    "--base.name lion": "base.name is one of adam, momentum, sgd, got 'lion'",
+    "--moments int8": "moments is one of float32, bfloat16, got 'int8'",
+    "--betas 0.9": "base.betas has 2 values, got [0.9]",
+    "--momentum 0.9": "base adam has the keys learning_rate, betas, epsilon, moments, got",
+    "--schedules.learning_rate.final 0": "final is finite and positive, got 0",
+    "--nonlinearity 0": "algorithm.dst: the nonlinearity is positive and finite in float32, got 0",
+    "--algorithm.nonlinearity 2 --methods ste": "algorithm, for methods ste, has the keys none",
+    "--schedules.nonlinearity.final 2 --methods full": "for methods full, has the keys learning_ra",
     "--threshold 1": "threshold is in [0, 1), got 1",
-    "--methods dst adam": "a method is one of dst, full, ste, got ['adam']",
+    "--methods dst adam": "a method is one of dst, stochastic_rounding, deterministic_rounding, ",
     "--methods dst dst": "methods are given once each",
-    "--architecture vgg": "architecture is one of cnn, mlp, got 'vgg'",
-    "--schedule step": "schedule is one of cosine, exponential, got 'step'",
+    "--model.name vgg": "model.name is one of cnn, mlp, got 'vgg'",
+    "--model.name mlp --channels 8": "model mlp has the keys hidden, activation, got 'channels'",
+    "--schedules.learning_rate.name step": "is one of constant, cosine, exponential, got 'step'",
+    "--data.name mnist": "data.name is one of digits, got 'mnist'",
     "--test_share 0": "test_share is between 0 and 1, got 0",
     "--validation_share 0.001": "an example of every class, got shares 0.25 and 0.001",
+    "--methods dst metropolis --audit-law": "go to one of two places, got ['metropolis']",
+    "--architecture mlp": "--model.name is what was --architecture",
+    "--schedule=exponential": "--schedules.learning_rate.name is what was --schedule",
+    "--final 0.1": "--schedules.learning_rate.final is what was --final",
+    "--ste_learning_rate 0.1": "--base.learning_rate.ste is what was --ste_learning_rate",
     "--colour red": "--colour red",
     "--epoch 3": "--epoch 3",
     "--resume": "a run folder has a config.yaml",
@@ -68,11 +85,14 @@ def test_a_bad_option(
     ("text", "rule"),
     [
         ("epochz: 3", "epochz"),
-        ("epochs: many", "epochs is a whole number, got many"),
-        ("dst_learning_rate: .nan", "dst_learning_rate is finite and at least 0, got nan"),
-        ("full_learning_rate: .inf", "full_learning_rate is finite and at least 0, got inf"),
-        ("methods: [dst, 3]", "3"),
-        ("epochs: [", "config"),
+        ("architecture: mlp", "architecture"),
+        ("run: {epochs: many}", "run.epochs is a whole number, got many"),
+        ("run: 3", "run is a table of keys, got 3"),
+        ("model: cnn", "model"),
+        ("base: {learning_rate: {dst: .nan}}", "learning_rate.dst: a learning rate is finite"),
+        ("base: {learning_rate: {full: .inf}}", "learning_rate.full: a learning rate is finite"),
+        ("run: {methods: [dst, 3]}", "3"),
+        ("run: {epochs: [", "config"),
     ],
 )
 def test_a_bad_config_file(
@@ -104,11 +124,13 @@ def test_a_bad_command(arguments: str, capsys: pytest.CaptureFixture[str]):
 def test_a_run_of_another_config_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]):
     before = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
     line = refused(["train", "--run", str(finished), "--resume", "--epochs", "9"], capsys)
-    assert f"in {finished}, epochs is 4, got 9" in line
+    assert f"in {finished}, run.epochs is 4, got 9" in line
     assert {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("text", ["a: [", "3", "colour: red", "epochs: many", "batch: -1"])
+@pytest.mark.parametrize(
+    "text", ["a: [", "3", "colour: red", "run: {epochs: many}", "data: {batch: -1}"]
+)
 def test_an_altered_config_is_named(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "config.yaml").write_text(text)
     for extra in ([], ["--resume"]):
@@ -128,16 +150,76 @@ def test_a_loss_that_is_not_finite_is_said(
     run_quickly, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     """A learning rate may be finite and still absurd."""
-    options = ["--methods", "full", "--full_learning_rate", "1e30"]
+    options = ["--methods", "full", "--base.learning_rate.full", "1e30"]
     assert run_quickly(tmp_path / "run", *options) == 2
-    assert "lower full_learning_rate" in capsys.readouterr().err.splitlines()[-1]
+    assert "lower base.learning_rate.full" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_config_survives_as_a_dict():
-    config = TrainConfig(epochs=7, methods=["ste"])
-    assert from_dict(config.to_dict(), "here") == config
-    with pytest.raises(InputError, match="here: epochs is of type int, got True"):
-        from_dict({"epochs": True}, "here")
+def test_a_config_survives_as_a_tree():
+    shape = {"nonlinearity": {"name": "constant"}}
+    config = make({"run": {"epochs": 7, "methods": ["ste", "dst"]}, "schedules": shape})
+    assert make(config.to_dict()) == config
+    assert make(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
+    with pytest.raises(InputError, match=r"here: run\.epochs is of type int, got True"):
+        make({"run": {"epochs": True}}, source="here")
+
+
+def test_every_option_is_a_value_of_some_config():
+    """Its default, given in a run of every method, comes back at its own key."""
+    every = {"run": {"methods": list(METHODS)}}
+    owners = {"base.momentum": {"base": {"name": "momentum"}}}
+    for leaf in options():
+        section, *words, last = leaf.key.split(".")
+        default = list(leaf.default) if isinstance(leaf.default, tuple) else leaf.default
+        tree: dict = {last: default}
+        for word in reversed(words):
+            tree = {word: tree}
+        given = merged(merged(every, owners.get(leaf.key, {})), {section: tree})
+        written = make(given).to_dict()[section]
+        for word in words:
+            written = written[word]
+        assert written[last] == default, leaf.key
+
+
+def test_quick_is_a_smaller_config_of_either_model():
+    assert difference(make(quick=True).to_dict(), make().to_dict()) == (
+        "model.channels is 8, got 32"
+    )
+    assert make({"model": {"name": "mlp"}}, quick=True).model.hidden == 32
+    assert make({"run": {"seeds": 2}}, quick=True).run.seeds == 2
+
+
+def test_the_first_difference_is_named_with_its_key():
+    tree = make().to_dict()
+    assert difference(tree, tree) is None
+    assert difference(tree, merged(tree, {"data": {"batch": 7}})) == "data.batch is 50, got 7"
+    assert difference({"a": {}}, {"a": {"b": 1}}) == "a.b is None, got 1"
+
+
+def test_a_config_file_a_short_flag_and_a_full_one_are_the_same(tmp_path: Path):
+    file = tmp_path / "c.yaml"
+    short = tmp_path / "short.yaml"
+    short.write_text("batch: 20\nnonlinearity: 2.0\n")
+    file.write_text("data: {batch: 20}\nalgorithm: {dst: {nonlinearity: 2.0}}\n")
+    lines = [
+        ["--batch", "20", "--nonlinearity", "2"],
+        ["--data.batch", "20", "--algorithm.nonlinearity", "2"],
+        ["--data.batch=20", "--algorithm.dst.nonlinearity=2", "--run=elsewhere"],
+        ["--config", str(file)],
+        ["--config", str(short)],
+        ["--config", str(file), "--epochs", "60"],
+    ]
+    configs = [configured(parser().parse_args(prepared(line))) for line in lines]
+    assert all(config == configs[0] for config in configs)
+    assert configs[0].data.batch == 20 and configs[0].algorithm["dst"].nonlinearity == 2
+
+
+def test_the_config_of_a_run_folder_is_a_config_file(tmp_path: Path):
+    methods = ["stochastic_rounding", "full"]
+    config = make({"run": {"methods": methods}, "base": {"name": "sgd"}, "model": {"name": "mlp"}})
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+    assert configured(parser().parse_args(prepared(["--config", str(file)]))) == config
 
 
 @pytest.mark.parametrize("command", ["", "train"])
@@ -145,7 +227,7 @@ def test_help_needs_no_torch(command: str):
     """Units are in the help; and it comes at once, because nothing heavy is imported."""
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}; sys.modules.update(dict.fromkeys("
-        "('sklearn', 'matplotlib')));"
+        "('sklearn', 'matplotlib', 'torch')));"
         "from qcuda.cli import main; main(sys.argv[1:])"
     )
     arguments = [sys.executable, "-c", code, *command.split(), "--help"]

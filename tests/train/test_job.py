@@ -12,9 +12,9 @@ import torch
 from matplotlib.image import imread
 
 from qcuda.cli import main
-from qcuda.data.digits import load, split
+from qcuda.data.digits import load, opened, split
 from qcuda.train import folder as kept
-from qcuda.train.checkpoint import unpack
+from qcuda.train.door import reopen
 from qcuda.train.loop import evaluate
 
 METHODS = ["dst", "full", "ste"]
@@ -78,7 +78,7 @@ def test_figures_are_drawn(finished: Path, results: dict, name: str):
 def test_test_accuracy_is_of_the_model_that_validation_chose(finished: Path, results: dict):
     for method in METHODS:
         path = kept.checkpoint_path(finished, method, 0)
-        trainee = unpack(path, kept.load_checkpoint(path))
+        trainee = reopen(path)
         chosen = max(
             trainee.records[1:], key=lambda r: (r["validation_accuracy"], -r["validation_loss"])
         )
@@ -86,11 +86,10 @@ def test_test_accuracy_is_of_the_model_that_validation_chose(finished: Path, res
             trainee.best["epoch"] == chosen["epoch"] == results["methods"][method]["best_epoch"][0]
         )
         trainee.model.load_state_dict(trainee.best["model"])
-        examples = load()
-        parts = split(examples.labels, kept.read_config(finished))
+        test = opened(kept.read_config(finished).data).test
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        accuracy, _ = evaluate(trainee.model, examples.take(parts.test))
+        accuracy, _ = evaluate(trainee.model, test)
         torch.set_num_threads(threads)
         assert [accuracy] == results["methods"][method]["test_accuracy"]
 
@@ -137,7 +136,7 @@ def test_another_seed_is_another_run(
     """The seed reaches levels, order and words; the split stays."""
     assert run_quickly(tmp_path / "run", "--seed", "1", "--methods", "dst") == 0
     ours, other = (
-        unpack(path, kept.load_checkpoint(path))
+        reopen(path)
         for path in (
             kept.checkpoint_path(finished, "dst", 0),
             kept.checkpoint_path(tmp_path / "run", "dst", 1),
@@ -146,5 +145,5 @@ def test_another_seed_is_another_run(
     assert ours.records[0]["levels"] != other.records[0]["levels"]
     assert ours.records[-1]["loss"] != other.records[-1]["loss"]
     labels = load().labels
-    parts = [split(labels, kept.read_config(f)) for f in (finished, tmp_path / "run")]
+    parts = [split(labels, kept.read_config(f).data) for f in (finished, tmp_path / "run")]
     assert all(torch.equal(a, b) for a, b in zip(*parts, strict=True))

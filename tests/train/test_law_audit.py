@@ -19,15 +19,16 @@ import torch
 from generated import include
 
 import qreference
-from qcuda.data.digits import load, split
+from qcuda.data.source import opened
 from qcuda.kernels import native
 from qcuda.kernels.abi import Storage
 from qcuda.nn import Linear
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train import folder as kept
 from qcuda.train import job
-from qcuda.train.config import TrainConfig
-from qcuda.train.loop import Trainee, start, train_epoch
+from qcuda.train.config import make
+from qcuda.train.door import begin
+from qcuda.train.loop import Trainee, train_epoch
 from qcuda.watch import conditional, law_audit
 from qcuda.watch.law_audit import FALSE_ALARMS, LawAudit, restored, window
 from qreference import walker
@@ -76,11 +77,10 @@ def mutated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     native.library.cache_clear()
 
 
-def first_epoch(**options: Any) -> Trainee:
-    config = TrainConfig(law_audit=True, architecture="mlp", **options)
-    trainee, examples = start(config, "dst", 0), load()
-    parts = split(examples.labels, config)
-    train_epoch(config, trainee, examples.take(parts.train), examples.take(parts.validation))
+def first_epoch() -> Trainee:
+    config = make({"run": {"law_audit": True}, "model": {"name": "mlp"}})
+    trainee, data = begin(config, "dst", 0), opened(config.data)
+    train_epoch(trainee, data.epoch(0, 1), data.validation)
     return trainee
 
 

@@ -4,54 +4,94 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import nn
 
-from qcuda.data.digits import load, split
-from qcuda.models import digits
+from qcuda.data.source import opened
 from qcuda.models.baselines import RealLayer, clip_latent
-from qcuda.nn import NoisyStair, lattice_layers
+from qcuda.models.cnn import network
+from qcuda.models.config import CNN
+from qcuda.models.weights import on_lattice, real, relu, weight_layers
+from qcuda.nn import Linear, NoisyStair, lattice_layers
 from qcuda.optimizer import LatticeOptimizer
-from qcuda.train.config import METHODS, TrainConfig
-from qcuda.train.loop import hinge_loss, learning_rate_factor, start, train_epoch
+from qcuda.schedules.shapes import Cosine, Exponential, Shape
+from qcuda.schedules.table import Stretched, apply
+from qcuda.train.config import make
+from qcuda.train.door import begin
+from qcuda.train.loop import Trainee, hinge_loss, train_epoch
+from qcuda.train.methods import DEFAULT, METHODS, judged, stems
 from qcuda.watch.odds import predicted_moves
 from qtheory import DST, Lattice
+from qtheory.algorithms import walkers
 from qtheory.optimisers import Adam
 
 FALSE_ALARMS = 1e-9
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "exponential"])
-def test_learning_rates_fall_from_the_first_to_the_last(schedule: str):
-    config = TrainConfig(schedule=schedule, epochs=11, final=0.01)
-    factors = [learning_rate_factor(config, epoch) for epoch in range(11)]
-    middle = {"cosine": (1 + 0.01) / 2, "exponential": math.sqrt(0.01)}[schedule]
+def trained(method: str, **tree: Any) -> Trainee:
+    """A trainee after all epochs of a config."""
+    config = make(tree)
+    trainee, data = begin(config, method, 0), opened(config.data)
+    for number in range(1, config.run.epochs + 1):
+        train_epoch(trainee, data.epoch(0, number), data.validation)
+    return trainee
+
+
+@pytest.mark.parametrize(("shape", "middle"), [(Cosine(), 0.505), (Exponential(), 0.1)])
+def test_learning_rates_fall_from_the_first_to_the_last(shape: Shape, middle: float):
+    schedule = Stretched(shape, 1.0, 11)
+    factors = [schedule(epoch) for epoch in range(11)]
     assert factors[0] == 1
     assert factors[5] == pytest.approx(middle)
-    assert factors[10] == pytest.approx(0.01)
+    assert factors[10] == schedule(99) == pytest.approx(0.01)
     assert all(a > b for a, b in pairwise(factors))
+    assert [Stretched(shape, 3.0, 1)(epoch) for epoch in (0, 1)] == pytest.approx([3.0, 0.03])
 
 
-def test_a_scheduler_moves_the_lattice_weights_too():
-    config = TrainConfig(epochs=3, examples=60, channels=2, hidden=8, final=0.1)
-    trainee, examples = start(config, "dst", 0), load()
-    parts = split(examples.labels, config)
-    for _ in range(3):
-        train_epoch(config, trainee, examples.take(parts.train), examples.take(parts.validation))
+SMALL = {
+    "run": {"epochs": 3},
+    "data": {"examples": 60},
+    "model": {"channels": 2, "hidden": 8},
+    "schedules": {"learning_rate": {"final": 0.1}},
+}
+
+
+def test_a_schedule_moves_the_lattice_weights_too():
+    trainee = trained("dst", **SMALL)
     rates = [record["learning_rate"] for record in trainee.records[1:]]
-    first = config.dst_learning_rate
-    assert rates == pytest.approx([first, first * 0.55, first * 0.1])
+    assert rates == pytest.approx([0.05, 0.05 * 0.55, 0.05 * 0.1])
+    assert [group["lr"] for group in trainee.optimizer.param_groups] == [rates[-1]] * 2
 
 
-@pytest.mark.parametrize("architecture", ["cnn", "mlp"])
-def test_methods_differ_in_weights_and_activations_alone(architecture: str):
-    config = TrainConfig(architecture=architecture, channels=4, hidden=16)
-    built = {method: digits.build(config, method, 0) for method in METHODS}
+def test_any_knob_may_have_a_schedule():
+    """Another nonlinearity moves other weights; the log says what it was."""
+    shapes = {"learning_rate": {"final": 0.1}, "nonlinearity": {"name": "exponential", "final": 4}}
+    plain, other = trained("dst", **SMALL), trained("dst", **{**SMALL, "schedules": shapes})
+    assert [record["nonlinearity"] for record in other.records[1:]] == pytest.approx([3, 6, 12])
+    assert "nonlinearity" not in plain.records[1]
+    moved = [[record["moved"] for record in trainee.records[1:]] for trainee in (plain, other)]
+    assert moved[0][0] == moved[1][0]
+    assert moved[0][1] != moved[1][1]
+
+
+def test_a_table_reaches_every_group_and_takes_any_function_of_time():
+    layer = Linear(4, 4, Lattice.ternary(), bias=True)
+    groups = [{"params": [layer.slot]}, {"params": [layer.bias]}]
+    optimizer = LatticeOptimizer(groups, DST(Lattice.ternary()), base=Adam(0.05))
+    table = {"learning_rate": lambda t: 0.1 * t, "nonlinearity": lambda t: 1.0 + t}
+    assert apply(table, optimizer, 2) == {"learning_rate": 0.2, "nonlinearity": 3.0}
+    assert [(g["lr"], g["nonlinearity"]) for g in optimizer.param_groups] == [(0.2, 3.0)] * 2
+
+
+@pytest.mark.parametrize("model", [{"name": "cnn", "channels": 4, "hidden": 16}, {"name": "mlp"}])
+def test_methods_differ_in_weights_and_activations_alone(model: dict[str, Any]):
+    config = make({"model": model})
+    built = {method: begin(config, method, 0).model for method in DEFAULT}
     shapes = {
-        method: [tuple(next(w.parameters()).shape) for w in digits.weight_layers(model).values()]
+        method: [tuple(next(w.parameters()).shape) for w in weight_layers(model).values()]
         for method, model in built.items()
     }
     assert shapes["dst"] == shapes["full"] == shapes["ste"]
@@ -62,6 +102,36 @@ def test_methods_differ_in_weights_and_activations_alone(architecture: str):
     assert len(lattice_layers(built["dst"])) == len(shapes["dst"])
     assert not any(isinstance(m, nn.Linear | nn.Conv2d) for m in built["dst"].modules())
     assert not any(isinstance(m, NoisyStair) for m in built["full"].modules())
+
+
+@pytest.mark.parametrize("stem", walkers())
+def test_every_walker_is_a_method_with_its_own_knobs(stem: str):
+    (method,) = [name for name in METHODS if stems((name,)) == [stem]]
+    coin = judged(stem)  # what the audit of the law is of
+    tree = {**SMALL, "run": {"epochs": 1, "methods": [method], "law_audit": coin}}
+    trainee = trained(method, **tree)
+    assert isinstance(trainee.optimizer, LatticeOptimizer)
+    assert trainee.optimizer.rule == stem
+    assert not coin or (trainee.evidence is not None and not trainee.evidence.failing)
+    assert begin(make(tree), method, 0).optimizer.param_groups[0]["lr"] == 0.05
+
+
+def test_a_network_takes_its_shape_from_the_data():
+    """Three channels, 12 x 10 pixels, 7 classes: none of them the digits'."""
+    for weight in (on_lattice(Lattice.binary()), real(3)):
+        model = network(CNN(channels=2, hidden=5), (3, 12, 10), 7, weight, relu)
+        assert model(torch.zeros(4, 3, 12, 10)).shape == (4, 7)
+
+
+@pytest.mark.parametrize("name", ["adam", "momentum", "sgd"])
+@pytest.mark.parametrize("method", ["dst", "full"])
+def test_every_base_optimiser_trains(name: str, method: str):
+    base = {"name": name, "learning_rate": {method: 0.25}}
+    trainee = trained(method, **{**SMALL, "base": base})
+    losses = [record["loss"] for record in trainee.records[1:]]
+    assert trainee.records[1]["learning_rate"] == 0.25
+    assert all(math.isfinite(loss) for loss in losses)
+    assert len(set(losses)) == 3
 
 
 @pytest.mark.parametrize(("levels", "lattice"), [(2, Lattice.binary()), (3, Lattice.ternary())])
@@ -103,7 +173,7 @@ def test_equal_gradients_move_equal_weights_with_any_number_of_threads():
     gradient = torch.randn(1000, 300, generator=torch.Generator().manual_seed(0))
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        layer = digits.lattice_nn.Linear(300, 1000, Lattice.ternary())
+        layer = Linear(300, 1000, Lattice.ternary())
         layer.draw_levels(4, 0)
         optimizer = LatticeOptimizer([layer.slot], DST(Lattice.ternary()), base=Adam(0.05), seed=4)
         for sign in (1, -1, 1):
@@ -132,13 +202,13 @@ def test_moves_of_a_training_run_have_the_exact_law():
     kernel fails with probability 1e-9 at most. The largest probes see a rate that is off by an
     eighth, with the same probability of missing it.
     """
-    config = TrainConfig(
-        architecture="mlp", hidden=512, epochs=4, examples=500, dst_learning_rate=0.5
+    trainee = trained(
+        "dst",
+        model={"name": "mlp", "hidden": 512},
+        run={"epochs": 4},
+        data={"examples": 500},
+        base={"learning_rate": {"dst": 0.5}},
     )
-    trainee, examples = start(config, "dst", 0), load()
-    parts = split(examples.labels, config)
-    for _ in range(config.epochs):
-        train_epoch(config, trainee, examples.take(parts.train), examples.take(parts.validation))
     probes = []
     for record in trainee.records[1:]:
         found = record["probe"]
@@ -150,19 +220,36 @@ def test_moves_of_a_training_run_have_the_exact_law():
     assert 2 * allowed(8 / 7 * variance, len(probes)) < mean / 7
 
 
+def test_probes_follow_a_knob_that_has_a_schedule():
+    """With m from 3 to 12; a probe against m = 3 expects far fewer moves at the end."""
+    trainee = trained(
+        "dst",
+        model={"name": "mlp", "hidden": 64},
+        run={"epochs": 2},
+        data={"examples": 200},
+        schedules={"nonlinearity": {"final": 4}, "learning_rate": {"name": "constant"}},
+    )
+    probe = trainee.records[-1]["probe"]
+    for measured, mean, variance in zip(
+        probe["measured"], probe["mean"], probe["variance"], strict=True
+    ):
+        assert abs(measured - mean) <= allowed(variance, 3)
+
+
 @pytest.mark.parametrize("nonlinearity", [2.5, 3.5])
 def test_another_law_is_noticed(nonlinearity: float):
     """The test above bites: with m = 2.5 or 3.5 in the law, moves with m = 3 are too many or
     too few."""
     lattice = Lattice.ternary()
-    layer = digits.lattice_nn.Linear(300, 1000, lattice)
+    layer = Linear(300, 1000, lattice)
     layer.draw_levels(0, 0)
     optimizer = LatticeOptimizer([layer.slot], DST(lattice, 3.0), base=Adam(0.05))
     layer.slot.grad = torch.randn(1000, 300, generator=torch.Generator().manual_seed(0))
     before = layer.index
-    optimizer.step()
+    with optimizer.recorded([layer.slot]) as found:
+        optimizer.step()
     measured = int((layer.index != before).sum())
-    increments = optimizer.increments(layer.slot).numpy()
+    increments = found[layer.slot].numpy()
     mean, variance = predicted_moves(DST(lattice, 3.0), before.numpy(), increments)
     assert abs(measured - mean) <= allowed(variance, 1)
     mean, variance = predicted_moves(DST(lattice, nonlinearity), before.numpy(), increments)

@@ -6,6 +6,8 @@ of `qtheory.streams`; the tensor number says what they are for, the iteration is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -13,10 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qcuda.data.config import Digits
+from qcuda.data.source import ALONE, Examples, Place, Task
 from qcuda.errors import require
 from qcuda.kernels.words import words
-from qcuda.train.config import TrainConfig
 from qtheory.streams import Stream
+
+TASK = Task(shape=(1, 8, 8), classes=10)
 
 
 class Purpose(IntEnum):
@@ -25,17 +30,6 @@ class Purpose(IntEnum):
     SPLIT = 0
     ORDER = 1
     SHIFT = 2
-
-
-class Examples(NamedTuple):
-    """images: (n, 1, 8, 8) float32, ink in [0, 1]. labels: (n,) int64, 0 .. 9."""
-
-    images: Tensor
-    labels: Tensor
-
-    def take(self, index: Tensor) -> Examples:
-        """The examples at an index."""
-        return Examples(self.images[index], self.labels[index])
 
 
 class Split(NamedTuple):
@@ -52,7 +46,7 @@ def load() -> Examples:
 
     images, labels = load_digits(return_X_y=True)
     pixels = torch.from_numpy(images).to(torch.float32) / 16
-    return Examples(pixels.reshape(-1, 1, 8, 8), torch.from_numpy(labels).to(torch.int64))
+    return Examples(pixels.reshape(-1, *TASK.shape), torch.from_numpy(labels).to(torch.int64))
 
 
 def permutation(seed: int, epoch: int, purpose: Purpose, count: int) -> Tensor:
@@ -61,7 +55,7 @@ def permutation(seed: int, epoch: int, purpose: Purpose, count: int) -> Tensor:
     return torch.argsort(drawn, stable=True)
 
 
-def split(labels: Tensor, config: TrainConfig) -> Split:
+def split(labels: Tensor, config: Digits) -> Split:
     """A stratified split: of every class the same share, to the nearest example, in each part.
 
     Raises InputError if a part would have no example of some class.
@@ -97,7 +91,7 @@ def split(labels: Tensor, config: TrainConfig) -> Split:
     return Split(train.sort().values, held.sort().values, test_part.sort().values)
 
 
-def batches(config: TrainConfig, seed: int, epoch: int, count: int) -> tuple[Tensor, ...]:
+def batches(config: Digits, seed: int, epoch: int, count: int) -> tuple[Tensor, ...]:
     """The places of an epoch's examples, in batches of nearly the same size."""
     order = permutation(seed, epoch, Purpose.ORDER, count)
     return torch.tensor_split(order, count // config.batch)
@@ -113,3 +107,32 @@ def shifted(images: Tensor, limit: int, seed: int, epoch: int) -> Tensor:
     padded = F.pad(images[:, 0], (limit,) * 4)
     example = torch.arange(count)[:, None, None]
     return padded[example, start[:, 0, :, None], start[:, 1, None, :]][:, None]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The parts of the split, and the epochs of the first."""
+
+    config: Digits
+    train: Examples
+    validation: Examples
+    test: Examples
+
+    def epoch(self, seed: int, number: int, place: Place = ALONE) -> Iterator[Examples]:
+        """Every training example once, shifted, in batches of nearly the same size."""
+        images = shifted(self.train.images, self.config.shift, seed, number)
+        for batch in batches(self.config, seed, number, len(images)):
+            part = torch.tensor_split(batch, place.ranks)[place.rank]
+            yield Examples(images[part], self.train.labels[part])
+
+
+def task(config: Digits) -> Task:
+    """What an example looks like, whatever the config."""
+    return TASK
+
+
+def opened(config: Digits) -> Opened:
+    """All digits, split."""
+    examples = load()
+    parts = split(examples.labels, config)
+    return Opened(config, *(examples.take(part) for part in parts))

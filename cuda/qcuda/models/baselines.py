@@ -34,7 +34,9 @@ class _Nearest(torch.autograd.Function):
 
 
 class RealLayer(nn.Module):
-    """A linear layer or a 3 x 3 convolution without bias, whose float32 weight is trained.
+    """A linear layer, or a convolution that keeps the size of the image, without bias.
+
+    Its float32 weight is trained.
 
     levels: the forward pass sees the weight rounded to -1, 0, +1 if 3, to -1, +1 if 2, as in
     BinaryConnect [courbariaux2015]: a straight-through estimator, whose latent weight is kept in
@@ -59,10 +61,18 @@ class RealLayer(nn.Module):
         """The weight that the forward pass sees."""
         return _Nearest.apply(self.latent, self.levels) if self.levels else self.latent
 
+    @property
+    def index(self) -> Tensor | None:
+        """Indices of the visible weights, int64, as of a lattice layer; None if they are real."""
+        if self.levels is None:
+            return None
+        visible = self.visible.detach()
+        return ((visible + 1) * (self.levels - 1) / 2).to(torch.int64)
+
     def forward(self, inputs: Tensor) -> Tensor:
         if self.latent.dim() == 2:
             return F.linear(inputs, self.visible)
-        return F.conv2d(inputs, self.visible, padding=1)
+        return F.conv2d(inputs, self.visible, padding=self.latent.shape[2] // 2)
 
 
 def clip_latent(model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The audit of stored DST models, behind `qtheory audit`."""
+"""The audit of stored lattice models, behind `qtheory audit`."""
 
 from __future__ import annotations
 
@@ -8,29 +8,36 @@ from pathlib import Path
 from qcuda.errors import require
 from qcuda.nn.census import Audit, audit
 from qcuda.train import folder as kept
-from qcuda.train.checkpoint import unpack
-from qcuda.train.loop import Trainee
+from qcuda.train.door import reopen
+from qcuda.train.methods import METHODS
 
 
 def audits(path: Path) -> dict[str, Audit]:
     """By file, the audit of the model as its last checkpoint has it.
 
     path: a run folder, or one checkpoint. There is no gradient in a checkpoint: its bits are 0.
-    Raises InputError if there is no DST checkpoint.
+    Raises InputError if there is no checkpoint of a method with weights on a lattice.
     """
     require(path.exists(), f"an audit is of a run folder or a checkpoint, got {path}, not there")
-    files = sorted((path / kept.CHECKPOINTS).glob("dst-*.ckpt")) if path.is_dir() else [path]
-    require(bool(files), f"a run folder to audit has a dst checkpoint, got none in {path}")
+    files = _files(path) if path.is_dir() else [path]
+    require(bool(files), f"a run folder to audit has lattice checkpoints, got none in {path}")
     return {str(file): _audit(file) for file in files}
 
 
+def _files(folder: Path) -> list[Path]:
+    found = sorted((folder / kept.CHECKPOINTS).glob("*.ckpt"))
+    return [file for file in found if _on_lattice(file.stem.rpartition("-")[0])]
+
+
+def _on_lattice(method: str) -> bool:
+    return method in METHODS and METHODS[method].stem is not None
+
+
 def _audit(file: Path) -> Audit:
-    trainee = _trainee(file)
+    trainee = reopen(file)
+    require(
+        _on_lattice(trainee.method),
+        f"{file}: an audit is of weights on a lattice, got method {trainee.method}",
+    )
     gc.collect()  # tensors of the file, or of a model before this one, are not copies of weights
     return audit(trainee.model, trainee.optimizer)
-
-
-def _trainee(file: Path) -> Trainee:
-    values = kept.load_checkpoint(file)
-    require(values["method"] == "dst", f"{file}: an audit is of method dst, got {values['method']}")
-    return unpack(file, values)

@@ -1,157 +1,213 @@
-"""The config of a training run: every number that can change its bits, with its unit."""
+"""The config of a training run: every number that can change its bits, with its unit.
+
+    algorithm    {stem: {knob: value}}             of every method that moves weights on a lattice
+    base         {name, learning_rate: {method: value}, ...}                    the base optimiser
+    schedules    {knob: {name, ...}}                     how knobs change from epoch to epoch
+    model        {name, ...}                    qcuda.models.config
+    data         {name, ...}                    qcuda.data.config
+    run          methods, seeds, epochs, ...    Run, below
+
+A tree of tables, as YAML and JSON have it, is made a `Config` at the door (`qcuda.train.door` and
+`qcuda.train.job`), and no function behind the door is handed more than its part.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+from qcuda.data.config import DATA
 from qcuda.errors import InputError, require
+from qcuda.models.config import MODELS
+from qcuda.schedules.shapes import SHAPES, Shape
+from qcuda.train.bases import BASES, Base
+from qcuda.train.methods import DEFAULT, METHODS, judged, knobs, spec_of, stems, values_of
+from qcuda.train.tree import Leaf, Registry, choose, known, leaves, read, table, typed, written
+from qtheory.algorithms import Knob, Spec
 from qtheory.streams import MAX_SEED
 
-METHODS = ("dst", "full", "ste")
-ARCHITECTURES = ("cnn", "mlp")
-SCHEDULES = ("cosine", "exponential")
-MOMENTS = ("float32", "bfloat16")
-WINDOWS = ("rectangular", "triangular")
+RATE = "learning_rate"
+SHAPE = "cosine"  # of a knob whose schedule has no name
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """A run: some methods, each from several seeds, on the same split of the same data.
+class Run:
+    """What is trained, how often and how long. A second note is the value of `--quick`."""
 
-    Raises InputError if a number breaks its rule.
-    """
-
-    methods: Annotated[list[str], "what to train: any of dst, full, ste"] = field(
-        default_factory=lambda: list(METHODS)
-    )
+    methods: Annotated[tuple[str, ...], f"what to train: any of {', '.join(METHODS)}"] = DEFAULT
     seed: Annotated[int, "the first seed; the runs of a method take seed, seed + 1, ..."] = 0
-    seeds: Annotated[int, "number of seeds"] = 3
-    epochs: Annotated[int, "passes over the training part"] = 60
-    batch: Annotated[int, "least number of examples in a batch"] = 50
-    architecture: Annotated[str, "cnn (two convolutions, two linear layers) or mlp"] = "cnn"
-    channels: Annotated[int, "channels of the first convolution; the second has twice as many"] = 32
-    hidden: Annotated[int, "units of a hidden linear layer"] = 256
-    dst_learning_rate: Annotated[float, "first learning rate of dst, in weight units"] = 0.05
-    full_learning_rate: Annotated[float, "first learning rate of full, in weight units"] = 0.01
-    ste_learning_rate: Annotated[float, "first learning rate of ste, in weight units"] = 0.03
-    schedule: Annotated[str, "how learning rates fall, epoch by epoch: cosine or exponential"] = (
-        "cosine"
+    seeds: Annotated[int, "number of seeds", 1] = 3
+    epochs: Annotated[int, "passes over the training part", 4] = 60
+    law_audit: Annotated[bool, "hold the moves on lattices to their exact law while training"] = (
+        False
     )
-    final: Annotated[float, "last learning rate, as a fraction of the first"] = 0.01
-    nonlinearity: Annotated[float, "m of DST, a pure number"] = 3.0
-    moments: Annotated[
-        str, "how Adam's moments of lattice weights are kept: float32 or bfloat16"
-    ] = "float32"
-    threshold: Annotated[float, "r of the activations: half-width of their zero zone"] = 0.35
-    half_width: Annotated[float, "a of the activations' derivative, in units of their input"] = 0.5
-    window: Annotated[str, "shape of that derivative: rectangular or triangular"] = "rectangular"
-    shift: Annotated[int, "largest random shift of a training image, in pixels"] = 1
-    test_share: Annotated[float, "share of all examples that is the test set"] = 0.25
-    validation_share: Annotated[float, "share of the other examples that chooses the model"] = 0.15
-    split_seed: Annotated[int, "seed of the split, the same for every run"] = 0
-    examples: Annotated[int, "training examples to use; 0 for all of them"] = 0
-    law_audit: Annotated[bool, "hold the moves of dst to their exact law while training"] = False
-    checkpoint_every: Annotated[int, "epochs between checkpoints"] = 5
+    checkpoint_every: Annotated[int, "epochs between checkpoints", 1] = 5
     threads: Annotated[int, "threads of torch and of the kernels; part of the bits"] = 1
 
     def __post_init__(self) -> None:
-        for key, kind in get_type_hints(type(self)).items():
-            object.__setattr__(self, key, _typed(key, kind, getattr(self, key)))
         unknown = [method for method in self.methods if method not in METHODS]
         require(not unknown, f"a method is one of {', '.join(METHODS)}, got {unknown[:1]}")
         require(
             len(set(self.methods)) == len(self.methods) > 0,
-            f"methods are given once each, at least one, got {self.methods}",
+            f"methods are given once each, at least one, got {list(self.methods)}",
         )
-        for key, known in (
-            ("architecture", ARCHITECTURES),
-            ("schedule", SCHEDULES),
-            ("moments", MOMENTS),
-            ("window", WINDOWS),
-        ):
-            value = getattr(self, key)
-            require(value in known, f"{key} is one of {', '.join(known)}, got {value!r}")
         for key, least in (
-            ("seed", 0), ("seeds", 1), ("epochs", 1), ("batch", 2), ("channels", 1), ("hidden", 1),
-            ("shift", 0), ("split_seed", 0), ("examples", 0), ("checkpoint_every", 1),
-            ("threads", 1),
+            ("seed", 0), ("seeds", 1), ("epochs", 1), ("checkpoint_every", 1), ("threads", 1),
         ):  # fmt: skip
             value = getattr(self, key)
             require(value >= least, f"{key} is at least {least}, got {value}")
-        last = max(self.seed + self.seeds - 1, self.split_seed)
+        last = self.seed + self.seeds - 1
         require(last <= MAX_SEED, f"a seed is at most {MAX_SEED}, got {last}")
-        require(self.shift <= 4, f"shift is at most 4 pixels, half an image, got {self.shift}")
-        for key in ("dst_learning_rate", "full_learning_rate", "ste_learning_rate"):
-            value = getattr(self, key)
-            require(
-                math.isfinite(value) and value >= 0, f"{key} is finite and at least 0, got {value}"
-            )
-        for key in ("final", "nonlinearity", "half_width"):
-            value = getattr(self, key)
-            require(
-                math.isfinite(value) and value > 0, f"{key} is finite and positive, got {value}"
-            )
-        require(self.final <= 1, f"final is at most 1, got {self.final}")
-        require(0 <= self.threshold < 1, f"threshold is in [0, 1), got {self.threshold}")
-        for key in ("test_share", "validation_share"):
-            value = getattr(self, key)
-            require(0 < value < 1, f"{key} is between 0 and 1, got {value}")
+
+    @property
+    def plan(self) -> list[tuple[str, int]]:
+        """Every method with every seed, in the order in which they are trained."""
+        return [(method, self.seed + k) for method in self.methods for k in range(self.seeds)]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run: some methods, each from several seeds, on the same split of the same data.
+
+    algorithm: by stem. base, model, data: one of BASES, MODELS, DATA. schedules: by knob.
+    """
+
+    algorithm: dict[str, Spec]
+    base: Base
+    schedules: dict[str, Shape]
+    model: Any
+    data: Any
+    run: Run
 
     def to_dict(self) -> dict[str, Any]:
-        """All keys, fit for YAML and JSON."""
-        return dataclasses.asdict(self)
+        """The whole tree, fit for YAML and JSON."""
+        return {
+            "algorithm": {stem: values_of(spec) for stem, spec in self.algorithm.items()},
+            "base": written(self.base, BASES),
+            "schedules": {knob: written(one, SHAPES) for knob, one in self.schedules.items()},
+            "model": written(self.model, MODELS),
+            "data": written(self.data, DATA),
+            "run": written(self.run),
+        }
 
 
-# What `--quick` means: the same job in seconds.
-QUICK: dict[str, Any] = {
-    "seeds": 1,
-    "epochs": 4,
-    "batch": 20,
-    "channels": 8,
-    "hidden": 32,
-    "examples": 300,
-    "checkpoint_every": 1,
-}
+SECTIONS = ("algorithm", "base", "schedules", "model", "data", "run")
 
 
-def _typed(key: str, kind: Any, value: Any) -> Any:
-    """The value as its field's type; InputError if it is another."""
-    if kind == list[str]:
-        good = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        require(good, f"{key} is a list of names, got {value!r}")
-        return list(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    require(type(value) is kind, f"{key} is of type {kind.__name__}, got {value!r}")
-    return value
+def make(values: Any = (), *, source: str = "", quick: bool = False) -> Config:
+    """The config of a tree; what is missing has its default, or that of `--quick`.
 
-
-def options() -> list[tuple[str, Any, Any, str]]:
-    """Name, type, default and help of every key."""
-    hints, plain = get_type_hints(TrainConfig, include_extras=True), TrainConfig().to_dict()
-    return [(key, h.__origin__, plain[key], h.__metadata__[0]) for key, h in hints.items()]
-
-
-def from_dict(values: Any, source: str) -> TrainConfig:
-    """The config that `to_dict` wrote. Raises InputError, naming the source, if it is not one."""
-    require(isinstance(values, Mapping), f"{source}: a config is a table of keys, got {values!r}")
-    known = [f.name for f in dataclasses.fields(TrainConfig)]
-    for key in values:
-        require(key in known, f"{source}: a config has the keys {', '.join(known)}, got {key!r}")
+    Raises InputError, naming the source and the key, if a value breaks its rule.
+    """
     try:
-        return TrainConfig(**values)
+        given = table(values or {}, "a config")
+        known(given, SECTIONS, "a config")
+        run = read(Run, given.get("run", {}), "run", quick=quick)
+        strange = [stem for stem in stems(run.methods) if run.law_audit and not judged(stem)]
+        require(
+            not strange,
+            f"the audit of the law judges walkers that go to one of two places, got {strange[:1]}",
+        )
+        return Config(
+            algorithm=_algorithm(given.get("algorithm", {}), run.methods),
+            base=_base(given.get("base", {}), run.methods, quick),
+            schedules=_schedules(given.get("schedules", {}), run.methods, quick),
+            model=choose(MODELS, given.get("model", {}), "model", quick=quick),
+            data=choose(DATA, given.get("data", {}), "data", quick=quick),
+            run=run,
+        )
     except InputError as error:
-        raise InputError(f"{source}: {error}") from None
+        raise InputError(f"{source}: {error}" if source else str(error)) from None
 
 
-def difference(kept: TrainConfig, given: TrainConfig) -> str | None:
-    """The first key in which two configs differ, with both values; None if they agree."""
-    for key, value in kept.to_dict().items():
-        other = given.to_dict()[key]
-        if value != other:
-            return f"{key} is {value}, got {other}"
-    return None
+def _algorithm(values: Any, methods: tuple[str, ...]) -> dict[str, Spec]:
+    given = table(values, "algorithm")
+    known(given, stems(methods), f"algorithm, for methods {', '.join(methods)},")
+    return {stem: _spec(stem, given.get(stem, {})) for stem in stems(methods)}
+
+
+def _spec(stem: str, given: Any) -> Spec:
+    key, own = f"algorithm.{stem}", knobs(stem)
+    given = table(given, key)
+    known(given, own, key)
+    values: dict[str, Any] = {name: knob.default for name, knob in own.items()}
+    for name, value in given.items():
+        values[name] = typed(f"{key}.{name}", type(own[name].default), value)
+    try:
+        return spec_of(stem, values)
+    except ValueError as error:
+        raise InputError(f"{key}: {error}") from None
+
+
+def _base(values: Any, methods: tuple[str, ...], quick: bool) -> Base:
+    given = table(values, "base")
+    rates = table(given.get(RATE, {}), f"base.{RATE}")
+    known(rates, methods, f"base.{RATE}")
+    given[RATE] = {method: METHODS[method].learning_rate for method in methods} | rates
+    return choose(BASES, given, "base", quick=quick)
+
+
+def _schedules(values: Any, methods: tuple[str, ...], quick: bool) -> dict[str, Shape]:
+    given = {RATE: {}} | table(values, "schedules")
+    movable = [RATE, *_numbers(methods)]
+    known(given, movable, f"schedules, for methods {', '.join(methods)},")
+    return {
+        knob: choose(SHAPES, one, f"schedules.{knob}", default=SHAPE, quick=quick)
+        for knob, one in given.items()
+    }
+
+
+def _numbers(methods: Iterable[str]) -> list[str]:
+    """The knobs of methods that are numbers, each once: those that a schedule may move."""
+    every = [knob for stem in stems(methods) for knob in knobs(stem).values() if not knob.choices]
+    return list(dict.fromkeys(knob.name for knob in every))
+
+
+def _meaning(stem: str, knob: Knob) -> str:
+    return f"{knob.name} of {stem}, " + (" or ".join(knob.choices) or knob.unit)
+
+
+def options() -> list[Leaf]:
+    """Every value that a config may have, for one choice of names or another; defaults as text."""
+    owned = {stem: knobs(stem) for stem in dict.fromkeys(stems(METHODS))}
+    rates = [(method, row.learning_rate) for method, row in METHODS.items()]
+    movable = [RATE, *_numbers(METHODS)]
+    return [
+        *(
+            Leaf(f"algorithm.{stem}.{name}", type(knob.default), _meaning(stem, knob), knob.default)
+            for stem, own in owned.items()
+            for name, knob in own.items()
+        ),
+        *(
+            leaf
+            for leaf in _choices(BASES, "base", next(iter(BASES)))
+            if leaf.key != f"base.{RATE}"
+        ),
+        *(
+            Leaf(f"base.{RATE}.{method}", float, f"first learning rate of {method}", rate)
+            for method, rate in rates
+        ),
+        *(
+            leaf
+            for knob in movable
+            for leaf in _choices(SHAPES, f"schedules.{knob}", SHAPE if knob == RATE else "constant")
+        ),
+        *_choices(MODELS, "model", next(iter(MODELS))),
+        *_choices(DATA, "data", next(iter(DATA))),
+        *leaves(Run, "run"),
+    ]
+
+
+def _choices(registry: Registry, key: str, default: str) -> Iterator[Leaf]:
+    """The name, and every value of any part of a registry, once."""
+    yield Leaf(f"{key}.name", str, f"one of {', '.join(registry)}", default)
+    found: dict[str, Leaf] = {}
+    owners: dict[str, list[str]] = {}
+    for name, part in registry.items():
+        for leaf in leaves(part, key):
+            found.setdefault(leaf.key, leaf)
+            owners.setdefault(leaf.key, []).append(name)
+    for where, leaf in found.items():
+        some = "" if len(owners[where]) == len(registry) else f" ({', '.join(owners[where])})"
+        yield leaf._replace(text=leaf.text + some)

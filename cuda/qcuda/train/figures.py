@@ -14,19 +14,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from qcuda.train.methods import METHODS
 from qcuda.train.results import probe_score
 from qcuda.watch.law_audit import FALSE_ALARMS
 
 Records = Sequence[dict[str, Any]]
 
-# The colours of Okabe and Ito, which stay apart for colour-blind readers.
-COLOURS = {"dst": "#0072B2", "full": "#555555", "ste": "#D55E00"}
 LEVELS = {"-1": "#D55E00", "0": "#DDDDDD", "+1": "#0072B2"}
-NAMES = {
-    "dst": "DST: ternary weights and activations",
-    "full": "full precision",
-    "ste": "straight-through, float copy kept",
-}
+LAW = "#D55E00"  # what the exact law expects
 STYLE: Any = {
     "font.size": 10,
     "axes.grid": True,
@@ -39,25 +34,39 @@ STYLE: Any = {
 }
 
 
-def draw(results: dict[str, Any], log: Records, run_folder: Path) -> list[str]:
-    """Draw every figure that the methods of the run allow; returns the names of the files."""
+def draw(results: dict[str, Any], log: Records, run_folder: Path, title: str) -> list[str]:
+    """Draw every figure that the methods of the run allow; returns the names of the files.
+
+    title: of the data. The figures of weights on a lattice are named after their method if there
+    are several.
+    """
     methods = list(results["methods"])
-    drawn = [_save(run_folder / "learning_curves.png", (10, 4), 2, _draw_learning, log, methods)]
-    if "dst" not in methods:
-        return drawn
-    dst = [record for record in log if record["method"] == "dst"]
-    first = [record for record in dst if record["seed"] == dst[0]["seed"]]
+    curves = (log, methods, title)
+    drawn = [_save(run_folder / "learning_curves.png", (10, 4), 2, _draw_learning, *curves)]
+    lattice = [method for method in methods if METHODS[method].stem is not None]
+    for method in lattice:
+        ending = ".png" if len(lattice) == 1 else f"-{method}.png"
+        records = [record for record in log if record["method"] == method]
+        drawn += _draw_method(run_folder, ending, records, curves)
+    return drawn
+
+
+def _draw_method(run_folder: Path, ending: str, records: Records, curves: Any) -> list[str]:
+    """Levels, moves, evidence and the summary of a method with weights on a lattice."""
+    first = [record for record in records if record["seed"] == records[0]["seed"]]
     layers = list(first[0]["levels"])
     width = 2.6 * len(layers) + 0.6
-    drawn.append(
-        _save(run_folder / "levels.png", (width, 3.2), len(layers), _draw_layers, first, layers)
-    )
-    drawn.append(_save(run_folder / "moves.png", (10, 4), 2, _draw_moves, dst))
-    if "log_e" in dst[-1]:
-        drawn.append(_save(run_folder / "evidence.png", (6, 4), 1, _draw_evidence, dst))
-    drawn.append(
-        _save(run_folder / "digits.png", (13.5, 4), 3, _draw_all, log, methods, dst, first)
-    )
+
+    def save(name: str, *what: Any) -> str:
+        return _save(run_folder / (name + ending), *what)
+
+    drawn = [
+        save("levels", (width, 3.2), len(layers), _draw_layers, first, layers),
+        save("moves", (10, 4), 2, _draw_moves, records),
+    ]
+    if "log_e" in records[-1]:
+        drawn.append(save("evidence", (6, 4), 1, _draw_evidence, records))
+    drawn.append(save("digits", (13.5, 4), 3, _draw_all, *curves, records, first))
     return drawn
 
 
@@ -72,18 +81,18 @@ def _save(path: Path, size: tuple[float, float], panels: int, painter: Any, *wha
     return path.name
 
 
-def _draw_learning(axes: Sequence[Axes], log: Records, methods: list[str]) -> None:
+def _draw_learning(axes: Sequence[Axes], log: Records, methods: list[str], title: str) -> None:
     _curves(axes[0], log, methods, "loss", 1.0)
     axes[0].set(ylabel="training loss (mean squared hinge)", yscale="log", title="Training")
-    _accuracy(axes[1], log, methods)
+    _accuracy(axes[1], log, methods, title)
 
 
-def _accuracy(axis: Axes, log: Records, methods: list[str]) -> None:
+def _accuracy(axis: Axes, log: Records, methods: list[str], title: str) -> None:
     _curves(axis, log, methods, "validation_accuracy", 100.0)
     shown = [100 * r["validation_accuracy"] for r in log if r["epoch"]]
     seeds = len({record["seed"] for record in log})
     over = f"mean and range of {seeds} seeds" if seeds > 1 else "one seed"
-    axis.set(ylabel="validation accuracy (%)", title=f"Handwritten digits: {over}")
+    axis.set(ylabel="validation accuracy (%)", title=f"{title}: {over}")
     axis.set_ylim(max(np.quantile(shown, 0.05) - 1, 0), 100.2)
     axis.legend(loc="lower right", frameon=True, framealpha=0.92, edgecolor="none")
 
@@ -94,10 +103,11 @@ def _curves(axis: Axes, log: Records, methods: list[str], key: str, factor: floa
         found = [r for r in log if r["method"] == method and r["epoch"]]
         epochs = sorted({r["epoch"] for r in found})
         values = factor * np.array([[r[key] for r in found if r["epoch"] == e] for e in epochs])
+        row = METHODS[method]
         axis.fill_between(
-            epochs, values.min(1), values.max(1), color=COLOURS[method], alpha=0.18, linewidth=0
+            epochs, values.min(1), values.max(1), color=row.colour, alpha=0.18, linewidth=0
         )
-        axis.plot(epochs, values.mean(1), color=COLOURS[method], label=NAMES[method])
+        axis.plot(epochs, values.mean(1), color=row.colour, label=row.label)
     axis.set_xlabel("epoch")
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
 
@@ -127,14 +137,18 @@ def _stack(axis: Axes, counts: np.ndarray) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
 
 
-def _draw_moves(axes: Sequence[Axes], dst: Records) -> None:
-    _move_rates(axes[0], dst)
-    scores = [(r["epoch"], probe_score(r["probe"])) for r in dst if r["epoch"]]
+def _colour(records: Records) -> str:
+    return METHODS[records[0]["method"]].colour
+
+
+def _draw_moves(axes: Sequence[Axes], records: Records) -> None:
+    _move_rates(axes[0], records)
+    scores = [(r["epoch"], probe_score(r["probe"])) for r in records if r["epoch"]]
     known = [(epoch, score) for epoch, score in scores if score is not None]
-    axes[1].axhspan(-3, 3, color=COLOURS["dst"], alpha=0.12, linewidth=0, label="± 3 std")
+    axes[1].axhspan(-3, 3, color=_colour(records), alpha=0.12, linewidth=0, label="± 3 std")
     axes[1].axhline(0, color="black", linewidth=0.8)
     where, heights = [epoch for epoch, _ in known], [score for _, score in known]
-    axes[1].scatter(where, heights, s=12, color=COLOURS["dst"], label="one iteration")
+    axes[1].scatter(where, heights, s=12, color=_colour(records), label="one iteration")
     bound = max([4.0, *(abs(score) + 0.5 for score in heights)])
     axes[1].set(
         xlabel="epoch", ylim=(-bound, bound), ylabel="(measured - expected) / std",
@@ -143,9 +157,9 @@ def _draw_moves(axes: Sequence[Axes], dst: Records) -> None:
     axes[1].legend(loc="upper right", ncols=2)
 
 
-def _move_rates(axis: Axes, dst: Records) -> None:
+def _move_rates(axis: Axes, records: Records) -> None:
     """Measured moves of probed iterations on the band that the law allows, first seed."""
-    probes = [r for r in dst if r["epoch"] and r["seed"] == dst[0]["seed"]]
+    probes = [r for r in records if r["epoch"] and r["seed"] == records[0]["seed"]]
     epochs = [r["epoch"] for r in probes]
     weights, measured, mean, variance = (
         np.array([sum(r["probe"][key]) for r in probes], dtype=float)
@@ -154,12 +168,12 @@ def _move_rates(axis: Axes, dst: Records) -> None:
     scale = 100 / weights
     low, high = np.maximum(mean - 3 * np.sqrt(variance), 0.3), mean + 3 * np.sqrt(variance)
     axis.fill_between(
-        epochs, scale * low, scale * high, color=COLOURS["ste"], alpha=0.35, linewidth=0,
+        epochs, scale * low, scale * high, color=LAW, alpha=0.35, linewidth=0,
         label="exact law, ± 3 std",
     )  # fmt: skip
-    axis.plot(epochs, scale * mean, color=COLOURS["ste"], linewidth=1, label="exact law, mean")
+    axis.plot(epochs, scale * mean, color=LAW, linewidth=1, label="exact law, mean")
     axis.scatter(
-        epochs, scale * measured, s=14, color=COLOURS["dst"], zorder=3, label="measured (kernel)"
+        epochs, scale * measured, s=14, color=_colour(records), zorder=3, label="measured (kernel)"
     )
     axis.set(
         xlabel="epoch", ylabel="weights that move in one iteration (%)", yscale="log",
@@ -169,16 +183,16 @@ def _move_rates(axis: Axes, dst: Records) -> None:
     axis.legend()
 
 
-def _draw_evidence(axes: Sequence[Axes], dst: Records) -> None:
+def _draw_evidence(axes: Sequence[Axes], records: Records) -> None:
     """The running log e-value of every seed, and where it would prove the kernel wrong."""
     axis, threshold = axes[0], -np.log(FALSE_ALARMS)
     highest = threshold
-    for seed in sorted({record["seed"] for record in dst}):
-        epochs = [r["law_audit"]["trace"] for r in dst if r["seed"] == seed and r["epoch"]]
+    for seed in sorted({record["seed"] for record in records}):
+        epochs = [r["law_audit"]["trace"] for r in records if r["seed"] == seed and r["epoch"]]
         points = np.array([point for trace in epochs for point in trace])
         highest = max(highest, points[:, 1].max())
-        axis.step(*points.T, where="post", color=COLOURS["dst"], alpha=0.7, marker=".")
-    axis.axhline(threshold, color=COLOURS["ste"], linestyle="--")
+        axis.step(*points.T, where="post", color=_colour(records), alpha=0.7, marker=".")
+    axis.axhline(threshold, color=LAW, linestyle="--")
     text = f"the kernel is wrong: false-alarm rate {FALSE_ALARMS:g}"
     axis.text(0.02, threshold, text, transform=axis.get_yaxis_transform(), va="bottom")
     axis.set(xlabel="iteration", ylabel="log e-value", title="Evidence against the kernel")
@@ -189,12 +203,19 @@ def _draw_evidence(axes: Sequence[Axes], dst: Records) -> None:
 
 
 def _draw_all(
-    axes: Sequence[Axes], log: Records, methods: list[str], dst: Records, first: Records
+    axes: Sequence[Axes],
+    log: Records,
+    methods: list[str],
+    title: str,
+    records: Records,
+    first: Records,
 ) -> None:
-    _accuracy(axes[0], log, methods)
+    _accuracy(axes[0], log, methods, title)
     counts = np.array([np.sum(list(r["levels"].values()), axis=0) for r in first], dtype=float)
     _stack(axes[1], counts)
+    name = METHODS[records[0]["method"]].label.partition(":")[0]
     axes[1].set(
-        ylabel="share of weights on each level (%)", title=f"All {int(counts[0].sum())} DST weights"
+        ylabel="share of weights on each level (%)",
+        title=f"All {int(counts[0].sum())} {name} weights",
     )
-    _move_rates(axes[2], dst)
+    _move_rates(axes[2], records)

@@ -16,7 +16,7 @@ import fcntl
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -26,7 +26,8 @@ import yaml
 
 from qcuda.errors import InputError, require
 from qcuda.files import TEMPORARY, write_atomically
-from qcuda.train.config import TrainConfig, difference, from_dict
+from qcuda.train.config import Config, make
+from qcuda.train.tree import difference
 
 MAGIC = b"QTHEORY1"
 HEADER = len(MAGIC) + hashlib.sha256().digest_size
@@ -100,7 +101,7 @@ def checkpoint_path(folder: Path, method: str, seed: int) -> Path:
     return folder / CHECKPOINTS / f"{method}-{seed}.ckpt"
 
 
-def read_config(folder: Path) -> TrainConfig:
+def read_config(folder: Path) -> Config:
     """The config of a run folder. Raises InputError if there is none, or it breaks a rule."""
     path = folder / CONFIG
     require(path.is_file(), f"a run folder has a {CONFIG}, got {folder}")
@@ -109,10 +110,10 @@ def read_config(folder: Path) -> TrainConfig:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         text = " ".join(str(error).split())
         raise InputError(f"{path}: a config is a YAML table, got: {text}") from None
-    return from_dict(values, str(path))
+    return make(values, source=str(path))
 
 
-def check(folder: Path, config: TrainConfig) -> bool:
+def check(folder: Path, tree: Mapping[str, Any]) -> bool:
     """Whether the folder holds a run of this config already; nothing is touched.
 
     Raises InputError if it holds anything else.
@@ -128,7 +129,7 @@ def check(folder: Path, config: TrainConfig) -> bool:
             not foreign, f"a new run folder is empty, got {folder} with {', '.join(foreign[:3])}"
         )
         return False
-    differs = difference(read_config(folder), config)
+    differs = difference(read_config(folder).to_dict(), tree)
     require(
         differs is None,
         f"a run folder keeps its config: in {folder}, {differs} (name another folder with --run)",
@@ -137,9 +138,9 @@ def check(folder: Path, config: TrainConfig) -> bool:
 
 
 @contextmanager
-def opened(folder: Path, config: TrainConfig, versions: dict[str, Any]) -> Iterator[None]:
+def opened(folder: Path, tree: Mapping[str, Any], versions: dict[str, Any]) -> Iterator[None]:
     """Hold a run folder for one process, made if it is new, without temporary files."""
-    begun = check(folder, config)
+    begun = check(folder, tree)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / LOCK, "ab")  # noqa: SIM115 (held for the whole run)
@@ -154,7 +155,7 @@ def opened(folder: Path, config: TrainConfig, versions: dict[str, Any]) -> Itera
             raise InputError(f"one process at a time works in a run folder, got {folder}") from None
         if not begun:
             write_json(folder / VERSIONS, versions)
-            text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+            text = yaml.safe_dump(dict(tree), sort_keys=False)
             write_atomically(folder / CONFIG, text.encode())
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
         for leftover in [*folder.glob(f"*{TEMPORARY}"), *folder.glob(f"*/*{TEMPORARY}")]:

@@ -3,58 +3,60 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from qcuda.data.digits import Examples, load, split
+from qcuda.data import source
 from qcuda.errors import InputError
 from qcuda.files import write_atomically
 from qcuda.train import folder as kept
-from qcuda.train.checkpoint import pack, unpack
-from qcuda.train.config import TrainConfig
-from qcuda.train.loop import Trainee, start, train_epoch
+from qcuda.train.checkpoint import pack
+from qcuda.train.config import Config
+from qcuda.train.door import begin, reopen
+from qcuda.train.loop import Trainee, train_epoch
 from qcuda.train.progress import Progress, progress
 from qcuda.train.results import summary
 from qcuda.train.versions import versions
 
-
-def plan(config: TrainConfig) -> list[tuple[str, int]]:
-    """Every method with every seed, in the order in which they are trained."""
-    return [(m, config.seed + k) for m in config.methods for k in range(config.seeds)]
+Plan = list[tuple[str, int]]
 
 
-def run(config: TrainConfig, run_folder: Path) -> dict[str, Any]:
+def run(config: Config, run_folder: Path) -> dict[str, Any]:
     """Train what is not trained yet, test, draw; returns the results.
 
     A folder that holds an unfinished run of the same config goes on where its checkpoints end,
     with the bits of a run that was never interrupted. A finished one returns its results.
     Raises InputError if the folder holds anything else; then nothing is touched.
     """
-    kept.check(run_folder, config)
-    examples = load()
-    parts = split(examples.labels, config)
-    with kept.opened(run_folder, config, versions()), _threads(config.threads):
+    tree, plan, epochs = config.to_dict(), config.run.plan, config.run.epochs
+    kept.check(run_folder, tree)
+    data = source.opened(config.data)
+    with kept.opened(run_folder, tree, versions()), _threads(config.run.threads):
         if (run_folder / kept.RESULTS).is_file():
             return stored_results(run_folder)
-        current = _resume(config, run_folder)
-        with progress(len(plan(config)) * config.epochs, _epochs_done(config, current)) as show:
+        current = _resume(plan, tree, run_folder)
+        left = _remaining(plan, current)
+        done = (len(plan) - len(left)) * epochs + (current.epoch if current else 0)
+        with progress(len(plan) * epochs, done) as show:
             if current is not None:
                 show.line(f"{run_folder}: going on with {current.method} seed {current.seed}")
-            train, validation = examples.take(parts.train), examples.take(parts.validation)
-            for method, seed in _remaining(config, current):
+            for method, seed in left:
                 if current is None:
-                    current = start(config, method, seed)
+                    current = begin(config, method, seed)
                     _log(run_folder, show, current)
-                _advance(config, run_folder, current, train, validation, show)
+                keep = partial(_keep, tree, run_folder, config.run.checkpoint_every, epochs)
+                _advance(current, epochs, data, run_folder, keep, show)
                 current = None
-        results = summary(config, run_folder, examples.take(parts.test), versions())
+        seeds = {method: [seed for one, seed in plan if one == method] for method, _ in plan}
+        results = summary(tree, seeds, partial(_trained, tree, run_folder), data.test, versions())
         from qcuda.train.figures import draw
 
-        results["figures"] = draw(results, read_log(run_folder), run_folder)
+        results["figures"] = draw(results, read_log(run_folder), run_folder, config.data.TITLE)
         kept.write_json(run_folder / kept.RESULTS, results)
         return results
 
@@ -76,29 +78,42 @@ def read_log(run_folder: Path) -> list[dict[str, Any]]:
 
 
 def _advance(
-    config: TrainConfig,
-    run_folder: Path,
     trainee: Trainee,
-    train: Examples,
-    validation: Examples,
+    epochs: int,
+    data: source.Source,
+    run_folder: Path,
+    keep: Callable[[Trainee], None],
     show: Progress,
 ) -> None:
-    if trainee.epoch == config.epochs:
+    """Train to the last epoch; keep: called after each."""
+    if trainee.epoch == epochs:
         return
-    path = kept.checkpoint_path(run_folder, trainee.method, trainee.seed)
-    while trainee.epoch < config.epochs:
-        suspected = _failing(trainee)
-        train_epoch(config, trainee, train, validation)
+    while trainee.epoch < epochs:
+        suspected, number = _failing(trainee), trainee.epoch + 1
+        batches = data.epoch(trainee.seed, number)
+        train_epoch(trainee, batches, data.validation, last=number == epochs)
         if _failing(trainee) and not suspected:
             show.line(_alarm(trainee))
         _log(run_folder, show, trainee)
-        if trainee.epoch % config.checkpoint_every == 0 or trainee.epoch == config.epochs:
-            kept.save_checkpoint(path, pack(config, trainee))
+        keep(trainee)
     best = trainee.best
     show.line(
-        f"{trainee.method} seed {trainee.seed}: {config.epochs} epochs in {trainee.seconds:.1f} s, "
+        f"{trainee.method} seed {trainee.seed}: {epochs} epochs in {trainee.seconds:.1f} s, "
         f"best validation accuracy {best['accuracy']:.4f} in epoch {best['epoch']}"
     )
+
+
+def _keep(
+    tree: Mapping[str, Any], run_folder: Path, every: int, epochs: int, trainee: Trainee
+) -> None:
+    """Write a checkpoint if it is time for one."""
+    if trainee.epoch % every == 0 or trainee.epoch == epochs:
+        path = kept.checkpoint_path(run_folder, trainee.method, trainee.seed)
+        kept.save_checkpoint(path, pack(tree, trainee))
+
+
+def _trained(tree: Mapping[str, Any], run_folder: Path, method: str, seed: int) -> Trainee:
+    return reopen(kept.checkpoint_path(run_folder, method, seed), tree)
 
 
 def _failing(trainee: Trainee) -> bool:
@@ -119,31 +134,22 @@ def _log(run_folder: Path, show: Progress, trainee: Trainee) -> None:
     show.record(record)
 
 
-def _resume(config: TrainConfig, run_folder: Path) -> Trainee | None:
+def _resume(plan: Plan, tree: Mapping[str, Any], run_folder: Path) -> Trainee | None:
     """The last trainee that has a checkpoint; the log is written anew from all of them."""
     last: Trainee | None = None
     lines: list[bytes] = []
-    for method, seed in plan(config):
-        path = kept.checkpoint_path(run_folder, method, seed)
-        if not path.is_file():
+    for method, seed in plan:
+        if not kept.checkpoint_path(run_folder, method, seed).is_file():
             break
-        last = unpack(path, kept.load_checkpoint(path), config)
+        last = _trained(tree, run_folder, method, seed)
         lines += [kept.log_line(record) for record in last.records]
     write_atomically(run_folder / kept.LOG, b"".join(lines))
     return last
 
 
-def _remaining(config: TrainConfig, current: Trainee | None) -> list[tuple[str, int]]:
+def _remaining(plan: Plan, current: Trainee | None) -> Plan:
     """What is left of the plan, from the current trainee on."""
-    whole = plan(config)
-    return whole if current is None else whole[whole.index((current.method, current.seed)) :]
-
-
-def _epochs_done(config: TrainConfig, current: Trainee | None) -> int:
-    if current is None:
-        return 0
-    before = len(plan(config)) - len(_remaining(config, current))
-    return before * config.epochs + current.epoch
+    return plan if current is None else plan[plan.index((current.method, current.seed)) :]
 
 
 @contextmanager

@@ -6,21 +6,21 @@ import copy
 import gc
 import math
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
-from qcuda.data.digits import Examples, batches, shifted
+from qcuda.data.source import Examples
 from qcuda.errors import require
-from qcuda.models import digits
 from qcuda.models.baselines import clip_latent
+from qcuda.models.weights import weight_layers
 from qcuda.nn.census import audit
 from qcuda.nn.slot import GradientSlot
 from qcuda.optimizer import LatticeOptimizer
-from qcuda.train.config import TrainConfig
+from qcuda.schedules.table import Schedule, apply
 from qcuda.watch.law_audit import LawAudit
 from qcuda.watch.odds import predicted_moves
 
@@ -31,9 +31,9 @@ class Trainee:
 
     method: str
     seed: int
-    model: nn.Sequential
+    model: nn.Module
     optimizer: torch.optim.Optimizer
-    scheduler: LambdaLR
+    schedules: Mapping[str, Schedule]  # by knob; a function of the epoch, so no state of their own
     records: list[dict[str, Any]] = field(default_factory=list)  # one an epoch, 0 the beginning
     best: dict[str, Any] = field(default_factory=dict)  # epoch, accuracy, loss, model
     audit: dict[str, Any] = field(default_factory=dict)  # of the last step, gradients included
@@ -47,22 +47,18 @@ class Trainee:
         return len(self.records) - 1
 
 
-def learning_rate_factor(config: TrainConfig, epoch: int) -> float:
-    """The learning rate of epoch 0, 1, ... as a fraction of the first; the last is `final`."""
-    progress = min(epoch / max(config.epochs - 1, 1), 1.0)
-    if config.schedule == "exponential":
-        return config.final**progress
-    return config.final + (1 - config.final) * (1 + math.cos(math.pi * progress)) / 2
-
-
-def start(config: TrainConfig, method: str, seed: int) -> Trainee:
-    """A trainee before its first epoch."""
-    model = digits.build(config, method, seed)
-    optimizer = digits.optimiser(config, method, seed, model)
-    scheduler = LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, epoch))
-    trainee = Trainee(method, seed, model, optimizer, scheduler)
-    if config.law_audit and isinstance(optimizer, LatticeOptimizer):
-        trainee.evidence = LawAudit()
+def start(
+    method: str,
+    seed: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedules: Mapping[str, Schedule],
+    *,
+    audited: bool = False,
+) -> Trainee:
+    """A trainee before its first epoch. audited: hold its moves to their exact law."""
+    trainee = Trainee(method, seed, model, optimizer, schedules)
+    trainee.evidence = LawAudit() if audited else None
     trainee.records.append(
         {"method": method, "seed": seed, "epoch": 0, "levels": _level_counts(model)}
     )
@@ -85,37 +81,24 @@ def evaluate(model: nn.Module, examples: Examples) -> tuple[float, float]:
 
 
 def train_epoch(
-    config: TrainConfig, trainee: Trainee, train: Examples, validation: Examples
+    trainee: Trainee, batches: Iterable[Examples], validation: Examples, *, last: bool = False
 ) -> None:
     """One epoch, its record, and the best model so far by validation.
 
+    last: whether it is the last epoch, after which the bits of lattice weights are counted.
     Raises InputError if the loss is not finite.
     """
     began, model, optimizer = time.perf_counter(), trainee.model, trainee.optimizer
-    epoch = trainee.epoch
+    epoch = trainee.epoch + 1
+    scheduled = apply(trainee.schedules, optimizer, trainee.epoch)
     before, moved = _levels(model), _moved(optimizer)
-    images = shifted(train.images, config.shift, trainee.seed, epoch + 1)
-    model.train()
-    losses: list[float] = []
-    parts = batches(config, trainee.seed, epoch + 1, len(images))
-    probe: dict[str, Any] | None = None
-    for number, part in enumerate(parts):
-        optimizer.zero_grad(set_to_none=True)
-        loss = hinge_loss(model(images[part]), train.labels[part])
-        loss.backward()
-        if number + 1 == len(parts) and isinstance(optimizer, LatticeOptimizer):
-            probe = _probed_step(trainee, optimizer)
-        else:
-            _step(trainee)
-        clip_latent(model)
-        losses.append(loss.item())
-    mean = sum(losses) / len(losses)
+    mean, probe = _pass(trainee, batches)
     require(
         math.isfinite(mean),
-        f"a training loss is finite, got {mean} in epoch {epoch + 1} of {trainee.method} "
-        f"seed {trainee.seed}: lower {trainee.method}_learning_rate",
+        f"a training loss is finite, got {mean} in epoch {epoch} of {trainee.method} "
+        f"seed {trainee.seed}: lower base.learning_rate.{trainee.method}",
     )
-    if epoch + 1 == config.epochs and trainee.method == "dst":
+    if last and isinstance(optimizer, LatticeOptimizer):
         gc.collect()  # the audit counts every live tensor, also those of a model before this one
         found = audit(model, optimizer)
         trainee.audit, trainee.table = found.to_dict(), str(found)
@@ -123,8 +106,8 @@ def train_epoch(
     record: dict[str, Any] = {
         "method": trainee.method,
         "seed": trainee.seed,
-        "epoch": epoch + 1,
-        "learning_rate": optimizer.param_groups[0]["lr"],
+        "epoch": epoch,
+        **scheduled,
         "loss": mean,
         "validation_accuracy": accuracy,
         "validation_loss": validation_loss,
@@ -135,11 +118,40 @@ def train_epoch(
     }
     if trainee.evidence is not None:
         record.update(trainee.evidence.epoch_record())
-    trainee.scheduler.step()
-    _keep_best(trainee, epoch + 1, accuracy, validation_loss)
+    _keep_best(trainee, epoch, accuracy, validation_loss)
     record["seconds"] = time.perf_counter() - began
     trainee.seconds += record["seconds"]
     trainee.records.append(record)
+
+
+def _pass(trainee: Trainee, batches: Iterable[Examples]) -> tuple[float, dict[str, Any] | None]:
+    """Train on every batch; the mean loss, and of a lattice method the probe of the last step."""
+    model, optimizer = trainee.model, trainee.optimizer
+    model.train()
+    losses: list[float] = []
+    probe: dict[str, Any] | None = None
+    for batch, ends in _marked(batches):
+        optimizer.zero_grad(set_to_none=True)
+        loss = hinge_loss(model(batch.images), batch.labels)
+        loss.backward()
+        if ends and isinstance(optimizer, LatticeOptimizer):
+            probe = _probed_step(trainee, optimizer)
+        else:
+            _step(trainee)
+        clip_latent(model)
+        losses.append(loss.item())
+    return sum(losses) / len(losses), probe
+
+
+def _marked(batches: Iterable[Examples]) -> Iterator[tuple[Examples, bool]]:
+    """Every batch, and whether it is the last."""
+    waiting: Examples | None = None
+    for batch in batches:
+        if waiting is not None:
+            yield waiting, False
+        waiting = batch
+    if waiting is not None:
+        yield waiting, True
 
 
 def _keep_best(trainee: Trainee, epoch: int, accuracy: float, loss: float) -> None:
@@ -166,16 +178,15 @@ def _step(trainee: Trainee) -> None:
 def _probed_step(trainee: Trainee, optimizer: LatticeOptimizer) -> dict[str, Any]:
     """One step, with the moves counted and, from its increments, what the exact law expects."""
     slots: list[GradientSlot] = optimizer.slots
-    model = trainee.model
-    layers = digits.weight_layers(model)
-    before = _levels(model)
-    _step(trainee)
-    after = _levels(model)
+    layers = weight_layers(trainee.model)
+    spec = optimizer.next_numbers(optimizer.param_groups[0]).spec  # knobs may have a schedule
+    before = _levels(trainee.model)
+    with optimizer.recorded(slots) as increments:
+        _step(trainee)
+    after = _levels(trainee.model)
     probe: dict[str, Any] = {"weights": [], "measured": [], "mean": [], "variance": []}
     for name, slot in zip(layers, slots, strict=True):
-        mean, variance = predicted_moves(
-            optimizer.spec, before[name].numpy(), optimizer.increments(slot).numpy()
-        )
+        mean, variance = predicted_moves(spec, before[name].numpy(), increments[slot].numpy())
         probe["weights"].append(slot.numel())
         probe["measured"].append(int((before[name] != after[name]).sum()))
         probe["mean"].append(mean)
@@ -184,7 +195,7 @@ def _probed_step(trainee: Trainee, optimizer: LatticeOptimizer) -> dict[str, Any
 
 
 def _levels(model: nn.Module) -> dict[str, Tensor]:
-    found = {name: digits.levels(layer) for name, layer in digits.weight_layers(model).items()}
+    found = {name: layer.index for name, layer in weight_layers(model).items()}
     return {name: index for name, index in found.items() if index is not None}
 
 

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from qcuda.data.digits import Examples
-from qcuda.models.digits import levels, weight_layers
-from qcuda.train import folder as kept
-from qcuda.train.checkpoint import unpack
-from qcuda.train.config import TrainConfig
+from qcuda.data.source import Examples
+from qcuda.models.weights import weight_layers
+from qcuda.optimizer import LatticeOptimizer
 from qcuda.train.loop import Trainee, evaluate
 from qcuda.watch.law_audit import describe
 
 
 def summary(
-    config: TrainConfig, run_folder: Path, test: Examples, versions: dict[str, Any]
+    tree: Mapping[str, Any],
+    methods: Mapping[str, Sequence[int]],
+    trained: Callable[[str, int], Trainee],
+    test: Examples,
+    versions: dict[str, Any],
 ) -> dict[str, Any]:
-    """Everything about a trained run, fit for JSON. The test set is looked at here only."""
+    """Everything about a trained run, fit for JSON. The test set is looked at here only.
+
+    tree: the config. methods: the seeds of each. trained: the trainee of a method and seed.
+    """
     return {
-        "config": config.to_dict(),
-        "seeds": [config.seed + k for k in range(config.seeds)],
+        "config": dict(tree),
+        "seeds": list(next(iter(methods.values()))),
         "versions": versions,
         "test_examples": len(test.labels),
-        "methods": {method: _method(config, run_folder, method, test) for method in config.methods},
+        "methods": {
+            method: _method([trained(method, seed) for seed in seeds], test)
+            for method, seeds in methods.items()
+        },
     }
 
 
-def _method(config: TrainConfig, run_folder: Path, method: str, test: Examples) -> dict[str, Any]:
-    trainees: list[Trainee] = []
-    for k in range(config.seeds):
-        path = kept.checkpoint_path(run_folder, method, config.seed + k)
-        trainees.append(unpack(path, kept.load_checkpoint(path), config))
+def _method(trainees: Sequence[Trainee], test: Examples) -> dict[str, Any]:
+    lattice = all(isinstance(trainee.optimizer, LatticeOptimizer) for trainee in trainees)
     for trainee in trainees:
         trainee.model.load_state_dict(trainee.best["model"])
     accuracies = [evaluate(trainee.model, test)[0] for trainee in trainees]
@@ -51,8 +55,8 @@ def _method(config: TrainConfig, run_folder: Path, method: str, test: Examples) 
         "bits": _bits(trainees[0]),
         "zeros": [_zeros(trainee) for trainee in trainees],
         "changed_first": [_changed(trainee, 1) for trainee in trainees],
-        "changed_last": [_changed(trainee, config.epochs) for trainee in trainees],
-        "moves": _moves(trainees) if method == "dst" else None,
+        "changed_last": [_changed(trainee, trainee.epoch) for trainee in trainees],
+        "moves": _moves(trainees) if lattice else None,
         "law_audits": [t.evidence.report() for t in trainees if t.evidence is not None],
         "seconds": [trainee.seconds for trainee in trainees],
         "audits": [trainee.audit for trainee in trainees if trainee.audit],
@@ -78,7 +82,7 @@ def _bits(trainee: Trainee) -> dict[str, float]:
 
 def _zeros(trainee: Trainee) -> float | None:
     """Share of visible weights that are 0 in the chosen model; None if they are real."""
-    found = [levels(layer) for layer in weight_layers(trainee.model).values()]
+    found = [layer.index for layer in weight_layers(trainee.model).values()]
     index = [i for i in found if i is not None]
     total = sum(i.numel() for i in index)
     return sum(int((i == 1).sum()) for i in index) / total if total else None
@@ -121,8 +125,9 @@ def _spread(values: Sequence[float]) -> float | None:
 
 def table(results: dict[str, Any]) -> str:
     """The table that ends a run."""
+    wide = max(8, *(len(method) + 1 for method in results["methods"]))
     rows = [
-        f"{'method':<8}{'test accuracy, %':>18}  {'each seed':<24}{'bits a weight':>14}"
+        f"{'method':<{wide}}{'test accuracy, %':>18}  {'each seed':<24}{'bits a weight':>14}"
         f"{'+ moments':>11}{'+ gradient':>12}{'zeros, %':>10}{'changed, %':>16}{'time, s':>9}"
     ]
     for method, found in results["methods"].items():
@@ -134,8 +139,8 @@ def table(results: dict[str, Any]) -> str:
         first, last = _percent(found["changed_first"]), _percent(found["changed_last"])
         changed = "-" if first == "-" else f"{first} -> {last}"
         rows.append(
-            f"{method:<8}{accuracy:>18}  {each:<24}{bits['weight']:>14.2f}{bits['moments']:>11.0f}"
-            f"{bits['gradient']:>12.0f}{_percent(found['zeros']):>10}{changed:>16}"
+            f"{method:<{wide}}{accuracy:>18}  {each:<24}{bits['weight']:>14.2f}"
+            f"{bits['moments']:>11.0f}{bits['gradient']:>12.0f}{_percent(found['zeros']):>10}{changed:>16}"
             f"{sum(found['seconds']):>9.1f}"
         )
     rows.append(
@@ -143,12 +148,13 @@ def table(results: dict[str, Any]) -> str:
         "the best validation accuracy: mean ± standard deviation over seeds.\n"
         "Changed: share of weights on another level than an epoch before, first -> last epoch."
     )
-    moves = (results["methods"].get("dst") or {}).get("moves")
-    if moves and moves["probes"]:
-        rows.append(
-            f"Moves in {moves['probes']} probed iterations against the exact law: "
-            f"largest deviation {moves['largest_score']:.2f} standard deviations."
-        )
+    for method, found in results["methods"].items():
+        moves = found.get("moves")
+        if moves and moves["probes"]:
+            rows.append(
+                f"Moves of {method} in {moves['probes']} probed iterations against the exact law: "
+                f"largest deviation {moves['largest_score']:.2f} standard deviations."
+            )
     for method, found in results["methods"].items():
         for seed, report in zip(results["seeds"], found.get("law_audits", []), strict=False):
             rows.append(f"Audit of the law, {method} seed {seed}: {describe(report)}")

@@ -27,17 +27,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qcuda.data.digits import Examples, batches, load, shifted, split
+from qcuda.data.config import Digits
+from qcuda.data.digits import TASK, batches, load, shifted, split
+from qcuda.data.source import Examples
 from qcuda.models.baselines import RealLayer, clip_latent
-from qcuda.models.digits import CLASSES, SIDE
 from qcuda.nn import Conv2d
 from qcuda.optimizer import LatticeOptimizer
-from qcuda.train.config import TrainConfig
 from qtheory.algorithms import DeterministicRounding, StochasticRounding
 from qtheory.lattice import Lattice
 from qtheory.optimisers import Adam
 
 BINARY = Lattice.binary()
+CLASSES, SIDE = TASK.classes, TASK.shape[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def every_shift(examples: Examples, limit: int) -> Examples:
 def run(name: str, setting: Setting, seed: int) -> Outcome:
     """Train by a method of METHODS; misread images are counted over every shift of every one."""
     method = METHODS[name]
-    config = TrainConfig(batch=setting.batch * method.batch, examples=setting.examples)
+    config = Digits(batch=setting.batch * method.batch, examples=setting.examples)
     examples = load()
     parts = split(examples.labels, config)
     train = examples.take(parts.train)
@@ -191,12 +192,14 @@ def iterate(model: nn.Module, optimizer: LatticeOptimizer, batch: Examples) -> f
     """One iteration; the mean absolute increment of weights that are rounded stochastically."""
     optimizer.zero_grad(set_to_none=True)
     F.cross_entropy(model(batch.images), batch.labels).backward()
-    optimizer.step()
+    watched = optimizer.slots if isinstance(optimizer.spec, StochasticRounding) else []
+    with optimizer.recorded(watched) as increments:
+        optimizer.step()
     clip_latent(model)
-    if not (isinstance(optimizer.spec, StochasticRounding) and optimizer.slots):
+    if not watched:
         return 0.0
-    increments = [optimizer.increments(slot).reshape(-1) for slot in optimizer.slots]
-    return torch.cat(increments).abs().double().mean().item()
+    asked = torch.cat([increments[slot].reshape(-1) for slot in watched])
+    return asked.abs().double().mean().item()
 
 
 @torch.no_grad()

@@ -1,0 +1,63 @@
+"""`qtheory bench`; without a subcommand, `update` with its defaults."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser, Namespace
+
+from qcuda.cli.common import check_writable, common, function, new_parser
+from qcuda.errors import InputError, require
+
+SUMMARY = "time the kernels"
+
+BENCHMARKS = {
+    "update": ("qcuda.bench.update", ("weights", "threads", "repeats")),
+    "audit": ("qcuda.bench.watch", ("rounds", "epochs", "model")),
+    "chain": ("qcuda.bench.chain", ("others", "repeats", "states", "longest")),
+}
+
+
+def parser() -> ArgumentParser:
+    """Its options; `subcommands` adds those below it."""
+    return new_parser("Time the kernels.")
+
+
+def subcommands(parser: ArgumentParser) -> None:
+    """The benchmarks, once the parser has its place below `qtheory`."""
+    update = common("Time one optimiser step of each kernel.")
+    update.add_argument("--weights", type=int, default=10_000_000, help="number of weights")
+    update.add_argument("--threads", type=int | None, default=None, help="threads; null for all")
+    update.add_argument("--repeats", type=int, default=15, help="timed repeats")
+    commands = parser.add_subcommands(required=False)
+    commands.add_subcommand("update", update, help="one optimiser step of each kernel")
+    law = common("Time training on digits with and without the audit of the law.")
+    law.add_argument("--rounds", type=int, default=3, help="runs of each that count")
+    law.add_argument("--epochs", type=int, default=60, help="epochs of a run")
+    law.add_argument("--model", type=str, default="cnn", help="cnn or mlp")
+    commands.add_subcommand("audit", law, help="what train --audit-law costs")
+    chain = common("Time exact chains, and measure their errors, beside others.")
+    chain.add_argument(
+        "--others",
+        type=str | None,
+        default=None,
+        help="another interpreter, which has some of quantecon, pydtmc, deeptime, scipy",
+    )
+    chain.add_argument("--repeats", type=int, default=3, help="timed repeats; the median counts")
+    chain.add_argument("--states", type=int, default=1_000_000, help="of the long chains")
+    chain.add_argument("--longest", type=int, default=100_000_000, help="of the longest chain")
+    commands.add_subcommand("chain", chain, help="exact Markov chains")
+
+
+def run(options: Namespace) -> int:
+    """Run it; returns the exit status."""
+    name = options.get("subcommand") or "update"
+    module, keys = BENCHMARKS[name]
+    chosen = options.get(name)
+    values = {key: chosen[key] for key in (*keys, "json")} if chosen else {}
+    for key, value in values.items():
+        require(not isinstance(value, int) or value >= 1, f"{key} is at least 1, got {value}")
+    check_writable(values.get("json"))
+    try:
+        function(module, name)(**values)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return 0

@@ -1,0 +1,40 @@
+"""The data sets by name, each with its config. Nothing here needs torch.
+
+A data set `name` is read by `qcuda/data/<name>.py`: `task(config)` says what an example looks like,
+`opened(config)` gives the examples (see `qcuda.data.source`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from qcuda.errors import require
+from qtheory.streams import MAX_SEED
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Handwritten digits, 8 x 8 pixels. A second note is the value of `--quick`."""
+
+    TITLE: ClassVar[str] = "Handwritten digits"
+
+    batch: Annotated[int, "least number of examples in a batch", 20] = 50
+    shift: Annotated[int, "largest random shift of a training image, in pixels"] = 1
+    test_share: Annotated[float, "share of all examples that is the test set"] = 0.25
+    validation_share: Annotated[float, "share of the other examples that chooses the model"] = 0.15
+    split_seed: Annotated[int, "seed of the split, the same for every run"] = 0
+    examples: Annotated[int, "training examples to use; 0 for all of them", 300] = 0
+
+    def __post_init__(self) -> None:
+        for key, least in (("batch", 2), ("shift", 0), ("split_seed", 0), ("examples", 0)):
+            value = getattr(self, key)
+            require(value >= least, f"{key} is at least {least}, got {value}")
+        require(self.split_seed <= MAX_SEED, f"a seed is at most 2**64 - 1, got {self.split_seed}")
+        require(self.shift <= 4, f"shift is at most 4 pixels, half an image, got {self.shift}")
+        for key in ("test_share", "validation_share"):
+            value = getattr(self, key)
+            require(0 < value < 1, f"{key} is between 0 and 1, got {value}")
+
+
+DATA: dict[str, type[Any]] = {"digits": Digits}

@@ -1,0 +1,68 @@
+"""Weights and activations of a network, made in the way that a method holds them.
+
+A network is the same for every method: it is handed two functions, one that makes a layer for a
+weight's shape, and one that makes an activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+from torch import nn
+
+import qcuda.nn as lattice_nn
+from qcuda.models.baselines import RealLayer
+from qcuda.models.config import Activation
+from qtheory.lattice import Lattice
+
+WeightLayer = lattice_nn.LatticeLayer | RealLayer
+MakeWeight = Callable[[tuple[int, ...]], WeightLayer]
+MakeActivation = Callable[[], nn.Module]
+
+
+def on_lattice(lattice: Lattice) -> MakeWeight:
+    """Linear layers, and convolutions that keep the size of the image, on a lattice."""
+
+    def make(shape: tuple[int, ...]) -> lattice_nn.LatticeLayer:
+        if len(shape) == 2:
+            return lattice_nn.Linear(shape[1], shape[0], lattice)
+        return lattice_nn.Conv2d(shape[1], shape[0], shape[2], lattice, padding=shape[2] // 2)
+
+    return make
+
+
+def real(levels: Literal[2, 3] | None) -> MakeWeight:
+    """The same layers with real weights, which the forward pass sees rounded to `levels`."""
+    return partial(RealLayer, levels=levels)
+
+
+def stepped(config: Activation) -> MakeActivation:
+    """Ternary activations."""
+    return partial(
+        lattice_nn.MultiStep,
+        1,
+        threshold=config.threshold,
+        half_width=config.half_width,
+        window=config.window,  # pyright: ignore[reportArgumentType]
+    )
+
+
+relu: MakeActivation = nn.ReLU
+"""Real activations."""
+
+
+def weight_layers(model: nn.Module) -> dict[str, WeightLayer]:
+    """The layers with weights by name, in order."""
+    layers = model.named_modules()
+    return {name: m for name, m in layers if isinstance(m, lattice_nn.LatticeLayer | RealLayer)}
+
+
+def draw(model: nn.Module, seed: int) -> None:
+    """Draw the first weights; layers are numbered 0, 1, ... in module order."""
+    for tensor, layer in enumerate(weight_layers(model).values()):
+        if isinstance(layer, RealLayer):
+            layer.draw(seed, tensor)
+        else:
+            layer.draw_levels(seed, tensor)

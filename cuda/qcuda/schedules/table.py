@@ -1,0 +1,60 @@
+"""A table of schedules, and the one loop that applies it to an optimiser.
+
+Any function from a time to a number is a schedule: a shape stretched over a run, one of
+`qtheory.schedules`, or what a search or a training has found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+
+from qcuda.schedules.shapes import Shape
+
+Schedule: TypeAlias = Callable[[float], Any]
+"""Epochs done to the value of a knob in the epoch that follows."""
+
+KEYS = {"learning_rate": "lr"}  # what torch calls a knob
+
+
+@dataclass(frozen=True)
+class Stretched:
+    """A shape from the first epoch to the last: first * factor; the last epoch has `final`."""
+
+    shape: Shape
+    first: float
+    epochs: int
+
+    def __call__(self, epoch: float) -> float:
+        """The value in epoch 0, 1, ...
+
+        >>> from qcuda.schedules.shapes import Exponential
+        >>> [Stretched(Exponential(0.25), 8.0, 3)(epoch) for epoch in range(4)]
+        [8.0, 4.0, 2.0, 2.0]
+        """
+        progress = min(epoch / max(self.epochs - 1, 1), 1.0)
+        return self.first * self.shape.factor(progress)
+
+
+def stretched(
+    shapes: Mapping[str, Shape], first: Mapping[str, Any], epochs: int
+) -> dict[str, Schedule]:
+    """Schedules of the knobs that have a first value."""
+    return {
+        knob: Stretched(shape, float(first[knob]), epochs)
+        for knob, shape in shapes.items()
+        if knob in first
+    }
+
+
+def apply(
+    table: Mapping[str, Schedule], optimizer: torch.optim.Optimizer, time: float
+) -> dict[str, float]:
+    """Give every knob of every group its value at a time; returns the values by knob."""
+    values = {knob: float(schedule(time)) for knob, schedule in table.items()}
+    for group in optimizer.param_groups:
+        group.update({KEYS.get(knob, knob): value for knob, value in values.items()})
+    return values

@@ -1,0 +1,81 @@
+"""Base optimisers of a config: those of `qtheory.optimisers`, a learning rate for each method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from qcuda.errors import InputError, require
+from qtheory.optimisers import SGD, Adam, Momentum, Optimiser
+
+Rates: TypeAlias = Annotated[dict[str, float], "first learning rate, in weight units"]
+Moments: TypeAlias = Annotated[
+    str, "how the moments of lattice weights are kept: float32 or bfloat16"
+]
+MOMENTS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class AdamBase:
+    """Adam [kingma2015]."""
+
+    learning_rate: Rates = field(default_factory=dict)
+    betas: Annotated[
+        tuple[float, float], "decays of the means of the gradient and of its square"
+    ] = (0.9, 0.999)
+    epsilon: Annotated[float, "added to the root, in units of the gradient"] = 1e-8
+    moments: Moments = "float32"
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def of(self, learning_rate: float) -> Optimiser:
+        """The optimiser with a learning rate."""
+        return Adam(learning_rate, self.betas, self.epsilon)
+
+
+@dataclass(frozen=True)
+class MomentumBase:
+    """SGD with heavy-ball momentum."""
+
+    learning_rate: Rates = field(default_factory=dict)
+    momentum: Annotated[float, "share of the last direction that is kept"] = 0.9
+    moments: Moments = "float32"
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def of(self, learning_rate: float) -> Optimiser:
+        """The optimiser with a learning rate."""
+        return Momentum(learning_rate, self.momentum)
+
+
+@dataclass(frozen=True)
+class SGDBase:
+    """Gradient descent, which keeps no moments."""
+
+    moments: ClassVar[str] = "float32"
+
+    learning_rate: Rates = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def of(self, learning_rate: float) -> Optimiser:
+        """The optimiser with a learning rate."""
+        return SGD(learning_rate)
+
+
+Base: TypeAlias = AdamBase | MomentumBase | SGDBase
+BASES: dict[str, type[Any]] = {"adam": AdamBase, "momentum": MomentumBase, "sgd": SGDBase}
+
+
+def _check(base: Base) -> None:
+    require(
+        base.moments in MOMENTS, f"moments is one of {', '.join(MOMENTS)}, got {base.moments!r}"
+    )
+    for method, rate in base.learning_rate.items():
+        try:
+            base.of(rate)
+        except ValueError as error:
+            raise InputError(f"learning_rate.{method}: {error}") from None

@@ -1,0 +1,57 @@
+"""Where a config is taken apart: each part goes to the one function that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qcuda.data import source
+from qcuda.errors import require
+from qcuda.models.build import build
+from qcuda.models.weights import on_lattice, real, relu, stepped
+from qcuda.schedules.table import stretched
+from qcuda.train import folder, optimisers
+from qcuda.train.checkpoint import restore
+from qcuda.train.config import RATE, Config, make
+from qcuda.train.loop import Trainee, start
+from qcuda.train.methods import METHODS, values_of
+from qcuda.train.tree import difference
+
+
+def begin(config: Config, method: str, seed: int) -> Trainee:
+    """A trainee before its first epoch."""
+    row, task = METHODS[method], source.task(config.data)
+    spec = None if row.stem is None else config.algorithm[row.stem]
+    weight = real(row.levels) if spec is None else on_lattice(spec.lattice)
+    activation = stepped(config.model.activation) if row.stepped else relu
+    model = build(config.model, task.shape, task.classes, weight, activation, seed)
+    rate = config.base.learning_rate[method]
+    base = config.base.of(rate)
+    if spec is None:
+        optimizer = optimisers.plain(base, model)
+    else:
+        optimizer = optimisers.on_lattice(base, spec, model, seed=seed, moments=config.base.moments)
+    first = {RATE: rate, **({} if spec is None else values_of(spec))}
+    schedules = stretched(config.schedules, first, config.run.epochs)
+    audited = config.run.law_audit and spec is not None
+    return start(method, seed, model, optimizer, schedules, audited=audited)
+
+
+def reopen(path: Path, tree: Mapping[str, Any] | None = None) -> Trainee:
+    """The trainee of a checkpoint. tree: the config that it is expected to have.
+
+    Raises InputError, naming the file, if it is damaged, or has another config.
+    """
+    values = folder.load_checkpoint(path)
+    own = make(values["config"], source=str(path))
+    differs = None if tree is None else difference(tree, own.to_dict())
+    require(differs is None, f"{path}: a checkpoint has its folder's config: {differs}")
+    method, seed = values["method"], values["seed"]
+    require(
+        (method, seed) in own.run.plan,
+        f"{path}: a checkpoint is of a method and seed of its config, got {method!r}, {seed!r}",
+    )
+    trainee = begin(own, method, seed)
+    restore(path, values, trainee)
+    return trainee

@@ -1,0 +1,34 @@
+"""The optimiser of a network: torch's own for real weights, ours for weights on a lattice."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from qcuda.nn.slot import GradientSlot
+from qcuda.optimizer import LatticeOptimizer
+from qtheory.algorithms import Spec
+from qtheory.optimisers import SGD, Adam, Momentum, Optimiser
+
+
+def plain(base: Optimiser, model: nn.Module) -> torch.optim.Optimizer:
+    """The base optimiser for every parameter, by torch's own."""
+    parameters = model.parameters()
+    match base:
+        case Adam(rate, betas, epsilon):
+            return torch.optim.Adam(parameters, lr=rate, betas=betas, eps=epsilon, foreach=True)
+        case Momentum(rate, momentum):
+            return torch.optim.SGD(parameters, lr=rate, momentum=momentum, foreach=True)
+        case SGD(rate):
+            return torch.optim.SGD(parameters, lr=rate, foreach=True)
+
+
+def on_lattice(
+    base: Optimiser, spec: Spec, model: nn.Module, *, seed: int, moments: str
+) -> LatticeOptimizer:
+    """Moves lattice weights by the spec and trains the rest by the base, in one object."""
+    slots = [p for p in model.parameters() if isinstance(p, GradientSlot)]
+    others = [p for p in model.parameters() if not isinstance(p, GradientSlot)]
+    return LatticeOptimizer(
+        [{"params": slots}, {"params": others}], spec, base=base, seed=seed, moments=moments
+    )
