@@ -24,8 +24,8 @@ import torch
 
 from qcuda import LatticeOptimizer
 from qcuda.nn import Linear
-from qreference import dst as slow
 from qreference import philox
+from qreference import walker as slow
 from qtheory import DST, Lattice, StochasticRounding
 from qtheory.algorithms.dst import law as dst_law
 from qtheory.algorithms.stochastic_rounding import law as sr_law

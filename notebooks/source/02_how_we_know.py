@@ -35,9 +35,9 @@ import numpy as np
 import torch
 
 import qcuda.kernels.ops  # noqa: F401  registers the operators
-from qreference import dst, philox
+from qreference import edge, philox, walker
 from qtheory import DST, Lattice
-from qtheory.algorithms.dst import law
+from qtheory.algorithms import law
 from qtheory.evidence import (
     EProcess,
     Sprt,
@@ -57,7 +57,7 @@ def kernel(index, increment, iteration):
     """The CPU kernel as a function: indices in, indices out."""
     codes = torch.from_numpy((index - spec.lattice.centre).astype(np.int8))
     torch.ops.qtheory.step_(
-        [codes], [torch.from_numpy(increment)], [], [], torch.zeros(1, 2, dtype=torch.int64),
+        [codes], [torch.from_numpy(increment)], [], [], [], torch.zeros(1, 2, dtype=torch.int64),
         torch.zeros(7), torch.tensor([iteration]), [tensor], [0], seed, "dst", "given", 0,
         spec.lattice.spacing, spec.lattice.zero, spec.lattice.size, [spec.nonlinearity],
     )  # fmt: skip
@@ -77,7 +77,7 @@ every_word = (np.arange(2**16, dtype=np.uint32) << 16) + 2**15
 increments = np.linspace(-1.2, 1.2, 193).astype(np.float32)
 middle = np.full(2**16, 2)
 shares = np.array([
-    np.bincount(dst.step(spec, middle, np.full(2**16, x), every_word), minlength=5) / 2**16
+    np.bincount(walker.step(spec, middle, np.full(2**16, x), every_word), minlength=5) / 2**16
     for x in increments
 ])  # fmt: skip
 exact = law(spec, np.full(increments.size, 2), increments)
@@ -104,28 +104,14 @@ assert np.abs(shares - exact).max() <= 2.0**-17 + 2.0**-31
 
 # %%
 from qcuda.kernels.native import library  # noqa: E402
-from qcuda.watch.odds import knife_edge  # noqa: E402
-
-
-def kernel_thresholds(fractions):
-    import ctypes
-
-    from qcuda.kernels import abi
-
-    numbers = abi.spec(1.0, 1.0, 3, [spec.nonlinearity])
-    launch = abi.launch(numbers, seed=0, rule="dst", optimiser="given")
-    codes, out = np.zeros(fractions.size, np.int8), np.zeros(fractions.size, np.uint64)
-    library().qt_thresholds(
-        ctypes.byref(launch), codes.ctypes.data, fractions.ctypes.data, fractions.size,
-        out.ctypes.data,
-    )  # fmt: skip
-    return out.astype(np.int64)
-
+from qcuda.validate.tomography import library_room  # noqa: E402
 
 fractions = np.linspace(0, 1, 20_001, endpoint=False).astype(np.float32)
 unit = DST(Lattice.ternary())
-theirs = dst.threshold(unit, np.ones(fractions.size, np.int64), fractions).astype(np.int64)
-apart, width = kernel_thresholds(fractions) - theirs, knife_edge(theirs / 2.0**32)
+ones = np.ones(fractions.size, np.int64)
+ours = library_room(library())(unit, ones, fractions).thresholds[:, 0].astype(np.int64)
+theirs = walker.outcomes(unit, ones, fractions).thresholds[:, 0]
+apart, width = ours - theirs.astype(np.int64), edge(unit, theirs)
 plt.figure(figsize=(9, 2.8))
 plt.plot(fractions, apart, "k.", ms=1, label="kernel - reference")
 plt.plot(fractions, width, "r", fractions, -width, "r", lw=1, label="derived width")
@@ -140,11 +126,12 @@ count = 2_000_000
 rng = np.random.default_rng(1)
 index, increment = rng.integers(0, 5, count), rng.normal(0, 0.4, count).astype(np.float32)
 words = philox.words(seed, 1, tensor, Stream.MOVE, count)
-differ = kernel(index, increment, 1) != dst.step(spec, index, increment, words)
-away = np.abs(words.astype(np.int64) - dst.threshold(spec, index, increment).astype(np.int64))
+differ = kernel(index, increment, 1) != walker.step(spec, index, increment, words)
+thresholds = walker.outcomes(spec, index, increment).thresholds[:, 0]
+away = np.abs(words.astype(np.int64) - thresholds.astype(np.int64))
 print(
     f"{count:,} decisions, {differ.sum()} differ, "
-    f"{(differ & (away > knife_edge(words / 2.0**32 + 1e-6))).sum()} without an explanation"
+    f"{(differ & (away > edge(spec, thresholds))).sum()} without an explanation"
 )
 
 # %% [markdown]
@@ -161,7 +148,7 @@ print(
 def moved(fraction):
     codes = torch.zeros(fraction.size, dtype=torch.int8)
     torch.ops.qtheory.step_(
-        [codes], [torch.from_numpy(fraction)], [], [], torch.zeros(1, 2, dtype=torch.int64),
+        [codes], [torch.from_numpy(fraction)], [], [], [], torch.zeros(1, 2, dtype=torch.int64),
         torch.zeros(7), torch.tensor([5]), [tensor], [0], seed, "stochastic_rounding", "given", 0,
         1.0, 1.0, 3, [],
     )  # fmt: skip

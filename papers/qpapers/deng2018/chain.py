@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -68,7 +69,7 @@ def gap_ratios(rate: float) -> Values:
 def chain_temperature(spec: Spec, noise: Noise, rate: float) -> float:
     """From the law of the chain under a gradient of 1e-3: s u / ln of the quotient of levels."""
     lattice, u = Lattice(41, 0.5, 0.0), 1e-3
-    on = DST(lattice, spec.nonlinearity) if isinstance(spec, DST) else StochasticRounding(lattice)
+    on = replace(spec, lattice=lattice)
     laws = noisy_increments_at_levels(lambda _: u, lattice, rate, noise)
     pi = stationary_distribution(weight_chain(on, laws))
     return 10 * lattice.spacing * u / math.log(pi[15] / pi[25])

@@ -23,7 +23,7 @@ from qtheory.latent import (
     weight_flip_rate,
 )
 from qtheory.noise import Gaussian
-from qtheory.transition import off_diagonal, weight_chain
+from qtheory.transition import weight_chain
 
 TEST = "tests/theory/test_latent.py"
 VISIBLE = Lattice(25, 0.5, -3.0)
@@ -95,7 +95,7 @@ def rounding_flips() -> Values:
     rates: list[float] = []
     for rate in (0.5, 0.05):
         laws = noisy_increments_at_levels(lambda w: w + 0.5 - a, lattice, rate)
-        moves = off_diagonal(StochasticRounding(lattice), laws)
+        moves = weight_chain(StochasticRounding(lattice), laws).off_diagonal
         pi = moves[::-1].sum(axis=1) / moves.sum()
         rates.append(float(pi @ moves.sum(axis=1)) / rate)
     return tuple(rates)

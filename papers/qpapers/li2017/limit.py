@@ -27,7 +27,7 @@ from qtheory.limits.generator import (
 )
 from qtheory.limits.timescales import time_to_mix
 from qtheory.noise import Gaussian, StudentT, Uniform
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 TEST = "tests/papers/test_li2017_limit.py"
 SR_TEST = "tests/theory/algorithms/test_stochastic_rounding.py"
@@ -40,7 +40,7 @@ def one_move(learning_rate: float) -> np.ndarray:
     no move is 0."""
     lattice, noise = Lattice(size=41, spacing=0.5, low=-10.0), Gaussian(1.0).scaled(learning_rate)
     laws = [ContinuousIncrements(-0.4 * learning_rate, noise)] * lattice.size
-    return off_diagonal(StochasticRounding(lattice), laws)[20]
+    return weight_chain(StochasticRounding(lattice), laws).off_diagonal[20]
 
 
 RATES = (0.3, 0.1, 0.03, 0.01)

@@ -25,7 +25,7 @@ from qtheory.lattice import Lattice
 from qtheory.limits.generator import limit_law
 from qtheory.noise import Gaussian
 from qtheory.optimisers import Adam
-from qtheory.transition import off_diagonal, weight_chain
+from qtheory.transition import weight_chain
 
 RULES = "tests/papers/test_li2017_rules.py"
 SR_TEST = "tests/theory/algorithms/test_stochastic_rounding.py"
@@ -66,7 +66,7 @@ def hat_differs() -> Values:
     """Largest difference between the closed form of P(k) and the quadrature of E hat(z - k), 40
     nodes on each side of k, where the hat is straight."""
     increments = ContinuousIncrements(0.3, Gaussian(0.7))
-    closed = off_diagonal(StochasticRounding(WIDE), [increments] * WIDE.size)[MIDDLE]
+    closed = weight_chain(StochasticRounding(WIDE), [increments] * WIDE.size).off_diagonal[MIDDLE]
     nodes, weights = np.polynomial.legendre.leggauss(40)
     moves = np.array([-3, -2, -1, 1, 2, 3])
     integral = np.zeros(moves.size)
