@@ -34,7 +34,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from qcuda.kernels import native
-from qcuda.validate.kernels import torch_kernel
+from qcuda.validate.kernels import Draw, torch_kernel
 from qreference import edge, philox
 from qreference.walker import outcomes, step
 from qtheory import DST, Lattice, StochasticRounding
@@ -58,7 +58,7 @@ installed = torch_kernel()
 
 def kernel(index, increment, iteration, spec=spec):
     """The installed CPU kernel as a function: indices in, indices out."""
-    return installed(index, increment, spec=spec, seed=seed, iteration=iteration, tensor=tensor)
+    return installed(index, increment, Draw(spec, seed, iteration, tensor))
 
 
 # %% [markdown]
