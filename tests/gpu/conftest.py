@@ -6,6 +6,7 @@ Compiled things are kept in build/gpu-tests under a hash of their sources and co
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import include
 
 from qcuda.kernels.gpu.driver import VARIABLE, Driver
 from qcuda.kernels.gpu.launch import Launcher
@@ -23,7 +25,12 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "cuda" / "csrc"
 KEPT = ROOT / "build" / "gpu-tests"
 HOST = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wextra")
-EMULATED = ("-include", str(Path(__file__).with_name("emulate.h")), f"-I{SOURCES / 'gpu'}")
+EMULATED = (
+    "-include",
+    str(Path(__file__).with_name("emulate.h")),
+    *include(),
+    f"-I{SOURCES / 'gpu'}",
+)
 
 Compile = Callable[..., Path]
 
@@ -42,14 +49,20 @@ def compile_once(compiler: str, source: Path, name: str, flags: tuple[str, ...])
         pytest.skip(f"{compiler} is not on PATH")
     command = [found, *flags, str(source)]
     output = KEPT / f"{_digest(SOURCES, command)}-{name}"
-    if not output.exists():
-        output.parent.mkdir(parents=True, exist_ok=True)
-        made = output.with_name(f"{os.getpid()}-{output.name}")
-        done = subprocess.run([*command, "-o", made], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert "warning" not in done.stderr, done.stderr
-        os.replace(made, output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two processes of tests may want it at once
+        if not output.exists():
+            _compile(command, output)
     return output
+
+
+def _compile(command: list[str], output: Path) -> None:
+    made = output.with_name(f"{os.getpid()}-{output.name}")
+    done = subprocess.run([*command, "-o", made], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr, done.stderr
+    os.replace(made, output)
 
 
 @pytest.fixture(scope="session", name="compile_once")
@@ -67,7 +80,7 @@ def fake_driver() -> Path:
 @pytest.fixture(scope="session")
 def cpu_library() -> ctypes.CDLL:
     """The CPU library, built here, so that it is of these sources."""
-    flags = ("-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-pthread")
+    flags = ("-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-pthread", *include())
     path = compile_once("g++", SOURCES / "cpu" / "library.cpp", "libcpu.so", flags)
     return ctypes.CDLL(str(path))
 
@@ -88,7 +101,7 @@ def launcher(fake_driver: Path, image: Path) -> Launcher:
 
 
 class Emulated:
-    """The pretended device, for qcuda.validate.gpu."""
+    """The pretended device, for qcuda.validate.compare."""
 
     def __init__(self, path: Path) -> None:
         self.library = ctypes.CDLL(str(path))

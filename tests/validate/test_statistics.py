@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import faults
+from validate import faults
 
 from qcuda.validate import calibrate, cells, joint, sequential, statistics
 from qcuda.validate.kernels import key
@@ -164,8 +159,8 @@ def test_the_audit_sees_what_it_says(kernel):
 def test_impossible_moves_are_counted(kernel):
     few = cells.group(StochasticRounding(Lattice.ternary()), [0, 1], [0.0, 0.5])
 
-    def off_the_lattice(index, increments, *, spec, **place):
-        after = kernel(index, increments, spec=spec, **place)
+    def off_the_lattice(index, increments, draw):
+        after = kernel(index, increments, draw)
         after[::1000] = 3
         return after
 

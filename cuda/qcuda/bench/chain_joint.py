@@ -1,6 +1,7 @@
 """Rows of `qtheory bench chain` on weights that move at once, and on exact rationals.
 
-Run as a program it takes steps of a joint chain in a fresh process, whose memory can be told.
+Run as a program, it takes steps of a joint chain in a fresh process, so that the memory of these
+steps alone can be measured.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import numpy as np
 from qtheory import Lattice
 from qtheory.algorithms import StochasticRounding
 from qtheory.chain import (
-    JointChain,
     MarkovChain,
     exact_stationary_distribution,
     quadratic_increments,
 )
 from qtheory.chain.exact import flint_available
+from qtheory.transition import joint_chain
 
 WEIGHTS, STEPS = 12, 3
 
@@ -46,7 +47,7 @@ def steps(weights: int) -> dict[str, float]:
     """
     hessian = np.eye(weights) + 0.5 / weights
     increments = quadratic_increments(hessian, np.linspace(-0.4, 0.5, weights), 0.05)
-    chain = JointChain(StochasticRounding(Lattice.ternary()), weights, increments)
+    chain = joint_chain(StochasticRounding(Lattice.ternary()), weights, increments)
     law = np.full(chain.size, 1.0 / chain.size)
     tracemalloc.start()
     began = time.perf_counter()
@@ -97,7 +98,7 @@ def rational(states: int = 500) -> Measured:
 
 
 def rows() -> list[Measured]:
-    """Both."""
+    """The rows of both questions."""
     return [joint(), rational()]
 
 

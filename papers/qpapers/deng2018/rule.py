@@ -8,9 +8,9 @@ import numpy as np
 
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice
+from qtheory.algorithms.base import law
 from qtheory.noise import Gaussian
 from qtheory.optimisers import Adam
-from qtheory.transition import law
 
 TEST = "tests/theory/algorithms/test_dst.py"
 CHAIN = "tests/theory/algorithms/test_dst_chain.py"
