@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ def _reproduce_parser() -> ArgumentParser:
     parser = _common(
         _new_parser(
             "Run the claims of papers, print each with the number to match, the number obtained "
-            "and the verdict, and rewrite papers/PAPER.md and .json in a checkout. Exit status 1 "
+            "and the verdict, and rewrite papers/PAPER.md and its numbers. Exit status 1 "
             "if a number is not the one to match."
         )
     )
@@ -259,6 +260,10 @@ def bench(options: Namespace) -> int:
 
 def reproduce(options: Namespace) -> int:
     """`qtheory reproduce`."""
+    require(
+        find_spec("qpapers") is not None,
+        "qtheory reproduce needs a checkout, whose papers/ it runs, got an installation without",
+    )
     check_writable(options.json)
     try:
         return _function("qpapers.reproduce", "reproduce")(
