@@ -237,7 +237,7 @@ def build_kernels() -> bool:
         if p.parent.name != "__pycache__"
     )
     sources += [ROOT / "CMakeLists.txt", *sorted((ROOT / "cuda").glob("*.*"))]
-    sources += [ROOT / "cuda" / "qcuda" / "kernels" / "gpu" / "source.py"]
+    sources += [ROOT / "cuda" / "qcuda" / "kernels" / "source.py"]
     digest = digest_of(sources, ["QT_CUDA", "CXX", "CXXFLAGS", "CUDA_HOME"])
     if stamp.get("digest") == digest and all((NATIVE / name).exists() for name in stamp["files"]):
         return False

@@ -1,9 +1,9 @@
-"""Latent methods as exact Markov chains: BinaryConnect, Bop, and momentum under a walker.
+"""Latent methods as exact Markov chains: readers, Bop, and momentum under a walker.
 
 A latent is kept in fixed point: it lives on a fine lattice and is moved by a walker, as a visible
 weight is. Then every method here is a chain, and nothing about it needs to be simulated.
 
-BinaryConnect [courbariaux2015; li2017, Eq. 7]   latent i; the weight j seen forward has law R_ij
+a reader [courbariaux2015; li2017, Eq. 7]   latent i; the weight j seen forward has law R_ij
         P = sum_j diag(R_.j) P^(j),     P^(j): the walker under the increments that belong to j
 Bop [helwegen2019]                  a <- (1 - g) a + g d;   the weight becomes sign(a) if |a| >= t
 momentum [polyak1964]               b <- beta b + d;        a walker is asked to move by lr b
@@ -20,23 +20,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from qtheory.algorithms import DeterministicRounding, Spec, StochasticRounding
+from qtheory.algorithms.base import Spec, law
+from qtheory.algorithms.reader import reading_law_of
 from qtheory.arrays import Pmf
 from qtheory.chain import MarkovChain, stationary_distribution
 from qtheory.increments import ContinuousIncrements, FiniteIncrements, Increments
-from qtheory.lattice import Lattice
-from qtheory.transition import law, off_diagonal
+from qtheory.transition import off_diagonal, weight_chain
 
-Rounding: TypeAlias = StochasticRounding | DeterministicRounding
-"""How a number is brought back to the fine lattice after each change."""
-
-Reading = Float[ndarray, "latents levels"]
+Readings = Float[ndarray, "latents levels"]
 """Entry (i, j): probability of seeing the level j while the latent is i. Rows sum to one."""
 
 LatentLaw = Float[ndarray, "latents"]
@@ -47,53 +43,42 @@ PairLaw = Float[ndarray, "pairs"]
 
 
 @dataclass(frozen=True, slots=True)
-class BinaryConnect:
-    """A latent on a fine lattice, seen through a quantiser.
+class LatentReader:
+    """A latent on a fine lattice, seen through a reader.
 
-    latent: the fine lattice and how increments are rounded to it. StochasticRounding keeps the
-    mean; with DeterministicRounding and increments on the fine lattice nothing is rounded.
-    visible: the levels seen forward. reading: "nearest" is Q_d (ties as in `Lattice.nearest`),
-    "stochastic" is Q_s, fresh at each iteration; both stop at the ends.
-
-    Raises ValueError if the reading is neither.
+    latent: a walker: the fine lattice and how increments are rounded to it. Stochastic rounding
+    keeps the mean; with deterministic rounding and increments on the fine lattice nothing is
+    rounded. reader: what is seen forward, fresh at each iteration if it is random.
     """
 
-    latent: Rounding
-    visible: Lattice
-    reading: str = "nearest"
-
-    def __post_init__(self) -> None:
-        if self.reading not in ("nearest", "stochastic"):
-            raise ValueError(f"a reading is 'nearest' or 'stochastic', got {self.reading!r}")
+    latent: Spec
+    reader: Spec
 
 
-def readings(spec: BinaryConnect) -> Reading:
+def readings(spec: LatentReader) -> Readings:
     """R: law of the level seen, for each latent, shape (latents, levels).
 
+    >>> from qtheory import BinaryConnect, Lattice, StochasticRounding
     >>> fine = StochasticRounding(Lattice.uniform(-1.0, 1.0, 5))
-    >>> readings(BinaryConnect(fine, Lattice.binary(), "stochastic"))[:, 1].tolist()
+    >>> readings(LatentReader(fine, BinaryConnect(reading="stochastic")))[:, 1].tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
-    >>> readings(BinaryConnect(fine, Lattice.binary()))[:, 1].tolist()
+    >>> readings(LatentReader(fine, BinaryConnect()))[:, 1].tolist()
     [0.0, 0.0, 1.0, 1.0, 1.0]
     """
-    latents = spec.latent.lattice.levels
-    if spec.reading == "nearest":
-        return np.eye(spec.visible.size)[spec.visible.nearest(latents)]
-    above = latents - spec.visible.low
-    return law(StochasticRounding(spec.visible), 0, above)
+    return reading_law_of(spec.reader, spec.latent.lattice.levels)
 
 
-def binary_connect_chain(spec: BinaryConnect, increments: Sequence[Increments]) -> MarkovChain:
+def reader_chain(spec: LatentReader, increments: Sequence[Increments]) -> MarkovChain:
     """The chain of the latent, P = sum_j diag(R_.j) P^(j).
 
     increments: one law for each visible level. Entries off the diagonal have the relative error
     of the walker's (`qtheory.transition`) and levels + 1 roundings more.
     Raises ValueError if the number of laws is not that of the visible levels.
     """
-    if len(increments) != spec.visible.size:
+    visible = spec.reader.lattice.size
+    if len(increments) != visible:
         raise ValueError(
-            f"a quantiser with {spec.visible.size} levels needs {spec.visible.size} laws, "
-            f"got {len(increments)}"
+            f"a reader with {visible} levels needs {visible} laws, got {len(increments)}"
         )
     moves = np.zeros((spec.latent.lattice.size,) * 2)
     for shares, levels in _seen(spec):
@@ -101,33 +86,33 @@ def binary_connect_chain(spec: BinaryConnect, increments: Sequence[Increments]) 
     return MarkovChain(moves / np.maximum(moves.sum(axis=1, keepdims=True), 1.0))
 
 
-def visible_law(spec: BinaryConnect, latents: LatentLaw) -> Pmf:
+def visible_law(spec: LatentReader, latents: LatentLaw) -> Pmf:
     """Law of the level seen, from a law of the latent: pi R."""
     return latents @ readings(spec)
 
 
 def flip_rate(
-    spec: BinaryConnect, increments: Sequence[Increments], latents: LatentLaw | None = None
+    spec: LatentReader, increments: Sequence[Increments], latents: LatentLaw | None = None
 ) -> float:
     """Probability that two iterations in a row show different levels, the latent being stationary.
 
     sum_j pi diag(R_.j) P^(j) (1 - R_.j): the level seen decides where the latent goes.
-    latents: a stationary law, worked out if not given. Raises as `binary_connect_chain` and
+    latents: a stationary law, worked out if not given. Raises as `reader_chain` and
     `stationary_distribution` do.
     """
     pi = latents
     if pi is None:
-        pi = stationary_distribution(binary_connect_chain(spec, increments))
+        pi = stationary_distribution(reader_chain(spec, increments))
     differ = 1.0 - readings(spec)
     total = 0.0
     for shares, levels in _seen(spec):
-        moves = MarkovChain(off_diagonal(spec.latent, [increments[j] for j in levels]))
+        moves = weight_chain(spec.latent, [increments[j] for j in levels])
         after = (moves.transition_matrix * differ[:, levels].T).sum(axis=1)
         total += float((pi * shares) @ after)
     return total
 
 
-def _seen(spec: BinaryConnect) -> Iterator[tuple[LatentLaw, list[int]]]:
+def _seen(spec: LatentReader) -> Iterator[tuple[LatentLaw, list[int]]]:
     """R by its non-zero entries: for each latent one level that is seen, and its probability; as
     often as the latent that shows the most levels needs."""
     seen = readings(spec)
@@ -147,7 +132,7 @@ class Bop:
     Raises ValueError if a number is outside these ranges.
     """
 
-    average: Rounding
+    average: Spec
     gain: float
     threshold: float
 
@@ -188,7 +173,7 @@ class MomentumWalker:
     """
 
     walker: Spec
-    velocity: Rounding
+    velocity: Spec
     decay: float
     learning_rate: float
 
@@ -236,11 +221,11 @@ def weight_flip_rate(chain: MarkovChain, levels: int, pairs: PairLaw | None = No
     return float(pi @ changes.sum(axis=1))
 
 
-def _averaging(rounding: Rounding, decay: float, gain: float, law_of_d: Increments) -> ndarray:
+def _averaging(rounding: Spec, decay: float, gain: float, law_of_d: Increments) -> ndarray:
     """Transition matrix of a <- decay a + gain d, rounded to its lattice; (averages, averages)."""
     averages = rounding.lattice.levels.tolist()
     laws = [_shifted(law_of_d, gain, -(1.0 - decay) * a) for a in averages]
-    return MarkovChain(off_diagonal(rounding, laws)).transition_matrix
+    return weight_chain(rounding, laws).transition_matrix
 
 
 def _shifted(law_of_d: Increments, gain: float, shift: float) -> Increments:

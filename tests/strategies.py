@@ -1,6 +1,6 @@
 """What Hypothesis draws: specs of every stem, lattices, increments, words, schedules, sizes.
 
-Specs are made from the registry. A stem whose fields are not all in KNOBS has no strategy, and
+Specs are made from the contracts: a knob without examples has no strategy, and
 tests/conformance/test_registry.py says so by name.
 
 Random words of a test are keyed by `seed_of(arguments)`: a hash of what was drawn and of the run
@@ -10,12 +10,10 @@ key, so the search never sees a seed. QTHEORY_RUN_KEY=<any text> gives new words
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,18 +22,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from qtheory.algorithms import SPECS, Spec
+from qtheory.algorithms import Spec, contract, spec_class
 from qtheory.lattice import Lattice
 from qtheory.optimisers import SGD, Adam, Momentum, Optimiser
 from qtheory.streams import MAX_ELEMENT, MAX_ITERATION, MAX_SEED, MAX_TENSOR, Stream
 
 KERNELS = Path(__file__).resolve().parents[1] / "cuda" / "csrc" / "cpu"
 RUN_KEY = "QTHEORY_RUN_KEY"
-KNOBS: dict[str, dict[str, SearchStrategy[float]]] = {
-    "dst": {"nonlinearity": st.sampled_from([0.01, 0.5, 1.0, 3.0, 10.0, 40.0])},
-    "stochastic_rounding": {},
-    "deterministic_rounding": {},
-}
 
 
 def seed_of(*arguments: object) -> int:
@@ -74,26 +67,17 @@ def powers_of_two() -> SearchStrategy[Lattice]:
     return lattices(spacings=[2.0**k for k in range(-9, 4)])
 
 
-def without_strategy(
-    registry: Mapping[str, type[Spec]] = SPECS,
-    knobs: Mapping[str, Mapping[str, SearchStrategy[float]]] = KNOBS,
-) -> list[str]:
-    """Stems that nobody can draw, each with what is missing in words."""
-    problems = [f"{stem} is in KNOBS but not registered" for stem in knobs if stem not in registry]
-    for stem, spec in registry.items():
-        fields = {f.name for f in dataclasses.fields(spec)} - {"lattice"}
-        if stem not in knobs:
-            problems.append(f"{stem} has no strategy: add KNOBS[{stem!r}] to tests/strategies.py")
-        elif fields != set(knobs[stem]):
-            problems.append(f"KNOBS[{stem!r}] draws {sorted(knobs[stem])}, not {sorted(fields)}")
-    return problems
+def knobs(stem: str) -> SearchStrategy[dict[str, float | str]]:
+    """A value for every knob of a stem: one of its contract's examples, or of its words."""
+    values = {knob.name: knob.choices or knob.examples for knob in contract(stem).knobs}
+    return st.fixed_dictionaries({name: st.sampled_from(each) for name, each in values.items()})
 
 
 @st.composite
 def specs(draw: st.DrawFn, stem: str, lattice: SearchStrategy[Lattice] | None = None) -> Spec:
-    """A spec of a stem; `without_strategy` names those that can not be drawn."""
+    """A spec of a stem, as its contract says."""
     where = draw(lattices() if lattice is None else lattice)
-    return SPECS[stem](where, **{name: draw(knob) for name, knob in KNOBS[stem].items()})
+    return spec_class(stem)(where, **draw(knobs(stem)))
 
 
 def indices(lattice: Lattice) -> SearchStrategy[int]:
@@ -169,12 +153,6 @@ def places(count: int = 0) -> SearchStrategy[Place]:
 
 streams = st.sampled_from(Stream)
 every_word = (np.arange(2**16, dtype=np.uint32) << 16) + 2**15  # the middles of equal cells
-
-
-def words_beside(threshold: int) -> list[int]:
-    """The first and the last word, and those beside a threshold of 0 .. 2**32."""
-    near = [0, threshold - 1, threshold, threshold + 1, 2**32 - 1]
-    return sorted({word for word in near if 0 <= word < 2**32})
 
 
 # Sizes

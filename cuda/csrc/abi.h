@@ -8,12 +8,13 @@ namespace qt {
 enum Storage : int32_t { STORAGE_INT8 = 0, STORAGE_TRITS = 1 };
 enum Real : int32_t { REAL_FLOAT32 = 0, REAL_BFLOAT16 = 1 };
 
-// One tensor of a multi-tensor launch. 56 bytes.
+// One tensor of a multi-tensor launch. 64 bytes.
 struct Tensor {
   void *state;           // int8 codes, or trits packed four to a byte
   const void *gradient;  // float32 or bfloat16
   void *first;           // first moment, or null
   void *second;          // second moment, or null
+  float *increment;      // where the increments used are written, or null
   int64_t count;         // weights
   int64_t offset;        // global element number of the first of them
   uint32_t tensor;       // the tensor's number in the random counter
@@ -23,7 +24,7 @@ struct Tensor {
 // What all tensors of a launch share. 56 bytes.
 struct Launch {
   uint64_t seed;
-  int32_t rule;           // place in QT_ALGORITHMS
+  int32_t rule;           // place in QT_ALGORITHMS, the stems in alphabetical order
   int32_t optimiser;      // place in QT_OPTIMISERS_OF
   int32_t storage;        // Storage
   int32_t gradient_type;  // Real

@@ -29,7 +29,7 @@ struct Spec {
   float spacing;       // distance between levels, in weight units
   float zero;          // position of the value 0, in units of the index
   int32_t size;        // number of levels
-  float parameter[4];  // the algorithm's own numbers, in the order of its spec's fields
+  float parameter[4];  // the algorithm's own numbers, in the order of its contract's knobs
 };
 
 QT_FN uint32_t bits(float x) {
@@ -64,17 +64,6 @@ QT_FN float square_root(float x) {
 #else
   return __builtin_sqrtf(x);
 #endif
-}
-
-// floor(p 2^32), or 2^32 from p = 1 on: 64 bits because certainty is 2^32 itself.
-QT_FN uint64_t threshold(float p) {
-  return p >= 1.0f ? uint64_t{1} << 32 : uint64_t(uint32_t(p * 0x1p32f));
-}
-
-// word < threshold(p), written with 32-bit lanes so that it vectorises.
-QT_FN bool below(uint32_t word, float p) {
-  uint32_t finite = uint32_t(minimum(p, 0x1.fffffep-1f) * 0x1p32f);
-  return (p >= 1.0f) | (word < finite);
 }
 
 }  // namespace qt

@@ -41,3 +41,6 @@ struct adam {
 };
 
 }  // namespace qt
+
+// The only list of base optimisers. An optimiser's number is its place here.
+#define QT_OPTIMISERS_OF(X, rule) X(rule, given) X(rule, sgd) X(rule, momentum) X(rule, adam)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
@@ -18,7 +18,7 @@ from qcuda.kernels import abi
 from qcuda.kernels.ops import REALS
 from qcuda.nn import LatticeLayer
 from qcuda.nn.slot import GradientSlot
-from qtheory.algorithms import Spec, parameters, stem
+from qtheory.algorithms import Spec, contract, parameters, stem
 from qtheory.optimisers import OPTIMISERS, SGD, Adam, Momentum, Optimiser, Scalars
 from qtheory.streams import MAX_ITERATION, MAX_SEED
 
@@ -94,8 +94,9 @@ class LatticeOptimizer(torch.optim.Optimizer):
         self.spec, self.rule = spec, stem(spec)
         self.base = next(name for name, cls in OPTIMISERS.items() if type(base) is cls)
         self.moment_type = MOMENT_TYPES[moments]
-        self.spec_knobs = [f.name for f in dataclasses.fields(spec) if f.name != "lattice"]
-        knobs = dict(zip(self.spec_knobs, parameters(spec), strict=True))
+        self.spec_knobs = [knob.name for knob in contract(spec).knobs]
+        knobs = {name: getattr(spec, name) for name in self.spec_knobs}
+        self._recorded: dict[GradientSlot, Tensor] = {}
         super().__init__(params, {**_knobs(base), **knobs, "iteration": 0, "seed": seed})
         self.moved = torch.zeros(len(self.slots), dtype=torch.int64)
         self.nan = torch.zeros(len(self.slots), dtype=torch.int64)
@@ -145,7 +146,10 @@ class LatticeOptimizer(torch.optim.Optimizer):
             type(seed) is int and 0 <= seed <= MAX_SEED, f"a seed is in 0..2**64 - 1, got {seed}"
         )
         base = _base_of(self.base, group)
-        knobs = {name: float(group[name]) for name in self.spec_knobs}
+        knobs = {
+            knob.name: group[knob.name] if knob.choices else float(group[knob.name])
+            for knob in contract(self.spec).knobs
+        }
         spec = dataclasses.replace(self.spec, **knobs)
         return StepNumbers(base, spec, base.scalars(iteration + 1))
 
@@ -193,6 +197,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
             [slot.grad.contiguous() for slot in slots if slot.grad is not None],
             [self.state[slot]["first"] for slot in slots] if kept > 0 else [],
             [self.state[slot]["second"] for slot in slots] if kept > 1 else [],
+            self._places_to_record(slots),
             counters,
             torch.tensor(numbers.scalars, dtype=torch.float32, device=device),
             torch.tensor([group["iteration"]], dtype=torch.int64, device=device),
@@ -238,31 +243,37 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 lr=base.learning_rate, dampening=0.0, nesterov=False, maximize=False,
             )  # fmt: skip
 
-    def increments(self, slot: GradientSlot) -> Tensor:
-        """The increments that the last step asked of a weight, float32, in weight units.
+    @contextmanager
+    def recorded(self, slots: Iterable[GradientSlot]) -> Iterator[dict[GradientSlot, Tensor]]:
+        """Within the context, a step tells the increments that it used.
 
-        They are computed anew from what the step left behind: moments, or for SGD the gradient,
-        which must still be there. With float32 moments they are the kernel's own, bit for bit.
-        Raises ValueError if the slot was not in the last step.
+        They are the kernel's own numbers, float32 in weight units, one tensor of the weight's shape
+        for each slot that the step moved; the next step overwrites them.
+        Raises ValueError if a slot is not one of the optimiser's.
         """
-        groups = [g for g in self.param_groups if any(p is slot for p in g["params"])]
-        require(bool(groups), "a slot is one of the optimiser's, got another")
-        group = groups[0]
-        base = _base_of(self.base, group)
-        s = base.scalars(group["iteration"])
-        state = self.state[slot]
-        if isinstance(base, SGD):
-            require(slot.grad is not None, "the increments of SGD need the gradient, got none")
-            assert slot.grad is not None
-            return -(float(s.learning_rate) * slot.grad.float())
-        require("first" in state, "a slot has moments after its first step, got none")
-        first = state["first"].float()
-        if isinstance(base, Momentum):
-            return -(float(s.learning_rate) * first)
-        second = state["second"].float().cpu().numpy()
-        with np.errstate(all="ignore"):
-            denominator = np.sqrt(second) * s.second_scale + s.epsilon
-        return -((float(s.learning_rate) * first) / torch.from_numpy(denominator).to(first.device))
+        wanted, own = list(slots), {id(slot) for slot in self.slots}
+        require(
+            all(id(slot) in own for slot in wanted),
+            "a slot is one of the optimiser's, got another",
+        )
+        self._recorded = {
+            slot: torch.zeros(slot.shape, dtype=torch.float32, device=slot.device)
+            for slot in wanted
+        }
+        try:
+            yield self._recorded
+        finally:
+            self._recorded = {}
+
+    def _places_to_record(self, slots: list[GradientSlot]) -> list[Tensor]:
+        """Where the increments of a launch go: nowhere unless some of them are asked for."""
+        if not any(slot in self._recorded for slot in slots):
+            return []
+        spare = [slot for slot in slots if slot not in self._recorded]
+        places = self._recorded | {
+            slot: torch.empty(slot.shape, dtype=torch.float32, device=slot.device) for slot in spare
+        }
+        return [places[slot] for slot in slots]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore a state bit for bit.
@@ -330,7 +341,8 @@ class LatticeOptimizer(torch.optim.Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes along: torch's part, and ours."""
         ours = ("spec", "rule", "base", "moment_type", "spec_knobs", "moved", "nan")
-        return {**super().__getstate__(), **{name: getattr(self, name) for name in ours}}
+        kept = {name: getattr(self, name) for name in ours}
+        return {**super().__getstate__(), **kept, "_recorded": {}}
 
 
 def _is_slot(param: Tensor) -> TypeIs[GradientSlot]:

@@ -29,12 +29,12 @@ from qreference import philox
 from qtheory import DST, Lattice, StochasticRounding
 from qtheory.algorithms.dst import law as dst_law
 from qtheory.algorithms.stochastic_rounding import law as sr_law
-from qtheory.chain import MarkovChain, evolve, spectral_gap, stationary_distribution
+from qtheory.chain import evolve, spectral_gap, stationary_distribution
 from qtheory.increments import noisy_increments_at_levels
 from qtheory.noise import Gaussian
 from qtheory.optimisers import SGD
 from qtheory.streams import Stream
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 # %% [markdown]
 # ## The law of one move
@@ -67,7 +67,7 @@ lattice, learning_rate, noise = Lattice.z(4), 0.05, Gaussian(1.0)
 gradient = lambda w: w - 0.3  # noqa: E731
 increments = noisy_increments_at_levels(gradient, lattice, learning_rate, noise)
 spec = DST(lattice, nonlinearity=3.0)
-chain = MarkovChain(off_diagonal(spec, increments))
+chain = weight_chain(spec, increments)
 stationary = stationary_distribution(chain)
 print("spectral gap:", spectral_gap(chain))
 

@@ -50,7 +50,7 @@ from qtheory.chain import (
 )
 from qtheory.increments import noisy_increments_at_levels
 from qtheory.noise import Gaussian
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 levels = np.linspace(-1.2, 1.2, 25)
 energy = (levels**2 - 1) ** 2 + 0.1 * levels
@@ -216,7 +216,7 @@ for learning_rate in learning_rates:
     increments = noisy_increments_at_levels(
         lambda w: 0.8 * (w**3 - w) + 0.02, lattice, float(learning_rate), Gaussian(1.0)
     )
-    chain = MarkovChain(off_diagonal(StochasticRounding(lattice), increments))
+    chain = weight_chain(StochasticRounding(lattice), increments)
     laws.append(stationary_distribution(chain))
     gaps.append(spectral_gap(chain))
 plt.figure(figsize=(6, 3.2))
@@ -235,6 +235,6 @@ assert 0.5 * np.abs(laws[-2] - laws[-1]).sum() < 1e-12
 
 # %%
 turning = noisy_increments_at_levels(lambda w: w - 0.3, lattice, 0.2, Gaussian(1.0))
-chain = MarkovChain(off_diagonal(StochasticRounding(lattice), turning))
+chain = weight_chain(StochasticRounding(lattice), turning)
 print("an unbalanced cycle:", unbalanced_cycle(chain))
 print("distance after 1, 10, 100 iterations:", distances(chain, [1, 10, 100]).round(6))

@@ -13,16 +13,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qtheory.algorithms.base import Contract
 from qtheory.algorithms.walker import split, walker_law
-from qtheory.arrays import Numbers, Pmf
+from qtheory.arrays import Moves, Numbers, Pmf
+from qtheory.increments.laws import ContinuousIncrements
 from qtheory.lattice import Lattice
+from qtheory.stairs.stair import Stair
 
 
 @dataclass(frozen=True, slots=True)
 class DeterministicRounding:
-    """What the algorithm is; no state, no randomness."""
+    """What the algorithm is; no state, no randomness.
+
+    readout: the stair through which hidden levels are seen, None if the levels themselves are.
+    """
 
     lattice: Lattice
+    readout: Stair | None = None
 
 
 def law(spec: DeterministicRounding, index: Numbers, increment: Numbers) -> Pmf:
@@ -40,3 +47,17 @@ def law(spec: DeterministicRounding, index: Numbers, increment: Numbers) -> Pmf:
     outward = np.where(half_way >= spec.lattice.zero, parts.sign > 0, parts.sign < 0)
     more = (parts.fraction > 0.5) | ((parts.fraction == 0.5) & outward)
     return walker_law(spec.lattice, parts, more.astype(np.float64))
+
+
+def steps_up(increments: ContinuousIncrements, spacing: float, levels: int) -> Moves:
+    """P(k - 1/2 < z <= k + 1/2) from the tail beyond the mean; the last entry has no upper end."""
+    edges = (np.arange(levels + 1, dtype=np.float64) + 0.5) * spacing
+    above, below = increments.above(edges), increments.mirrored().above(-edges)
+    right = edges[:-1] >= increments.mean
+    between = np.where(right, above[:-1] - above[1:], below[1:] - below[:-1])
+    if levels:
+        between[-1] = above[levels - 1]
+    return np.maximum(between, 0.0)
+
+
+CONTRACT = Contract(spec=DeterministicRounding, source="li2017", steps_up=steps_up)

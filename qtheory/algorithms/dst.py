@@ -15,16 +15,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qtheory.algorithms.walker import split, walker_law
+from qtheory.algorithms.base import Contract, Knob
+from qtheory.algorithms.walker import coin_panels, split, walker_law
 from qtheory.arrays import Numbers, Pmf
 from qtheory.lattice import Lattice
+from qtheory.stairs.stair import Stair
 
 
 @dataclass(frozen=True, slots=True)
 class DST:
     """What the algorithm is; no state, no randomness.
 
-    nonlinearity: m > 0, a pure number; the paper uses 3.
+    nonlinearity: m > 0, a pure number; the paper uses 3. readout: the stair through which hidden
+    levels are seen, None if the levels themselves are.
 
     Raises ValueError if the nonlinearity is not positive and finite in float32, in which kernels
     take it.
@@ -32,6 +35,7 @@ class DST:
 
     lattice: Lattice
     nonlinearity: float = 3.0
+    readout: Stair | None = None
 
     def __post_init__(self) -> None:
         with np.errstate(over="ignore", under="ignore"):
@@ -54,3 +58,19 @@ def law(spec: DST, index: Numbers, increment: Numbers) -> Pmf:
     """
     parts = split(spec.lattice, index, increment)
     return walker_law(spec.lattice, parts, np.tanh(spec.nonlinearity * parts.fraction))
+
+
+CONTRACT = Contract(
+    spec=DST,
+    source="deng2018",
+    knobs=(
+        Knob(
+            "nonlinearity",
+            "a pure number",
+            default=3.0,
+            examples=(0.01, 0.5, 1.0, 3.0, 10.0, 40.0),
+        ),
+    ),
+    steepness=lambda spec: spec.nonlinearity,  # tanh(m f) has its poles at f = i pi (k + 1/2) / m
+    panels=lambda spec: coin_panels(spec.lattice, spec.nonlinearity),
+)

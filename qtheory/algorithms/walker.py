@@ -6,11 +6,12 @@ that depends on the fraction alone. Every walker stops at the ends of its lattic
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from qtheory.arrays import Numbers, Pmf
+from qtheory.arrays import Numbers, Outcomes, Pmf
 from qtheory.lattice import Lattice
 
 
@@ -54,4 +55,42 @@ def walker_law(lattice: Lattice, parts: Split, probability: Numbers) -> Pmf:
     for position, mass in ((near, 1.0 - p), (near + sign, p)):
         end = np.clip(position, 0, lattice.size - 1)[..., None]
         np.put_along_axis(pmf, end, np.take_along_axis(pmf, end, -1) + mass[..., None], -1)
+    return pmf
+
+
+def coin_panels(lattice: Lattice, steepness: float = 1.0) -> np.ndarray:
+    """Points in spacings, 0 to the lattice's size, between which the law of a coin is smooth.
+
+    A coin's law is smooth between multiples of half a spacing. Near a multiple it varies on the
+    scale of 1 / steepness, so panels halve towards the multiple down to 1 / (2 steepness).
+    """
+    halvings = 1 + math.ceil(math.log2(max(1.0, steepness)))
+    fractions = np.concatenate([[0.0], 2.0 ** -np.arange(halvings, 0, -1.0)])
+    return np.append((np.arange(lattice.size)[:, None] + fractions).ravel(), float(lattice.size))
+
+
+def realised_law(outcomes: Outcomes, size: int) -> Pmf:
+    """The law that a room really has, shape (..., size): integers over 2**32.
+
+    Raises ValueError if thresholds are not in 0..2**32 or decrease, or a destination is off the
+    lattice.
+
+    >>> realised_law(Outcomes(np.array([2**30], np.uint64), np.array([2, 1])), 3).tolist()
+    [0.0, 0.75, 0.25]
+    """
+    cuts = outcomes.thresholds.astype(np.float64)
+    ends = np.zeros((*cuts.shape[:-1], 1))
+    mass = np.diff(np.concatenate([ends, cuts, ends + 2.0**32], axis=-1)) / 2.0**32
+    if (mass < 0).any():
+        raise ValueError(
+            f"thresholds do not decrease and are in 0..2**32, got {outcomes.thresholds.tolist()}"
+        )
+    off = outcomes.destinations[(outcomes.destinations < 0) | (outcomes.destinations >= size)]
+    if off.size:
+        raise ValueError(f"an index is in 0..{size - 1}, got {off[0]}")
+    pmf = np.zeros((*mass.shape[:-1], size))
+    for k in range(mass.shape[-1]):
+        place = outcomes.destinations[..., k, None]
+        there = np.take_along_axis(pmf, place, -1)
+        np.put_along_axis(pmf, place, there + mass[..., k, None], -1)
     return pmf

@@ -4,7 +4,7 @@ The state is the tuple of d indices; there are size**d of them, the first weight
 iteration an atom of the noise (a minibatch) is drawn, which with the state decides the increments
 of all weights, and each weight then moves by its own random word:
 
-    P(x, y) = sum_a p_a prod_k law(spec, x_k, increment_k(x, a))_(y_k)
+    P(x, y) = sum_a p_a prod_k law(x_k, increment_k(x, a))_(y_k)
 
 Weights are independent given the atom, not otherwise. A state has up to atoms * 2**d successors,
 so that a stored matrix is out of reach (3**12 states: 12 GiB) while the products are not.
@@ -12,7 +12,6 @@ so that a stored matrix is out of reach (3**12 states: 12 GiB) while the product
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
@@ -21,11 +20,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
-from qtheory.algorithms import Spec, stem
 from qtheory.arrays import Pmf
 from qtheory.chain import joint_kernel, native
 from qtheory.chain.joint_kernel import PerAtom, Table
 from qtheory.chain.markov import MarkovChain, PerState
+from qtheory.lattice import Lattice
 
 Weights = Float[ndarray, "states dimension"]
 """Visible weights of many states, in weight units."""
@@ -35,6 +34,9 @@ JointIncrements = Float[ndarray, "states atoms dimension"]
 
 PerWeight = Float[ndarray, "dimension"]
 """One number for each weight."""
+
+Law: TypeAlias = Callable[[ndarray, ndarray], Pmf]
+"""From indices and increments in weight units to laws of the next level, (..., levels)."""
 
 Backend: TypeAlias = Literal["auto", "native", "plain"]
 
@@ -75,7 +77,8 @@ class Operator(Protocol):
 class JointChain:
     """The chain of d weights trained at once.
 
-    spec: a rule whose law has at most two levels, as every lattice walker's. dimension: d.
+    lattice: the levels of each weight. law: from indices and increments, which broadcast, to pmfs
+    of at most two levels each. dimension: d. (`qtheory.transition.joint_chain` takes a spec.)
     increments: from weights (states, d) to increments (states, atoms, d), both in weight units;
     a row depends on its own row of weights only. probabilities: of the atoms, (atoms,), >= 0,
     summing to one.
@@ -88,7 +91,8 @@ class JointChain:
     `lump_permutations`), increments have another shape, or a law has more than two levels.
     """
 
-    spec: Spec
+    lattice: Lattice
+    law: Law
     dimension: int
     increments: Callable[[Weights], JointIncrements]
     probabilities: PerAtom = field(default_factory=lambda: np.ones(1))
@@ -99,9 +103,9 @@ class JointChain:
     def __post_init__(self) -> None:
         if self.dimension < 1:
             raise ValueError(f"a joint chain has at least one weight, got {self.dimension}")
-        if self.spec.lattice.size > MOST_LEVELS:
+        if self.lattice.size > MOST_LEVELS:
             raise ValueError(
-                f"a joint chain has at most {MOST_LEVELS} levels, got {self.spec.lattice.size}"
+                f"a joint chain has at most {MOST_LEVELS} levels, got {self.lattice.size}"
             )
         if self.backend not in ("auto", "native", "plain"):
             raise ValueError(f"a backend is auto, native or plain, got {self.backend!r}")
@@ -118,7 +122,7 @@ class JointChain:
     @property
     def size(self) -> int:
         """Number of states, levels**d."""
-        return self.spec.lattice.size**self.dimension
+        return self.lattice.size**self.dimension
 
     @property
     def roundings(self) -> tuple[int, int]:
@@ -131,17 +135,17 @@ class JointChain:
         """Indices of the weights in the states first .. first + count - 1, all by default."""
         last = self.size if count is None else first + count
         states = np.arange(first, last)
-        place = self.spec.lattice.size ** np.arange(self.dimension - 1, -1, -1)
-        return states[:, None] // place % self.spec.lattice.size
+        place = self.lattice.size ** np.arange(self.dimension - 1, -1, -1)
+        return states[:, None] // place % self.lattice.size
 
     def moves(self, index: Int[ndarray, "states dimension"], first: int = 0) -> Table:
         """Where each weight goes from the given states, and with which chance."""
-        increments = np.asarray(self.increments(self.spec.lattice.levels[index]), dtype=np.float64)
+        increments = np.asarray(self.increments(self.lattice.levels[index]), dtype=np.float64)
         shape = (len(index), len(self.probabilities), self.dimension)
         if increments.shape != shape:
             raise ValueError(f"increments have the shape {shape}, got {increments.shape}")
-        near, far, chance = two_levels(self.spec, index[:, None, :], increments)
-        levels = self.spec.lattice.size
+        near, far, chance = two_levels(self.law, index[:, None, :], increments)
+        levels = self.lattice.size
         return Table(levels, first, near, far, chance, self.probabilities)
 
     def tables(self) -> Iterator[Table]:
@@ -167,7 +171,7 @@ class JointChain:
             part = self.moves(self.indices(first, min(rows, self.size - first)))
             here = slice(first, first + rows)
             near[here], far[here], chance[here] = part.near, part.far, part.chance
-        return Table(self.spec.lattice.size, 0, near, far, chance, self.probabilities)
+        return Table(self.lattice.size, 0, near, far, chance, self.probabilities)
 
     def advance(self, law: Pmf, *, compensated: bool = False) -> Pmf:
         """The law after one iteration, law P, shape (size,).
@@ -211,15 +215,13 @@ class JointChain:
 
 
 def two_levels(
-    spec: Spec, index: Int[ndarray, "..."], increments: Float[ndarray, "..."]
+    law: Law, index: Int[ndarray, "..."], increments: Float[ndarray, "..."]
 ) -> tuple[UInt8[ndarray, "..."], UInt8[ndarray, "..."], Float[ndarray, "..."]]:
     """Likelier level, the other one, and its probability, at most 1/2: uint8, uint8, float64.
 
     Raises ValueError if a law has more than two levels.
     """
-    pmf: Pmf = importlib.import_module(f"qtheory.algorithms.{stem(spec)}").law(
-        spec, index, increments
-    )
+    pmf = law(index, increments)
     near = pmf.argmax(axis=-1)[..., None]
     rest = pmf.copy()
     np.put_along_axis(rest, near, 0.0, axis=-1)

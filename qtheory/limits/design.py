@@ -27,14 +27,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qtheory.algorithms import DST, DeterministicRounding, Spec
-from qtheory.algorithms.walker import split
-from qtheory.arrays import Index
+from qtheory.algorithms.base import Spec, law, steepness
 from qtheory.increments import FiniteIncrements
-from qtheory.increments.losses import Gradients, Loss
+from qtheory.increments.losses import Gradients
 from qtheory.increments.minibatches import lattice_minibatch_increments
 from qtheory.limits.diffusion import REACH, unbounded
-from qtheory.transition import law
 
 SMOOTHING = 0.02
 """Most shift of the mean, in spacings, over which a finite law's gain is measured."""
@@ -82,7 +79,7 @@ def motion(spec: Spec, increments: FiniteIncrements, learning_rate: float) -> Mo
         moves = increments.probabilities @ laws
         return float(moves @ k), float(moves @ k**2)
 
-    h = min(SMOOTHING, 0.1 / spec.nonlinearity) if isinstance(spec, DST) else SMOOTHING
+    h = min(SMOOTHING, 0.1 / steepness(spec))
     slope = (moments(h)[0] - moments(-h)[0]) / (2.0 * h)
     speed = slope * learning_rate
     square = spacing**2 * moments(0.0)[1]
@@ -159,36 +156,3 @@ def largest_batch(
     if not ratio > 1:
         raise ValueError(f"a start is above the floor by a ratio > 1, got {ratio}")
     return (2.0 * curvature * load * spacing * examples / (std * math.log(ratio))) ** 2
-
-
-def train(
-    loss: Loss,
-    spec: Spec,
-    index: Index,
-    learning_rate: float,
-    batch_size: int,
-    iterations: int,
-    draw: np.random.Generator,
-) -> Index:
-    """Train all weights of a model as walkers on one lattice, and return their indices.
-
-    A plain simulation, to try a choice: minibatches are drawn with replacement, and each weight
-    moves by its own coin. `qcuda` has the trainer proper.
-    Raises ValueError if there is not one index for each weight, or the rule has no coin.
-    """
-    if index.shape != (loss.size,):
-        raise ValueError(f"{loss.size} weights have as many indices, got {index.shape}")
-    if isinstance(spec, DeterministicRounding):
-        raise ValueError("training here is by a walker with a coin, got DeterministicRounding")
-    lattice = spec.lattice
-    count = len(loss.losses(lattice.levels[index]))
-    for _ in range(iterations):
-        rows = draw.integers(0, count, batch_size)
-        increment = -learning_rate * loss.mean_gradient(lattice.levels[index], rows)
-        parts = split(lattice, index, increment)
-        p = np.asarray(parts.fraction)
-        if isinstance(spec, DST):
-            p = np.tanh(spec.nonlinearity * p)
-        moves = parts.sign * (parts.whole + (draw.random(index.size) < p))
-        index = np.clip(index + moves, 0, lattice.size - 1)
-    return index

@@ -25,6 +25,7 @@ Our derivation; [deng2018] has no statement of the kind.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -32,13 +33,14 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from qtheory.algorithms import DST, DeterministicRounding, Spec, StochasticRounding
+from qtheory.algorithms.base import Spec
+from qtheory.algorithms.base import steepness as steepness_of
 from qtheory.arrays import Levels, Pmf
 from qtheory.chain import MarkovChain
 from qtheory.increments import ContinuousIncrements, Increments, certain
 from qtheory.lattice import Lattice
 from qtheory.noise import Noise, Points
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 PerLevel = Float[ndarray, "levels"]
 """One real number for each level."""
@@ -123,6 +125,7 @@ def move_law(spec: Spec, increments: Increments) -> Pmf:
 
     spec: only its spacing and rule count, not the size of its lattice.
 
+    >>> from qtheory import StochasticRounding
     >>> from qtheory.noise import Uniform
     >>> law = move_law(StochasticRounding(Lattice.ternary()), ContinuousIncrements(0.0, Uniform(1)))
     >>> law[REACH - 1 : REACH + 2].tolist()
@@ -131,19 +134,13 @@ def move_law(spec: Spec, increments: Increments) -> Pmf:
     walker = unbounded(spec)
     laws: list[Increments] = [certain(0.0)] * walker.lattice.size
     laws[REACH] = increments
-    return MarkovChain(off_diagonal(walker, laws)).transition_matrix[REACH]
+    return weight_chain(walker, laws).transition_matrix[REACH]
 
 
 def unbounded(spec: Spec) -> Spec:
     """The same rule on REACH levels to either side of a middle one."""
     lattice = Lattice(2 * REACH + 1, spec.lattice.spacing, -REACH * spec.lattice.spacing)
-    match spec:
-        case DST():
-            return DST(lattice, spec.nonlinearity)
-        case StochasticRounding():
-            return StochasticRounding(lattice)
-        case DeterministicRounding():
-            return DeterministicRounding(lattice)
+    return dataclasses.replace(spec, lattice=lattice)
 
 
 def mean_square_move(spec: Spec, noise: Noise) -> float:
@@ -165,7 +162,7 @@ def gain(spec: Spec, noise: Noise) -> float:
     >>> round(gain(DST(Lattice.ternary(), 3.0), Gaussian(1e-5)), 6)
     3.0
     """
-    steepness = spec.nonlinearity if isinstance(spec, DST) else 1.0
+    steepness = steepness_of(spec)
     size = 2.0 * float(noise.excess(np.zeros(1))[0])
     h = 0.01 * max(min(spec.lattice.spacing / steepness, size), 0.1 * size)
     k = np.arange(-REACH, REACH + 1.0)

@@ -23,11 +23,11 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from qtheory.algorithms import StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.arrays import Index, Pmf
 from qtheory.chain import MarkovChain, OffDiagonal, stationary_distribution
 from qtheory.lattice import Lattice
 from qtheory.noise import Noise, Points
-from qtheory.transition import law
 
 States = Float[ndarray, "states coordinates"]
 """Points of a product of lattices, the last coordinate running fastest."""

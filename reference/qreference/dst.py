@@ -10,29 +10,24 @@ from __future__ import annotations
 import numpy as np
 
 from qreference import walker
-from qreference.arrays import Real
 from qtheory.algorithms.dst import DST
-from qtheory.arrays import Increment, Index, Thresholds, Words
+from qtheory.arrays import Increment, Index, Outcomes, Thresholds
 
 
-def init(spec: DST, weights: Real) -> Index:
-    """The nearest levels. Raises ValueError if a weight is not finite."""
-    return spec.lattice.nearest(weights)
-
-
-def threshold(spec: DST, index: Index, increment: Increment) -> Thresholds:
-    """floor(p 2**32) with p = tanh(m f) in float64: p = 0 never moves, p = 1 always does."""
+def outcomes(spec: DST, index: Index, increment: Increment) -> Outcomes:
+    """One level more below floor(p 2**32), with p = tanh(m f) in float64."""
     fraction = walker.split(spec.lattice, increment).fraction
     p = np.tanh(spec.nonlinearity * fraction.astype(np.float64))
-    return np.floor(p * 2.0**32).astype(np.uint64)
+    more = np.floor(p * 2.0**32).astype(np.uint64)
+    return walker.coin(spec.lattice, index, increment, more)
 
 
-def step(spec: DST, index: Index, increment: Increment, words: Words) -> Index:
-    """Move every weight once. A word moves a weight one level more iff below its threshold."""
-    more = words < threshold(spec, index, increment)
-    return walker.move(spec.lattice, index, increment, more)
+def edge(spec: DST, thresholds: Thresholds) -> Index:
+    """How far a kernel's threshold may lie from this room's, in units of 2**-32.
 
-
-def read(spec: DST, index: Index, words: Words | None = None) -> Real:
-    """The levels themselves, float32; nothing is random about them."""
-    return walker.read(spec.lattice, index)
+    The kernel's tanh is a ratio of polynomials with positive coefficients, within 5e-8 of tanh,
+    evaluated in float32 with at most 28 roundings; tests/agreement/test_knife_edge.py derives it.
+    """
+    rounding = 28 * 2.0**-24 / (1 - 28 * 2.0**-24)
+    relative = (1 + rounding) * (1 + 5e-8) - 1
+    return np.ceil(thresholds * relative + 2.0**-17).astype(np.int64) + 1

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qreference import activations, algorithm, layers, optimisers, walker
+from qreference import activations, layers, optimisers, walker
 from qreference.activations import MultiStep
 from qreference.arrays import Real
 from qreference.layers import Features, Inputs, Labels, Normalised, Outputs, Weights
@@ -118,7 +118,7 @@ def init(config: Config, dtype: type[np.floating[Any]] = np.float32) -> NetworkS
 
 def visible(config: Config, layer: LayerState) -> Parameters:
     """What a pass sees of a layer, in the type of its gain."""
-    weights = algorithm(config.spec).read(config.spec, layer.index)
+    weights = walker.read(config.spec, layer.index)
     return Parameters(weights.astype(layer.gain.dtype), layer.gain, layer.bias)
 
 

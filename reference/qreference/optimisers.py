@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from qreference import algorithm
+from qreference import walker
 from qreference.arrays import BFloat16, Real
 from qreference.philox import words
 from qreference.storage import round_stochastically, widen
@@ -93,7 +93,7 @@ def train_step(
     proposed, after = increment(optimiser, wide, gradient, iteration)
     if moment_type == "bfloat16":
         after = _round(after, draw(Stream.MOMENT))
-    moved = algorithm(spec).step(spec, index, proposed, draw(Stream.MOVE))
+    moved = walker.step(spec, index, proposed, draw(Stream.MOVE))
     changed = int(np.count_nonzero(moved != index))
     return moved, after, changed, int(np.count_nonzero(np.isnan(proposed)))
 

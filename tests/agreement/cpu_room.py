@@ -18,6 +18,7 @@ from qcuda.kernels import abi, native
 from qreference import storage as plain
 from qreference.optimisers import Moments
 from qtheory.algorithms import Spec, parameters, stem
+from qtheory.arrays import Outcomes
 from qtheory.lattice import Lattice
 from qtheory.optimisers import Optimiser
 
@@ -33,6 +34,7 @@ class Weights:
     moments: Moments = field(default_factory=lambda: Moments(None, None))
     tensor: int = 0
     offset: int = 0
+    increment: np.ndarray | None = None  # where a launch tells the increments it used
 
     def copy(self) -> Weights:
         moments = Moments(*(None if m is None else m.copy() for m in self.moments))
@@ -142,6 +144,7 @@ class Room:
                 t.gradient.ctypes.data,
                 0 if t.moments.first is None else t.moments.first.ctypes.data,
                 0 if t.moments.second is None else t.moments.second.ctypes.data,
+                0 if t.increment is None else t.increment.ctypes.data,
                 t.index.size,
                 t.offset,
                 t.tensor,
@@ -166,16 +169,10 @@ class Room:
             t.index = decode(spec.lattice, after, t.index.size, storage)
         return counters
 
-    def thresholds(self, spec: Spec, index: np.ndarray, increment: np.ndarray) -> np.ndarray:
+    def outcomes(self, spec: Spec, index: np.ndarray, increment: np.ndarray) -> Outcomes:
         codes = plain.to_codes(spec.lattice, index)
-        out = np.zeros(index.size, np.uint64)
         launch = self.launch(spec, None, abi.Storage.INT8, 0, Weights(index, increment))
-        error = self.library.qt_thresholds(
-            ctypes.byref(launch), codes.ctypes.data, increment.ctypes.data, index.size,
-            out.ctypes.data,
-        )  # fmt: skip
-        assert error == 0
-        return out
+        return native.outcomes(self.library, launch, codes, increment)
 
     def read(
         self,

@@ -12,7 +12,7 @@ import torch
 from cpu_room import Weights
 
 from qcuda.kernels import native
-from qreference import algorithm, optimisers
+from qreference import optimisers, walker
 from qreference.optimisers import Moments
 from qtheory.algorithms import DST, StochasticRounding
 from qtheory.lattice import Lattice
@@ -44,8 +44,8 @@ def test_flushed_denormals_of_the_caller(room, threads):
     spec, index = StochasticRounding(lattice), np.ones(count, np.int64)
     x = np.random.default_rng(1).uniform(-1.1e-38, 1.1e-38, count).astype(np.float32)
     words = room.words(3, 1, 0, Stream.MOVE, count)
-    expected = algorithm(spec).step(spec, index, x, words)
-    thresholds = algorithm(spec).threshold(spec, index, x)
+    expected = walker.step(spec, index, x, words)
+    thresholds = walker.outcomes(spec, index, x).thresholds[..., 0]
     weights = Weights(index, x)
     adam = Weights(index, x * np.float32(1e18), Moments(x.copy(), np.abs(x)))
     _, moments = optimisers.increment(Adam(), adam.moments, adam.gradient, 3)
@@ -54,7 +54,7 @@ def test_flushed_denormals_of_the_caller(room, threads):
     try:
         room.step(spec, None, [weights], seed=3, iteration=1, threads=threads)
         room.step(spec, Adam(), [adam], seed=3, iteration=3, threads=threads)
-        ours = room.thresholds(spec, index, x)
+        ours = room.outcomes(spec, index, x).thresholds[..., 0]
         still_flushed = (torch.tensor([1e-39]) * 1.0).item() == 0
     finally:
         torch.set_flush_denormal(False)

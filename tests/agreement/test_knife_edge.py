@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 from cpu_room import Weights
 
-from qreference import algorithm, philox
+from qreference import philox, walker
 from qtheory.algorithms import DST
 from qtheory.lattice import Lattice
 from qtheory.streams import Stream
@@ -116,8 +116,8 @@ def fractions() -> np.ndarray:
 
 def thresholds(room, spec: DST, fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     index = np.ones(fraction.size, np.int64)
-    ours = room.thresholds(spec, index, fraction)
-    theirs = algorithm(spec).threshold(spec, index, fraction)
+    ours = room.outcomes(spec, index, fraction).thresholds[..., 0]
+    theirs = walker.outcomes(spec, index, fraction).thresholds[..., 0]
     return ours.astype(np.int64), theirs.astype(np.int64)
 
 
@@ -173,7 +173,7 @@ def test_words_on_the_edge(room, m, capsys):
     room.step(spec, None, [weights], seed=21, iteration=1)
     moved = weights.index == 2
     assert (moved == (words < ours)).all()
-    reference = algorithm(spec).step(
+    reference = walker.step(
         spec, np.ones(fraction.size, np.int64), fraction, words.astype(np.uint32)
     )
     differ = moved != (reference == 2)
@@ -199,7 +199,7 @@ def test_four_million_random_decisions(room, capsys):
     ours, theirs = thresholds(room, spec, increment)
     weights = Weights(index, increment, tensor=3)
     room.step(spec, None, [weights], seed=21, iteration=2, threads=2)
-    differ = weights.index != algorithm(spec).step(spec, index, increment, words)
+    differ = weights.index != walker.step(spec, index, increment, words)
     assert not (differ & ((words < ours) == (words < theirs))).any()
     with capsys.disabled():
         print(f"\n  {differ.sum()} of {count} random decisions differ")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from cpu_room import Weights, storages
 
-from qreference import algorithm, philox
+from qreference import philox, walker
 from qtheory.algorithms import DST, DeterministicRounding, Spec, StochasticRounding
 from qtheory.lattice import Lattice
 from qtheory.streams import Stream
@@ -56,7 +56,7 @@ def case(spec: Spec, count: int, offset: int) -> tuple[np.ndarray, ...]:
     index = np.random.default_rng(count).integers(0, lattice.size, count)
     increment = increments(lattice, count, seed=lattice.size)
     words = philox.words(99, 1234, 5, Stream.MOVE, count, offset)
-    return index, increment, words, algorithm(spec).step(spec, index, increment, words)
+    return index, increment, words, walker.step(spec, index, increment, words)
 
 
 def counted(index: np.ndarray, increment: np.ndarray, after: np.ndarray) -> list[int]:
@@ -71,8 +71,8 @@ def test_every_lattice(room, rule, lattice):
     index, increment, words, after = case(spec, 100_003, offset)
     between = np.zeros(index.size, bool)
     if rule is DST:
-        ours = room.thresholds(spec, index, increment)
-        theirs = algorithm(spec).threshold(spec, index, increment)
+        ours = room.outcomes(spec, index, increment).thresholds[..., 0]
+        theirs = walker.outcomes(spec, index, increment).thresholds[..., 0]
         between = (words < ours) != (words < theirs)
         assert between.sum() <= 3  # 1e5 words, thresholds 1.7e-6 apart at most: 0.17 on average
     for storage in storages(lattice):
@@ -96,8 +96,8 @@ def test_four_million_decisions_without_a_difference(room, rule):
 def test_thresholds_are_the_same_integers(room, rule, lattice):
     spec = rule(lattice)
     index, increment, _, _ = case(spec, 100_003, 2**34 - 50_001)
-    ours = room.thresholds(spec, index, increment)
-    assert (ours == algorithm(spec).threshold(spec, index, increment)).all()
+    ours = room.outcomes(spec, index, increment).thresholds[..., 0]
+    assert (ours == walker.outcomes(spec, index, increment).thresholds[..., 0]).all()
     assert (ours[np.isnan(increment)] == 0).all()
 
 
@@ -114,9 +114,8 @@ def test_words_on_the_threshold_of_stochastic_rounding(room):
     for above, moves in ((-1, False), (0, False), (1, True)):
         threshold = words.astype(np.int64) + above
         fraction = np.where(small, threshold / 2**32, 0).astype(np.float32)
-        assert (
-            room.thresholds(spec, np.ones(2**20, int), fraction)[small] == threshold[small]
-        ).all()
+        ours = room.outcomes(spec, np.ones(2**20, int), fraction).thresholds[:, 0]
+        assert (ours[small] == threshold[small]).all()
         for sign in (1, -1):
             weights = Weights(np.ones(2**20, np.int64), sign * fraction)
             room.step(spec, None, [weights], seed=7, iteration=1)
@@ -145,7 +144,7 @@ def test_certainty_holds_for_the_largest_words(room, rule, storage):
     """
     spec = rule(Lattice.ternary(), 40.0) if rule is DST else rule(Lattice.ternary())
     one, x = np.ones(1, np.int64), np.array([0.75], np.float32)
-    threshold = int(room.thresholds(spec, one, x)[0])
+    threshold = int(room.outcomes(spec, one, x).thresholds[..., 0][0])
     if rule is DeterministicRounding:
         assert threshold == 2**32
     for element in LARGEST:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from cpu_room import Weights, storages
 
-from qcuda.kernels import abi
-from qreference import algorithm
+from qcuda.kernels import abi, source
 from qreference import storage as plain
+from qreference import walker
 from qtheory.algorithms import StochasticRounding
 from qtheory.lattice import Lattice
 
@@ -40,7 +40,7 @@ def test_visible_weights(room, lattice, threads):
         index[: lattice.size] = np.arange(lattice.size)[:count]
         expected = levels[index]
         spec = StochasticRounding(lattice)
-        assert (algorithm(spec).read(spec, index) == expected).all()
+        assert (walker.read(spec, index) == expected).all()
         for storage in storages(lattice):
             wide = room.read(lattice, index, storage, abi.Real.FLOAT32, threads)
             half = room.read(lattice, index, storage, abi.Real.BFLOAT16, threads)
@@ -96,12 +96,12 @@ def test_wrong_launches_are_refused_and_change_nothing(room):
     weights = Weights(np.ones(8, np.int64), np.ones(8, np.float32))
     good = room.launch(spec, None, abi.Storage.INT8, 1, weights)
     changes = {
-        "rule": (3, -1), "optimiser": (4, -1), "storage": (2, -1), "gradient_type": (2, -1),
-        "moment_type": (2, -1),
+        "rule": (len(source.stems()), -1), "optimiser": (4, -1), "storage": (2, -1),
+        "gradient_type": (2, -1), "moment_type": (2, -1),
     }  # fmt: skip
     bad = [(name, value) for name, values in changes.items() for value in values]
     state = np.zeros(8, np.int8)
-    row = abi.Tensor(state.ctypes.data, weights.gradient.ctypes.data, 0, 0, 8, 0, 0, 0)
+    row = abi.Tensor(state.ctypes.data, weights.gradient.ctypes.data, 0, 0, 0, 8, 0, 0, 0)
     numbers, counters = np.zeros(7, np.float32), np.zeros(2, np.int64)
     now = np.ones(1, np.int64)
 

@@ -1,4 +1,4 @@
-"""Every algorithm of the registry: its `step` has its `law`, its `threshold` is obeyed.
+"""Every walker of the registry: its `step` has its `law`, its thresholds are obeyed.
 
 Increments are measured in spacings by one float32 division; the law is exact for the measured
 number. It is handed to the law as (measured) * (spacing): a product of two float32 numbers is
@@ -7,14 +7,13 @@ exact in float64, so the law's own division returns the measured number unchange
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import law
+from rooms import place_of, shares, words_beside
 from strategies import (
     LATTICE_SIZES,
     every_word,
@@ -25,15 +24,25 @@ from strategies import (
     measured,
     powers_of_two,
     specs,
-    words_beside,
+    weights,
 )
 
-from qreference import algorithm
-from qtheory.algorithms import SPECS
+from qreference import walker
+from qtheory.algorithms import contract, law, spec_class, walkers
 from qtheory.lattice import Lattice
 
-stems = pytest.mark.parametrize("stem", SPECS)
+stems = pytest.mark.parametrize("stem", walkers())
 enumerations = examples(50)
+
+# Of 2**16 words in the middles of equal cells, those below T are T / 2**16 rounded: 2**-17 of
+# probability. T itself is a probability rounded down: 2**-32 more. A place has two thresholds.
+NEAR = 2.0**-16 + 2.0**-31
+
+
+def frequency(spec, i: int, increment: np.float32) -> np.ndarray:
+    """How often each level is reached, over all words of 16 bits."""
+    after = walker.step(spec, np.full(2**16, i), np.full(2**16, increment), every_word)
+    return np.bincount(after, minlength=spec.lattice.size) / 2**16
 
 
 @stems
@@ -44,11 +53,8 @@ def test_step_has_the_law(stem, data):
     increment = data.draw(increments(spec.lattice))
     exact = measured(spec.lattice, increment) * spec.lattice.spacing
     for i in few_indices(spec.lattice):
-        after = algorithm(spec).step(spec, np.full(2**16, i), np.full(2**16, increment), every_word)
-        frequency = np.bincount(after, minlength=spec.lattice.size) / 2**16
-        # Of 2**16 words in the middles of equal cells, those below T are T / 2**16 rounded:
-        # 2**-17 of probability. T itself is p rounded down: 2**-32 more.
-        assert np.abs(frequency - law(spec, i, exact)).max() <= 2.0**-16
+        found = frequency(spec, i, increment)
+        assert np.abs(found - law(spec, i, exact)).max() <= NEAR
 
 
 @stems
@@ -57,106 +63,112 @@ def test_step_has_the_law(stem, data):
 def test_step_has_the_law_of_the_raw_increment_where_division_is_exact(stem, data):
     """Spacings that are powers of two, so of Z_N: nothing is measured, nothing rounded."""
     spec = data.draw(specs(stem, powers_of_two()))
-    size = spec.lattice.size
     increment = data.draw(increments(spec.lattice))
     i = data.draw(indices(spec.lattice))
-    after = algorithm(spec).step(spec, np.full(2**16, i), np.full(2**16, increment), every_word)
-    frequency = np.bincount(after, minlength=size) / 2**16
-    assert np.abs(frequency - law(spec, i, float(increment))).max() <= 2.0**-16
+    found = frequency(spec, i, increment)
+    assert np.abs(found - law(spec, i, float(increment))).max() <= NEAR
 
 
 @stems
 @enumerations
 @given(data=st.data())
-def test_the_threshold_divides_the_words_that_move_from_those_that_do_not(stem, data):
+def test_outcomes_are_ordered_and_on_the_lattice(stem, data):
     spec = data.draw(specs(stem))
-    lattice = spec.lattice
-    i, increment = data.draw(indices(lattice)), data.draw(increments(lattice))
-    plain = algorithm(spec)
-    x = measured(lattice, increment)
-    x = 0.0 if math.isnan(x) else max(min(x, lattice.size), -lattice.size)
-    sign, whole = (-1 if x < 0 else 1), math.floor(abs(Fraction(x)))
-
-    def after(word: int) -> int:
-        return plain.step(
-            spec, np.array([i]), np.array([increment]), np.array([word], dtype=np.uint32)
-        ).item()
-
-    def stopped(index: int) -> int:
-        return min(max(index, 0), lattice.size - 1)
-
-    threshold = plain.threshold(spec, np.array([i]), np.array([increment])).item()
-    assert 0 <= threshold <= 2**32
-    for word in words_beside(threshold):
-        assert after(word) == stopped(i + sign * (whole + (word < threshold)))
+    index, increment = data.draw(weights(spec.lattice, 24))
+    thresholds, places = walker.outcomes(spec, index, increment)
+    assert thresholds.dtype == np.uint64 and places.dtype == np.int64
+    assert thresholds.shape == (24, places.shape[1] - 1)
+    assert (thresholds <= 2**32).all()
+    assert (np.diff(thresholds.astype(np.int64), axis=-1) >= 0).all()
+    assert (places >= 0).all() and (places < spec.lattice.size).all()
+    if contract(stem).destinations == "neighbours":
+        steps = np.array([-1, 0, 1]) * ~np.isnan(increment)[:, None]
+        assert (places == np.clip(index[:, None] + steps, 0, spec.lattice.size - 1)).all()
 
 
 @stems
 @enumerations
 @given(data=st.data())
-def test_the_threshold_is_the_laws_probability_to_the_last_integer(stem, data):
-    """|T - p 2**32| <= 1, rounding down and a rounding of tanh. Words of 24 bits would miss it."""
+def test_the_law_has_mass_on_destinations_only(stem, data):
     spec = data.draw(specs(stem))
-    lattice, increment = spec.lattice, data.draw(increments(spec.lattice))
-    x = measured(lattice, increment)
-    for i in few_indices(lattice):
-        threshold = algorithm(spec).threshold(spec, np.array([i]), np.array([increment])).item()
-        if not abs(x) < lattice.size:
-            assert threshold == 0
-            continue
-        far = i + (-1 if x < 0 else 1) * (math.floor(abs(x)) + 1)
-        if 0 <= far < lattice.size:
-            p = law(spec, i, x * lattice.spacing)[far]
-            assert abs(Fraction(threshold) - Fraction(float(p)) * 2**32) <= 1
+    index, increment = data.draw(weights(spec.lattice, 24))
+    exact = [measured(spec.lattice, x) * spec.lattice.spacing for x in increment]
+    pmf = law(spec, index, np.array(exact))
+    np.put_along_axis(pmf, walker.outcomes(spec, index, increment).destinations, 0.0, -1)
+    assert (pmf == 0).all()
 
 
 @stems
-def test_nan_does_not_move_and_infinities_go_to_the_ends(stem):
-    spec = SPECS[stem](Lattice.uniform(-1.0, 2.0, 7))
-    index = np.arange(7)
-    words = np.full(7, 0, dtype=np.uint32)
-    step = algorithm(spec).step
-    assert step(spec, index, np.full(7, np.nan, np.float32), words).tolist() == [*range(7)]
-    assert step(spec, index, np.full(7, -0.0, np.float32), words).tolist() == [*range(7)]
-    assert step(spec, index, np.full(7, np.inf, np.float32), words).tolist() == [6] * 7
-    assert step(spec, index, np.full(7, -np.inf, np.float32), words).tolist() == [0] * 7
+@enumerations
+@given(data=st.data())
+def test_a_word_goes_to_the_place_in_whose_interval_it_falls(stem, data):
+    """The decision changes at each threshold and nowhere beside it."""
+    spec = data.draw(specs(stem))
+    index = np.array([data.draw(indices(spec.lattice))])
+    increment = np.array([data.draw(increments(spec.lattice))])
+    found = walker.outcomes(spec, index, increment)
+    words = words_beside(found.thresholds)
+    for word in words:
+        after = walker.step(spec, index, increment, np.array([word], dtype=np.uint32))
+        assert after.item() == place_of(found, word)
+
+
+@stems
+@enumerations
+@given(data=st.data())
+def test_thresholds_are_the_laws_probabilities_to_the_last_integer(stem, data):
+    """|T - P 2**32| <= 1, rounding down and a rounding of P. Words of 24 bits would miss it."""
+    spec = data.draw(specs(stem))
+    index, increment = data.draw(weights(spec.lattice, 24))
+    exact = [measured(spec.lattice, x) * spec.lattice.spacing for x in increment]
+    found = walker.outcomes(spec, index, increment)
+    share, told = shares(law(spec, index, np.array(exact)), found)
+    for threshold, p in zip(found.thresholds[told].tolist(), share[told].tolist(), strict=True):
+        assert abs(Fraction(threshold) - Fraction(p) * 2**32) <= 1
+
+
+@stems
+def test_nan_does_not_move(stem):
+    spec = spec_class(stem)(Lattice.uniform(-1.0, 2.0, 7))
+    index, nan = np.arange(7), np.full(7, np.nan, np.float32)
+    for word in (0, 2**31, 2**32 - 1):
+        after = walker.step(spec, index, nan, np.full(7, word, dtype=np.uint32))
+        assert after.tolist() == [*range(7)]
 
 
 @stems
 @pytest.mark.parametrize("size", LATTICE_SIZES)
 def test_read_gives_the_levels_and_init_finds_them_again(stem, size):
-    spec = SPECS[stem](Lattice.uniform(-0.7, 1.3, size))
-    plain = algorithm(spec)
+    spec = spec_class(stem)(Lattice.uniform(-0.7, 1.3, size))
     index = np.arange(size).reshape(1, size)
-    weights = plain.read(spec, index)
+    weights = walker.read(spec, index)
     assert weights.dtype == np.float32
     assert weights.shape == (1, size)
     # One rounding to float32 of numbers below 2: half of 2**-23.
     assert np.abs(weights[0] - spec.lattice.levels).max() <= 2.0**-24
-    assert plain.init(spec, weights).tolist() == index.tolist()
+    assert walker.init(spec, weights).tolist() == index.tolist()
 
 
 @stems
 @pytest.mark.parametrize("wrong", [-1, 3])
 def test_an_index_off_the_lattice_is_refused(stem, wrong):
-    spec = SPECS[stem](Lattice.ternary())
-    plain = algorithm(spec)
+    spec = spec_class(stem)(Lattice.ternary())
     index, zeros = np.array([0, wrong]), np.zeros(2)
     with pytest.raises(ValueError, match=f"an index is in 0..2, got {wrong}"):
-        plain.read(spec, index)
+        walker.read(spec, index)
     with pytest.raises(ValueError, match=f"an index is in 0..2, got {wrong}"):
-        plain.step(spec, index, zeros.astype(np.float32), zeros.astype(np.uint32))
+        walker.step(spec, index, zeros.astype(np.float32), zeros.astype(np.uint32))
 
 
 @stems
 def test_weights_do_not_see_each_other(stem):
     """Any part of the arrays, in any order and shape, moves as it does in the whole."""
-    spec = SPECS[stem](Lattice.uniform(-1.0, 1.0, 9))
+    spec = spec_class(stem)(Lattice.uniform(-1.0, 1.0, 9))
     rng = np.random.default_rng(3)
     index = rng.integers(0, 9, 60)
     increment = rng.normal(0, 0.4, 60).astype(np.float32)
     words = rng.integers(0, 2**32, 60, dtype=np.uint32)
-    step = algorithm(spec).step
+    step = walker.step
     whole = step(spec, index, increment, words)
     back = slice(None, None, -1)
     assert (step(spec, index[back], increment[back], words[back]) == whole[back]).all()

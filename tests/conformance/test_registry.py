@@ -1,4 +1,4 @@
-"""Adding a stem without its strategy, its edge or one of its rooms fails here, by name."""
+"""Adding a stem without its examples or one of its rooms fails here, by name."""
 
 from __future__ import annotations
 
@@ -12,57 +12,61 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import EDGES
-from strategies import KNOBS, examples, few_indices, lattices, seed_of, specs, without_strategy
+from strategies import examples, few_indices, lattices, seed_of, specs
 
 import qreference
-from qcuda.kernels import abi
-from qtheory.algorithms import SPECS, from_dict, parameters, stem, to_dict
-from qtheory.algorithms.dst import DST
+from qreference import walker
+from qtheory.algorithms import (
+    STEMS,
+    contract,
+    from_dict,
+    parameters,
+    spec_class,
+    stem,
+    to_dict,
+    walkers,
+)
 from qtheory.lattice import Lattice
 
 ROOT = Path(__file__).resolve().parents[2]
-stems = pytest.mark.parametrize("name", SPECS)
+stems = pytest.mark.parametrize("name", STEMS)
 
 
-def test_every_stem_can_be_drawn():
-    assert without_strategy() == []
+@stems
+def test_every_knob_can_be_drawn_and_turned(name):
+    """A knob has words, or several numbers of its interval; its default is one of them."""
+    for knob in contract(name).knobs:
+        values = knob.choices or knob.examples
+        assert len(values) > 1, f"{name}: the knob {knob.name} has no examples"
+        assert knob.default in values
+        for value in values:
+            assert knob.choices or knob.low < knob.number(value) <= knob.high
+            spec_class(name)(Lattice.ternary(), **{knob.name: value})
 
 
-def test_every_stem_declares_its_edge():
-    assert list(EDGES) == list(SPECS)
+@pytest.mark.parametrize("name", walkers())
+def test_every_walker_has_a_reference(name):
+    module = qreference.algorithm(spec_class(name)(Lattice.ternary()))
+    assert module.__name__ == f"qreference.{name}"
+    assert isinstance(module, qreference.Walker)
 
 
-def test_a_stem_without_a_strategy_is_named():
-    @dataclasses.dataclass(frozen=True)
-    class Bop:
-        lattice: Lattice
-        threshold: float
-
-    registry = {**SPECS, "bop": Bop}
-    assert without_strategy(registry) == [
-        "bop has no strategy: add KNOBS['bop'] to tests/strategies.py"
-    ]
-    assert without_strategy(registry, {**KNOBS, "bop": {}}) == [
-        "KNOBS['bop'] draws [], not ['threshold']"
-    ]
-    assert without_strategy({"dst": DST}) == [
-        "stochastic_rounding is in KNOBS but not registered",
-        "deterministic_rounding is in KNOBS but not registered",
-    ]
-
-
-def test_every_stem_has_a_reference_and_nothing_else_has():
-    assert list(qreference.ALGORITHMS) == list(SPECS)
-    for name, module in qreference.ALGORITHMS.items():
-        assert module.__name__ == f"qreference.{name}"
-        assert isinstance(module, qreference.Algorithm)
+@pytest.mark.parametrize("name", walkers())
+def test_an_edge_is_a_width(name):
+    """Not negative, and small: a probability of 2**-18, and two words for rounding."""
+    spec = spec_class(name)(Lattice.ternary())
+    columns = walker.outcomes(spec, np.ones(1, np.int64), np.zeros(1, np.float32)).thresholds
+    values = np.array([0, 1, 2**16, 2**31, 2**32], np.uint64)
+    thresholds = np.repeat(values[:, None], columns.shape[-1], axis=1)
+    width = qreference.edge(spec, thresholds)
+    assert width.shape == thresholds.shape
+    assert (width >= 0).all() and (width <= 2**14 + 2).all()
 
 
 def test_kernels_number_the_rules_as_python_does(room):
-    names = [room.library.qt_rule(k) for k in range(len(SPECS) + 1)]
-    assert names == [*(rule.encode() for rule in abi.RULES), None]
-    assert set(abi.RULES) == set(SPECS)
+    names = [room.library.qt_rule(k) for k in range(len(walkers()) + 1)]
+    assert names.pop() is None
+    assert {name.decode() for name in names} == set(walkers())
 
 
 @stems
@@ -74,14 +78,15 @@ def test_a_spec_survives_json_and_copies(name, data):
     assert from_dict(json.loads(json.dumps(table))) == spec
     assert copy.deepcopy(spec) == spec
     assert hash(copy.copy(spec)) == hash(spec)
-    assert (SPECS[stem(spec)], stem(spec)) == (type(spec), name)
+    assert (spec_class(stem(spec)), stem(spec)) == (type(spec), name)
     assert table["lattice"] == dataclasses.asdict(spec.lattice)
-    assert parameters(spec) == tuple(table[knob] for knob in KNOBS[name])
+    numbers = tuple(knob.number(table[knob.name]) for knob in contract(name).knobs)
+    assert parameters(spec) == numbers
 
 
 @stems
 def test_a_spec_is_a_value(name):
-    spec = SPECS[name](Lattice.ternary())
+    spec = spec_class(name)(Lattice.ternary())
     with pytest.raises(dataclasses.FrozenInstanceError):
         spec.lattice = Lattice.binary()
 
@@ -97,7 +102,7 @@ def test_a_spec_is_a_value(name):
     ],
 )
 def test_a_bad_table_is_refused(name, change, message):
-    table = to_dict(SPECS[name](Lattice.ternary()))
+    table = to_dict(spec_class(name)(Lattice.ternary()))
     with pytest.raises(ValueError, match=message):
         from_dict(table | change)
 
@@ -105,10 +110,12 @@ def test_a_bad_table_is_refused(name, change, message):
 @stems
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e39])
 def test_a_knob_that_no_kernel_can_take_is_refused(name, bad):
-    for knob in KNOBS[name]:
-        with pytest.raises(ValueError, match="is positive and finite in float32"):
-            SPECS[name](Lattice.ternary(), **{knob: bad})
-    assert len(KNOBS[name]) <= 4  # the numbers a kernel has room for
+    knobs = contract(name).knobs
+    for knob in (k for k in knobs if not k.choices):
+        for value in (bad, knob.low):
+            with pytest.raises(ValueError, match="got"):
+                spec_class(name)(Lattice.ternary(), **{knob.name: value})
+    assert len(knobs) <= 4  # the numbers a kernel has room for
 
 
 @examples(30)

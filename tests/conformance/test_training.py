@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rooms import unexplained
 from strategies import (
-    KNOBS,
     examples,
     gradients,
+    knobs,
     lattices,
     optimisers,
     schedules,
@@ -38,12 +38,12 @@ from qreference import optimisers as plain
 from qreference import philox
 from qreference import storage as plain_storage
 from qreference.storage import widen
-from qtheory.algorithms import SPECS, parameters
+from qtheory.algorithms import parameters, spec_class, walkers
 from qtheory.lattice import Lattice
 from qtheory.optimisers import Momentum
 from qtheory.streams import Stream
 
-stems = pytest.mark.parametrize("stem", SPECS)
+stems = pytest.mark.parametrize("stem", walkers())
 few = examples(15)
 stored = lattices(sizes=[2, 3, 5, 17, 255])
 
@@ -91,9 +91,9 @@ def test_the_optimiser_takes_the_plain_training_step(stem, data):
     group, lost = optimizer.param_groups[0], 0
     for iteration, factor in enumerate(factors, start=1):
         now = type(base)(base.learning_rate * factor, *fields_after_rate(base))
-        knobs = {name: data.draw(knob) for name, knob in KNOBS[stem].items()}
-        current = SPECS[stem](spec.lattice, **knobs)
-        group.update(lr=now.learning_rate, **knobs)
+        turned = data.draw(knobs(stem))
+        current = spec_class(stem)(spec.lattice, **turned)
+        group.update(lr=now.learning_rate, **turned)
         gradient = torch.from_numpy(data.draw(gradients(shape)))
         layer.slot.data = layer.slot.data.to(torch.bfloat16 if half else torch.float32)
         layer.slot.grad = gradient.to(layer.slot.dtype)
@@ -247,7 +247,7 @@ def test_no_word_is_used_twice_in_a_run(stem, data):
     def make() -> qcuda.LatticeOptimizer:
         groups = [layers[:cut], layers[cut:]]
         tables = [{"params": [layer.slot for layer in group]} for group in groups]
-        return qcuda.LatticeOptimizer(tables, SPECS[stem](lattice), seed=11)
+        return qcuda.LatticeOptimizer(tables, spec_class(stem)(lattice), seed=11)
 
     optimizer, steps = make(), 0
     with Launches() as launches:

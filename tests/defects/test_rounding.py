@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qreference import deterministic_rounding, stochastic_rounding
+from qreference import walker
 from qreference.activations import MultiStep, derivative
 from qtheory import DeterministicRounding, Lattice, StochasticRounding
 from qtheory.evidence import multinomial_p_value
@@ -38,11 +38,9 @@ def test_lattice_points_move_under_nearest_noise(level, lost):
     assert (after != level).sum() == lost
     i = np.array([4 + int(level)])
     for word in (0, 1, 2**32 - 1):
-        stays = stochastic_rounding.step(
-            SR, i, np.array([0.0], np.float32), np.array([word], np.uint32)
-        )
+        stays = walker.step(SR, i, np.array([0.0], np.float32), np.array([word], np.uint32))
         assert stays.tolist() == i.tolist()
-    assert stochastic_rounding.threshold(SR, i, np.array([0.0], np.float32)).tolist() == [0]
+    assert walker.outcomes(SR, i, np.array([0.0], np.float32)).thresholds.tolist() == [[0]]
 
 
 def test_far_from_zero_the_noise_itself_is_rounded():
@@ -51,8 +49,8 @@ def test_far_from_zero_the_noise_itself_is_rounded():
     up = (nearest_of_noise(x, uniforms) > 2**20).mean()
     assert abs(up - 0.25) > 0.05
     assert multinomial_p_value([int(2**24 * (1 - up)), int(2**24 * up)], [0.75, 0.25]) < 1e-9
-    threshold = stochastic_rounding.threshold(SR, np.array([4]), np.array([0.25], np.float32))
-    assert threshold.tolist() == [2**30]
+    thresholds, _ = walker.outcomes(SR, np.array([4]), np.array([0.25], np.float32))
+    assert thresholds.tolist() == [[2**30]]
 
 
 # A level chosen by searching a rounded cumulative sum
@@ -88,7 +86,7 @@ def test_a_search_past_the_end_reads_the_level_minus_one():
     index = chosen(telescoped(3, short[0]), largest)
     assert levels[index] == 1.0
     with pytest.raises(ValueError, match=r"an index is in 0\.\.8, got -1"):
-        stochastic_rounding.read(SR, np.array([index]))
+        walker.read(SR, np.array([index]))
 
 
 def test_no_word_takes_ours_off_its_lattice():
@@ -96,7 +94,7 @@ def test_no_word_takes_ours_off_its_lattice():
     edge = np.array([0, 1, 2**32 - 2, 2**32 - 1], np.uint32)
     for x in (-9.0, -1 + ULP, -ULP, 0.0, ULP, 1 - ULP, 0.999, 8.5, np.inf):
         for i in range(9):
-            after = stochastic_rounding.step(SR, np.full(4, i), np.full(4, x, np.float32), edge)
+            after = walker.step(SR, np.full(4, i), np.full(4, x, np.float32), edge)
             assert (after >= 0).all() and (after <= 8).all()
 
 
@@ -138,7 +136,7 @@ def test_our_tie_rule_has_one_name_and_every_room_obeys_it():
     lattice = Lattice(9, 1.0, -4.0)
     spec, middle = DeterministicRounding(lattice), np.full(8, 4)
     ties = np.arange(-3.5, 4).astype(np.float32)
-    after = deterministic_rounding.step(spec, middle, ties, np.zeros(8, np.uint32))
+    after = walker.step(spec, middle, ties, np.zeros(8, np.uint32))
     assert (after - 4).tolist() == [half_away(float(x)) for x in ties]
     assert lattice.nearest(ties).tolist() == after.tolist()
     assert Lattice.binary().nearest(np.array([0.0])).tolist() == [1]
@@ -152,9 +150,7 @@ def test_the_first_or_the_last_maximum_is_a_tie_rule_too():
     assert (first, last) == (0, 1)
     spec = DeterministicRounding(Lattice.ternary())
     both = [
-        deterministic_rounding.step(
-            spec, np.array([i]), np.array([x], np.float32), np.zeros(1, np.uint32)
-        ).item()
+        walker.step(spec, np.array([i]), np.array([x], np.float32), np.zeros(1, np.uint32)).item()
         for i, x in ((0, 0.5), (1, -0.5))  # the same half-way point from both of its levels
     ]
     assert both == [0, 0]

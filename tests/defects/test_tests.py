@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qreference import philox, stochastic_rounding
+from qreference import philox, walker
 from qtheory import Lattice, StochasticRounding
 from qtheory.evidence import binomial_p_value, samples_needed, smallest_bias
 from qtheory.streams import Stream
@@ -23,9 +23,7 @@ def frequency(p: float, trials: int) -> float:
     """Of moves, by the reference's stochastic rounding of p spacings."""
     spec = StochasticRounding(Lattice.ternary())
     words = philox.words(7, 1, 0, Stream.MOVE, trials)
-    after = stochastic_rounding.step(
-        spec, np.ones(trials, np.int64), np.full(trials, p, np.float32), words
-    )
+    after = walker.step(spec, np.ones(trials, np.int64), np.full(trials, p, np.float32), words)
     return float((after == 2).mean())
 
 
@@ -67,7 +65,7 @@ def test_a_few_errors_allowed_hide_a_wrong_comparison():
     small = words < 2**24  # their float32 is exact, so an increment can sit on its word
     on = np.flatnonzero(small)[:12]
     x[on] = (words[on] / 2**32).astype(np.float32)
-    threshold = stochastic_rounding.threshold(spec, np.ones(n, np.int64), x)
+    threshold = walker.outcomes(spec, np.ones(n, np.int64), x).thresholds[:, 0]
     right, wrong = words < threshold, words <= threshold
     differ = np.flatnonzero(right != wrong)
     assert 12 <= differ.size <= 15

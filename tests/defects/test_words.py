@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qreference import dst, philox
+from qreference import philox, walker
 from qtheory import DST, Lattice
 from qtheory.evidence import repeated_windows, worst_lag
 from qtheory.streams import Stream
@@ -25,7 +25,7 @@ def ours(iteration: int, count: int, offset: int = 0, tensor: int = 0) -> np.nda
 def decisions(words: np.ndarray) -> np.ndarray:
     """Fair coins: does a weight in the middle go up?"""
     middle = np.ones(words.size, np.int64)
-    return dst.step(SPEC, middle, np.full(words.size, TIE), words) == 2
+    return walker.step(SPEC, middle, np.full(words.size, TIE), words) == 2
 
 
 # A random number that is drawn while the graph is built [facts of a ternary network's script]
@@ -111,7 +111,7 @@ def test_uniforms_of_24_bits_realise_small_probabilities_wrongly(p, realised):
     assert below * 2.0**-24 == realised
     assert realised >= 2 * p * (1 - 1e-9)
     fraction = np.array([np.float32(p / 3)])
-    threshold = int(dst.threshold(SPEC, np.array([1]), fraction)[0])
+    threshold = int(walker.outcomes(SPEC, np.array([1]), fraction).thresholds[0, 0])
     assert 0 <= np.tanh(3 * float(fraction[0])) - threshold / 2**32 < 2.0**-32
 
 
@@ -124,8 +124,8 @@ def test_small_uniforms_that_were_rounded_up_reach_one():
     u = (largest / 2**32).astype(np.float32)
     assert (u == 1).sum() == 128 and not (u < 1)[-128:].any()
     sure = DST(Lattice.ternary(), 40.0)
-    threshold = dst.threshold(sure, np.array([1]), np.array([0.9], np.float32))
-    assert threshold.tolist() == [2**32]
+    thresholds, _ = walker.outcomes(sure, np.array([1]), np.array([0.9], np.float32))
+    assert thresholds.tolist() == [[2**32]]
     words = largest.astype(np.uint32)
-    up = dst.step(sure, np.ones(130, np.int64), np.full(130, 0.9, np.float32), words)
+    up = walker.step(sure, np.ones(130, np.int64), np.full(130, 0.9, np.float32), words)
     assert (up == 2).all()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import include
 
 from qcuda.kernels.gpu.driver import VARIABLE, Driver
 from qcuda.kernels.gpu.launch import Launcher
@@ -23,7 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "cuda" / "csrc"
 KEPT = ROOT / "build" / "gpu-tests"
 HOST = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wextra")
-EMULATED = ("-include", str(Path(__file__).with_name("emulate.h")), f"-I{SOURCES / 'gpu'}")
+EMULATED = (
+    "-include",
+    str(Path(__file__).with_name("emulate.h")),
+    *include(),
+    f"-I{SOURCES / 'gpu'}",
+)
 
 Compile = Callable[..., Path]
 
@@ -67,7 +73,7 @@ def fake_driver() -> Path:
 @pytest.fixture(scope="session")
 def cpu_library() -> ctypes.CDLL:
     """The CPU library, built here, so that it is of these sources."""
-    flags = ("-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-pthread")
+    flags = ("-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-pthread", *include())
     path = compile_once("g++", SOURCES / "cpu" / "library.cpp", "libcpu.so", flags)
     return ctypes.CDLL(str(path))
 
@@ -88,7 +94,7 @@ def launcher(fake_driver: Path, image: Path) -> Launcher:
 
 
 class Emulated:
-    """The pretended device, for qcuda.validate.gpu."""
+    """The pretended device, for qcuda.validate.compare."""
 
     def __init__(self, path: Path) -> None:
         self.library = ctypes.CDLL(str(path))

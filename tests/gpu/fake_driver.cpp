@@ -41,7 +41,7 @@ const std::map<std::string, Binder> kernels = {
 #define QT_STEP_ENTRIES(rule, optimiser) \
   QT_ENTRY(qt_step_##rule##_##optimiser##_int8) QT_ENTRY(qt_step_##rule##_##optimiser##_trits)
 #define QT_RULE_ENTRIES(rule) QT_OPTIMISERS_OF(QT_STEP_ENTRIES, rule)
-    QT_ALGORITHMS(QT_RULE_ENTRIES) QT_ENTRY(qt_words) QT_ENTRY(qt_decode) QT_ENTRY(qt_thresholds)
+    QT_ALGORITHMS(QT_RULE_ENTRIES) QT_ENTRY(qt_words) QT_ENTRY(qt_decode) QT_ENTRY(qt_outcomes)
         QT_ENTRY(qt_put)};
 
 std::vector<int> contexts;               // the stack of current contexts, as device numbers
@@ -213,7 +213,7 @@ EXPORT const char *fakecuda_kernel(int64_t number) {
   if (number >= int64_t(kernels.size())) return nullptr;
   return std::next(kernels.begin(), number)->first.c_str();
 }
-EXPORT void fakecuda_layout(int64_t out[24]) {
+EXPORT void fakecuda_layout(int64_t out[25]) {
   using namespace qt;
   const int64_t layout[] = {
       sizeof(Spec), sizeof(Launch), sizeof(Tensor), sizeof(Counters),
@@ -221,7 +221,8 @@ EXPORT void fakecuda_layout(int64_t out[24]) {
       offsetof(Launch, seed), offsetof(Launch, rule), offsetof(Launch, optimiser),
       offsetof(Launch, storage), offsetof(Launch, gradient_type), offsetof(Launch, moment_type),
       offsetof(Launch, spec), offsetof(Tensor, state), offsetof(Tensor, gradient),
-      offsetof(Tensor, first), offsetof(Tensor, second), offsetof(Tensor, count),
+      offsetof(Tensor, first), offsetof(Tensor, second), offsetof(Tensor, increment),
+      offsetof(Tensor, count),
       offsetof(Tensor, offset), offsetof(Tensor, tensor), offsetof(Counters, moved),
       offsetof(Counters, nan)};
   memcpy(out, layout, sizeof layout);

@@ -112,7 +112,7 @@ bool agree(const char *name, Kernel kernel, Plain loop, int moments, const Launc
   const int64_t iteration = 3;
   loop(l, c, scalars, uint32_t(iteration), theirs);
   Tensor tensor{mine.state.data(), mine.gradient.data(), moments > 0 ? mine.first.data() : nullptr,
-                moments > 1 ? mine.second.data() : nullptr, c.count, c.offset, 5, 0};
+                moments > 1 ? mine.second.data() : nullptr, nullptr, c.count, c.offset, 5, 0};
   std::unique_ptr<Chunk[]> chunks(new Chunk[size_t((c.count + CHUNK - 1) / CHUNK)]);
   unsigned blocks = 0;
   for (; blocks * CHUNK < c.count; ++blocks) chunks[blocks] = Chunk{0, blocks};

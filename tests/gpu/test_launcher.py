@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import subprocess
 import sys
@@ -11,20 +12,20 @@ import time
 import numpy as np
 import pytest
 
-from qcuda.kernels import abi, gpu
+from qcuda.kernels import abi, gpu, source
 from qcuda.kernels.gpu import image as images
-from qcuda.kernels.gpu import launch, source
+from qcuda.kernels.gpu import launch
 from qcuda.kernels.gpu.driver import Driver
 from qcuda.kernels.gpu.launch import CHUNK, check, chunk_table, counts_of
 from qcuda.validate import compare
-from qtheory.algorithms import SPECS
+from qtheory.algorithms import walkers
 
 SPEC = abi.spec(1.0, 1.0, 3, [3.0])
 LAUNCH = abi.launch(SPEC, seed=1, rule="dst", optimiser="momentum")
 
 
 def test_the_structures_are_the_compilers(machine):
-    layout = (ctypes.c_int64 * 24)()
+    layout = (ctypes.c_int64 * 25)()
     machine.library.fakecuda_layout(layout)
     structures = (abi.Spec, abi.Launch, abi.Tensor, abi.Counters)
     expected = [ctypes.sizeof(structure) for structure in structures]
@@ -35,20 +36,28 @@ def test_the_structures_are_the_compilers(machine):
 
 
 def test_the_registry_is_the_headers(machine):
-    names = {machine.library.fakecuda_kernel(ctypes.c_int64(i)) for i in range(29)} - {None}
+    numbers = map(ctypes.c_int64, itertools.count())
+    names = set(itertools.takewhile(bool, map(machine.library.fakecuda_kernel, numbers)))
     steps = {name.decode() for name in names if name.startswith(b"qt_step")}
-    assert len(names) == 28
+    assert len(names) == len(steps) + 4
     assert steps == {
         f"qt_step_{rule}_{optimiser}_{storage.name.lower()}"
-        for rule in abi.RULES
+        for rule in source.stems()
         for optimiser in abi.OPTIMISERS
         for storage in abi.Storage
     }
-    registry = source.kernels().parents[1] / "algorithms" / "registry.h"
-    algorithms, optimisers = registry.read_text().splitlines()[-2:]
-    assert algorithms.endswith("(X) " + " ".join(f"X({name})" for name in abi.RULES))
+    optimisers = (source.kernels().parents[1] / "optimisers.h").read_text().splitlines()[-1]
     assert optimisers.endswith(" ".join(f"X(rule, {name})" for name in abi.OPTIMISERS))
-    assert abi.RULES == tuple(SPECS)
+    assert source.stems() == tuple(sorted(walkers()))
+
+
+def test_a_header_that_is_there_is_in_the_registry(tmp_path):
+    (tmp_path / "algorithms").mkdir()
+    for name in ("b_rule", "a_rule"):
+        (tmp_path / "algorithms" / f"{name}.h").write_text("")
+    assert source.headers(tmp_path) == ("a_rule", "b_rule")
+    text = source.registry(source.headers(tmp_path))
+    assert text.splitlines()[-1] == "#define QT_ALGORITHMS(X) X(a_rule) X(b_rule)"
 
 
 def test_one_launch_for_all_tensors(machine, launcher):
@@ -78,7 +87,8 @@ def test_a_table_longer_than_a_payload_arrives(machine, launcher, cpu_library):
     def table(state):
         start = state.ctypes.data, gradient.ctypes.data
         rows = [
-            abi.Tensor(start[0] + 5 * i, start[1] + 20 * i, 0, 0, 5, i, i, 0) for i in range(count)
+            abi.Tensor(start[0] + 5 * i, start[1] + 20 * i, 0, 0, 0, 5, i, i, 0)
+            for i in range(count)
         ]
         return abi.tensors(rows)
 
@@ -267,7 +277,9 @@ def test_a_launch_costs_microseconds(machine, launcher, capsys):
     """161 tensors of nothing but their table: what Python adds to a step. Printed, barely bound."""
     state, gradient = np.zeros(161, np.int8), np.zeros(161, np.float32)
     rows = [
-        abi.Tensor(state.ctypes.data + i, gradient.ctypes.data + 4 * i, 0, 0, int(i == 0), 0, i, 0)
+        abi.Tensor(
+            state.ctypes.data + i, gradient.ctypes.data + 4 * i, 0, 0, 0, int(i == 0), 0, i, 0
+        )
         for i in range(161)
     ]
     table, launch = abi.tensors(rows), abi.launch(SPEC, seed=1, rule="dst", optimiser="given")

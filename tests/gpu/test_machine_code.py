@@ -15,16 +15,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from generated import include
 
-from qcuda.kernels import abi
-from qcuda.kernels.gpu import source
+from qcuda.kernels import abi, source
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "cuda" / "csrc" / "gpu" / "kernels.cu"
 TEXTS = {
-    f"{r}_{o}_{s.name.lower()}" for r in abi.RULES for o in abi.OPTIMISERS for s in abi.Storage
+    f"{r}_{o}_{s.name.lower()}" for r in source.stems() for o in abi.OPTIMISERS for s in abi.Storage
 }
-NAMES = {f"qt_step_{name}" for name in TEXTS} | {"qt_words", "qt_decode", "qt_thresholds", "qt_put"}
+NAMES = {f"qt_step_{name}" for name in TEXTS} | {"qt_words", "qt_decode", "qt_outcomes", "qt_put"}
 
 FORBIDDEN = re.compile(
     r"\b(fma|mad\.(rn|f32)|ex2|lg2|sin|cos|tanh|rcp|rsqrt)\b|\.approx|\.ftz|\.full"
@@ -49,7 +49,9 @@ def inexact(ptx: str) -> list[str]:
 
 
 def ptx_of(compile_once, flags) -> str:
-    path = compile_once("nvcc", KERNELS, "kernels.ptx", ("-ptx", "-arch=compute_80", *flags))
+    path = compile_once(
+        "nvcc", KERNELS, "kernels.ptx", ("-ptx", "-arch=compute_80", *include(), *flags)
+    )
     return path.read_text()
 
 
@@ -144,7 +146,7 @@ def test_instructions_for_each_weight(compile_once, capsys):
     nvdisasm = shutil.which("nvdisasm")
     if nvdisasm is None:
         pytest.skip("nvdisasm is not on PATH")
-    flags = ("-cubin", "-arch=sm_90", f"-I{KERNELS.parents[1]}", *source.EXACT)
+    flags = ("-cubin", "-arch=sm_90", *include(), *source.EXACT)
     cubin = compile_once("nvcc", Path(__file__).with_name("instructions.cu"), "loops.cubin", flags)
     command = [nvdisasm, "-c", str(cubin)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

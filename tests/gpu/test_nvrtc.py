@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from qcuda.files import write_atomically
-from qcuda.kernels import gpu
-from qcuda.kernels.gpu import image, launch, nvrtc, source
+from qcuda.kernels import gpu, source
+from qcuda.kernels.gpu import image, launch, nvrtc
 from qcuda.kernels.gpu.driver import Driver
 
 

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from catalogue import Mutant
+from generated import include
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "cuda" / "csrc"
@@ -75,5 +76,6 @@ def build(mutant: Mutant, folder: Path) -> Path:
     # A compiled header fits only the flags it was compiled with.
     header = () if mutant.flags else ("-include", str(folder.parent / f"{mutant.level}.h"))
     source = str(folder / "csrc" / "cpu" / "library.cpp")
-    compile_(mutant.level, ("-shared", *mutant.flags, *header), "-o", str(library), source)
+    flags = ("-shared", *mutant.flags, *header, *include(folder / "csrc"))
+    compile_(mutant.level, flags, "-o", str(library), source)
     return library

@@ -21,42 +21,41 @@ class Mutant(NamedTuple):
 
 
 CORE, PHILOX, FILL = "core.h", "philox.h", "cpu/philox_fill.h"
-WALKER, STORAGE, OPTIMISERS = "algorithms/walker.h", "storage.h", "optimisers.h"
+WALKER, STORAGE, OPTIMISERS = "walker.h", "storage.h", "optimisers.h"
 DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
 STEP, LIBRARY, POOL = "cpu/step.h", "cpu/library.cpp", "cpu/pool.h"
 
 MUTANTS = [
     # Decisions
-    Mutant("<= for <", CORE, "(word < finite)", "(word <= finite)"),
-    Mutant("24-bit words", CORE, "(word < finite)", "((word >> 8) < (finite >> 8))"),
-    Mutant("certainty forgotten", CORE, "(p >= 1.0f) | (word", "(word"),
-    Mutant("signed comparison", CORE, "(word < finite)", "(int32_t(word) < int32_t(finite))"),
-    Mutant("p and 1 - p swapped", WALKER, "below(word, Rule::probability(spec, index, s))",
-           "below(word, 1.0f - Rule::probability(spec, index, s))"),
-    Mutant("16-bit words", CORE, "(word < finite)", "((word >> 16) < (finite >> 16))"),
-    Mutant("uniforms in (0, 1]", CORE, "(word < finite)", "(word + 1u < finite)"),
-    Mutant("probability in bfloat16", WALKER, "below(word, Rule::probability(spec, index, s))",
-           "below(word, real(bits(Rule::probability(spec, index, s)) & 0xffff0000u))"),
+    Mutant("<= for <", WALKER, "(word < t.part)", "(word <= t.part)"),
+    Mutant("24-bit words", WALKER, "(word < t.part)", "((word >> 8) < (t.part >> 8))"),
+    Mutant("certainty forgotten", WALKER, "t.certain | (word", "(word"),
+    Mutant("signed comparison", WALKER, "(word < t.part)", "(int32_t(word) < int32_t(t.part))"),
+    Mutant("p and 1 - p swapped", WALKER, "Coin{threshold(probability)",
+           "Coin{threshold(1.0f - probability)"),
+    Mutant("16-bit words", WALKER, "(word < t.part)", "((word >> 16) < (t.part >> 16))"),
+    Mutant("uniforms in (0, 1]", WALKER, "(word < t.part)", "(word + 1u < t.part)"),
+    Mutant("probability in bfloat16", WALKER, "Coin{threshold(probability)",
+           "Coin{threshold(real(bits(probability) & 0xffff0000u))"),
     # Moves
-    Mutant("negative increments go up", WALKER, "signed_as(s.sign, moves)", "moves"),
+    Mutant("negative increments go up", WALKER, "near + (s.sign | 1)", "near + 1"),
     Mutant("complement for minus", WALKER, "(n ^ sign) - sign", "n ^ sign"),
     Mutant("all increments go up", WALKER, "increment / spec.spacing",
            "absolute(increment / spec.spacing)"),
-    Mutant("whole spacings forgotten", WALKER, "moves = s.whole + ", "moves = "),
-    Mutant("no lower end", WALKER, "next > 0 ? next : 0", "next"),
-    Mutant("no upper end", WALKER, "next < last ? next : last", "next"),
+    Mutant("whole spacings forgotten", WALKER, "signed_as(s.sign, s.whole)", "0"),
+    Mutant("no lower end", WALKER, "place > 0 ? place : 0", "place"),
+    Mutant("no upper end", WALKER, "place < last ? place : last", "place"),
     Mutant("upper end off by one", WALKER, "last = spec.size - 1", "last = spec.size - 2"),
-    Mutant("NaN moves", WALKER, "moves &= -int32_t(increment == increment);", ""),
+    Mutant("NaN moves", WALKER, "next = increment == increment ? next : index;", ""),
     Mutant("spacing ignored", WALKER, "increment / spec.spacing", "increment"),
     Mutant("reciprocal of the spacing", WALKER, "increment / spec.spacing",
            "increment * (1.0f / spec.spacing)"),
     Mutant("remainder of a negative increment", WALKER, "whole, distance - float(whole)};",
            "whole, int32_t(bits(x)) < 0 && distance > float(whole)"
            " ? float(whole) + 1.0f - distance : distance - float(whole)};"),
-    Mutant("direction by the weight's sign", WALKER, "signed_as(s.sign, moves)",
-           "signed_as(s.sign ^ -int32_t(index < spec.size / 2), moves)"),
-    Mutant("upper end wraps round", WALKER, "next < last ? next : last",
-           "next <= last ? next : next % spec.size"),
+    Mutant("far and near swapped", WALKER, "k == 0 ? far : near", "k == 0 ? near : far"),
+    Mutant("upper end wraps round", WALKER, "place < last ? place : last",
+           "place <= last ? place : place % spec.size"),
     # Rules
     Mutant("tanh off by 1e-3", DST, "tanh_rational(m * s.fraction)",
            "tanh_rational(1.001f * m * s.fraction)"),
@@ -157,11 +156,12 @@ MUTANTS = [
 
 EQUIVALENT = [
     # The increment is cut at the ends before the move, as the paper has it.
-    Mutant("clip before the move", WALKER, "  int32_t moves = s.whole + ",
-           "  const int32_t room = s.sign ? index : spec.size - 1 - index;\n"
-           "  if (s.whole >= room) s.whole = room, s.fraction = 0.0f;\n"
-           "  int32_t moves = s.whole + "),
-    Mutant("the lower end by another name", WALKER, "next > 0 ? next : 0", "next >= 0 ? next : 0"),
+    Mutant("clip before the move", WALKER, "return Coin{threshold(probability), near +",
+           "const int32_t room = 256;\n"
+           "  if (near > room) near = room;\n"
+           "  return Coin{threshold(probability), near +"),
+    Mutant("the lower end by another name", WALKER, "place > 0 ? place : 0",
+           "place >= 0 ? place : 0"),
     # Arithmetic has set the quiet bit of every NaN that reaches the rounding of a moment.
     Mutant("quiet bit left to arithmetic", STORAGE, "? 0x00400000u : 0u", "? 0u : 0u"),
     Mutant("shorter tasks", LIBRARY, "TASK = 64 * RUN", "TASK = 3 * RUN"),

@@ -19,11 +19,11 @@ from qpapers.li2017.convex_bounds import (
 )
 from qpapers.li2017.simulate import SR, simulate
 from qtheory import Lattice, StochasticRounding
-from qtheory.chain import MarkovChain, evolve, stationary_distribution
+from qtheory.chain import evolve, stationary_distribution
 from qtheory.increments import FiniteIncrements
 from qtheory.limits.generator import joint_generator, limit_law, slowed, states_of_product
 from qtheory.noise import Gaussian, Noise, StudentT, Uniform
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 
 def test_moments_on_two_levels_are_those_of_every_path():
@@ -53,9 +53,7 @@ def test_means_under_a_constant_gradient_are_those_of_the_chain():
     for t, rate in enumerate(rates):
         assert abs(found[t] - law @ lattice.levels) <= 1e-14
         increments = FiniteIncrements(-rate * gradient.values, gradient.probabilities)
-        law = evolve(
-            MarkovChain(off_diagonal(StochasticRounding(lattice), [increments] * 6)), law, 1
-        )
+        law = evolve(weight_chain(StochasticRounding(lattice), [increments] * 6), law, 1)
     with pytest.raises(ValueError, match=r"an index is in 0\.\.5, got 6"):
         constant_gradient_means(lattice, 6, gradient, rates)
 

@@ -22,12 +22,12 @@ from qpapers.li2017.simulate import (
 )
 from qtheory import Lattice, StochasticRounding
 from qtheory.algorithms.stochastic_rounding import law
-from qtheory.chain import MarkovChain, evolve
+from qtheory.chain import evolve
 from qtheory.increments import noisy_increments_at_levels
 from qtheory.limits.generator import limit_law
 from qtheory.noise import Gaussian
 from qtheory.optimisers import Adam
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 LATTICE = Lattice.uniform(-2.0, 2.0, 9)
 
@@ -57,7 +57,7 @@ def test_a_run_has_the_law_of_the_chain():
 
     def exact(learning_rate: float) -> np.ndarray:
         laws = noisy_increments_at_levels(lambda w: w - 0.3, LATTICE, learning_rate, noise)
-        chain = MarkovChain(off_diagonal(StochasticRounding(LATTICE), laws))
+        chain = weight_chain(StochasticRounding(LATTICE), laws)
         return evolve(chain, np.eye(9)[0], 30)
 
     bound = math.sqrt(math.log(2 * 9 / 0.5e-9) / (2 * replicas))
@@ -215,7 +215,7 @@ def test_noise_alone_changes_signs_at_the_stated_rate():
     squarings. Gaussian steps never reach the spacing 2 at this rate."""
     binary, rate = Lattice.binary(), 0.05
     laws = noisy_increments_at_levels(lambda w: 0.0, binary, rate, Gaussian(1.0))
-    chain = MarkovChain(off_diagonal(StochasticRounding(binary), laws))
+    chain = weight_chain(StochasticRounding(binary), laws)
     flip = rate * math.sqrt(2 / math.pi) / 4
     for t in (1, 10, 1000):
         exact = evolve(chain, np.array([1.0, 0.0]), t)[1]

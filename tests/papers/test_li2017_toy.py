@@ -11,6 +11,7 @@ import pytest
 from qpapers.li2017 import toy_problem
 from qpapers.li2017.simulate import BC_NEAREST, SR, simulate
 from qtheory import Lattice, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.chain import (
     evolve,
     gibbs_law,
@@ -21,7 +22,6 @@ from qtheory.chain import (
 from qtheory.limits.generator import limit_law
 from qtheory.limits.temperature import rounding_temperature, temperature_floor
 from qtheory.noise import Gaussian, Uniform
-from qtheory.transition import law
 
 
 def test_the_objective_has_three_parabolas():

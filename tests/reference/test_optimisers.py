@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from qreference import algorithm, optimisers, storage
+from qreference import optimisers, storage, walker
 from qreference.optimisers import Moments
 from qreference.philox import words
 from qtheory.algorithms import DST
@@ -150,7 +150,7 @@ def test_train_step_is_its_parts(optimiser, moment_type):
     zeros = optimisers.init(optimiser, (50,))
     increment, exact = optimisers.increment(optimiser, zeros, gradient, 5)
     drawn = words(11, 5, 2, Stream.MOVE, 50, 6)
-    assert after.tolist() == algorithm(spec).step(spec, index, increment, drawn).tolist()
+    assert after.tolist() == walker.step(spec, index, increment, drawn).tolist()
     assert moved == (after != index).sum() > 0
     # What counts is the increment: -inf is a number, Adam's inf / inf is none.
     assert nan == (3 if isinstance(optimiser, Adam) else 2)

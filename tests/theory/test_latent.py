@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from qtheory import DST, DeterministicRounding, Lattice, StochasticRounding
+from qtheory.algorithms.binary_connect import BinaryConnect
 from qtheory.chain import (
-    MarkovChain,
     evolve,
     hitting_times,
     recurrent_classes,
@@ -16,20 +16,20 @@ from qtheory.chain import (
 )
 from qtheory.increments import noisy_increments, noisy_increments_at_levels
 from qtheory.latent import (
-    BinaryConnect,
     Bop,
+    LatentReader,
     MomentumWalker,
-    binary_connect_chain,
     bop_chain,
     flip_rate,
     momentum_chain,
+    reader_chain,
     readings,
     visible_law,
     weight_flip_rate,
     weight_law,
 )
 from qtheory.noise import Gaussian
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 
 def hoeffding(samples: int, cells: int, alarm: float = 1e-9) -> float:
@@ -50,9 +50,9 @@ def test_exact_gradients_make_a_rotation(part, whole):
     minimum = -0.5 + part / whole
     for rate in (1.0, 0.125):
         fine = DeterministicRounding(Lattice(6 * whole + 1, rate / whole, -3.0 * rate))
-        spec = BinaryConnect(fine, visible)
+        spec = LatentReader(fine, BinaryConnect(visible))
         increments = noisy_increments_at_levels(lambda w: w - minimum, visible, rate)
-        chain = binary_connect_chain(spec, increments)
+        chain = reader_chain(spec, increments)
         assert len(recurrent_classes(chain)[0]) == whole
         # 2 n**3 2**-53 of the stationary law for its `whole` states
         bound = 4 * whole**3 * 2.0**-53
@@ -67,7 +67,7 @@ def test_stochastic_rounding_has_the_same_mean_and_flips_by_the_learning_rate():
     lattice, a = Lattice(2, 1.0, -0.5), 3 / 7
     for rate in (0.5, 0.05):
         laws = noisy_increments_at_levels(lambda w: w + 0.5 - a, lattice, rate)
-        chain = MarkovChain(off_diagonal(StochasticRounding(lattice), laws))
+        chain = weight_chain(StochasticRounding(lattice), laws)
         law = stationary_distribution(chain)
         assert abs(law[1] - a) <= 2.0**-48
         assert abs(law @ chain.off_diagonal.sum(axis=1) - 2 * rate * a * (1 - a)) <= 2.0**-48
@@ -78,22 +78,22 @@ def three_basins(w: np.ndarray) -> np.ndarray:
     return 2 * (w - np.select([w < 1, w < 3.5], [0.0, 2.5], 4.75))
 
 
-def simulated(spec: BinaryConnect, rate: float, std: float, walkers: int, iterations: int):
+def simulated(spec: LatentReader, rate: float, std: float, walkers: int, iterations: int):
     """Levels seen after so many iterations; float latents, by the rule and nothing of the chain."""
     draw = np.random.default_rng(3)
     latent = np.full(walkers, 2.5)
     spacing, low = spec.latent.lattice.spacing, spec.latent.lattice.low
 
     def seen() -> np.ndarray:
-        position = (latent - spec.visible.low) / spec.visible.spacing
-        if spec.reading == "stochastic":
+        position = (latent - spec.reader.lattice.low) / spec.reader.lattice.spacing
+        if spec.reader.reading == "stochastic":
             position = np.floor(position + draw.random(walkers))
         else:
             position = np.floor(position + 0.5)
-        return np.clip(position, 0, spec.visible.size - 1)
+        return np.clip(position, 0, spec.reader.lattice.size - 1)
 
     for _ in range(iterations):
-        w = spec.visible.low + spec.visible.spacing * seen()
+        w = spec.reader.lattice.low + spec.reader.lattice.spacing * seen()
         latent = latent - rate * (three_basins(w) + std * draw.standard_normal(walkers))
         if isinstance(spec.latent, StochasticRounding):
             latent = low + spacing * np.floor((latent - low) / spacing + draw.random(walkers))
@@ -108,30 +108,32 @@ def simulated(spec: BinaryConnect, rate: float, std: float, walkers: int, iterat
 def test_the_chain_is_its_simulation(rounding, reading):
     """20,000 walkers; a law that is wrong by 0.05 in one entry is found, and one is."""
     visible = Lattice(9, 1.0, -2.0)
-    spec = BinaryConnect(rounding(Lattice(81, 0.125, -3.0)), visible, reading)
+    spec = LatentReader(rounding(Lattice(81, 0.125, -3.0)), BinaryConnect(visible, reading))
     rate, std, walkers, iterations = 0.1, 3.0, 20_000, 25
     increments = noisy_increments_at_levels(
         lambda w: float(three_basins(np.array(w))), visible, rate, Gaussian(std)
     )
     start = np.eye(81)[44]  # 2.5
-    law = visible_law(spec, evolve(binary_connect_chain(spec, increments), start, iterations))
+    law = visible_law(spec, evolve(reader_chain(spec, increments), start, iterations))
     seen = simulated(spec, rate, std, walkers, iterations)
     measured = np.bincount(seen, minlength=visible.size) / walkers
     bound = hoeffding(walkers, visible.size)
     assert bound < 0.025
     assert np.abs(measured - law).max() <= bound
-    other = BinaryConnect(spec.latent, visible, "stochastic" if reading == "nearest" else "nearest")
-    wrong = visible_law(other, evolve(binary_connect_chain(other, increments), start, iterations))
+    opposite = "stochastic" if reading == "nearest" else "nearest"
+    other = LatentReader(spec.latent, BinaryConnect(visible, opposite))
+    wrong = visible_law(other, evolve(reader_chain(other, increments), start, iterations))
     assert np.abs(measured - wrong).max() > bound
 
 
 def toy_law(latents: int, rate: float, std: float) -> np.ndarray:
     visible = Lattice(25, 0.5, -3.0)
-    spec = BinaryConnect(StochasticRounding(Lattice.uniform(-3.0, 9.0, latents)), visible)
+    fine = StochasticRounding(Lattice.uniform(-3.0, 9.0, latents))
+    spec = LatentReader(fine, BinaryConnect(visible))
     increments = noisy_increments_at_levels(
         lambda w: float(three_basins(np.array(w))), visible, rate, Gaussian(std)
     )
-    return visible_law(spec, stationary_distribution(binary_connect_chain(spec, increments)))
+    return visible_law(spec, stationary_distribution(reader_chain(spec, increments)))
 
 
 def test_a_finer_latent_lattice_converges_at_order_two():
@@ -163,16 +165,18 @@ def test_a_stationary_latent_has_no_mean_increment():
     the law's own error is 2 n**3 2**-53 a priori and a few n 2**-53 seen, here 1e-12 allowed."""
     visible, minimum = Lattice(7, 0.5, -1.5), 0.2
     for reading in ("nearest", "stochastic"):
-        spec = BinaryConnect(StochasticRounding(Lattice(241, 0.025, -3.0)), visible, reading)
+        spec = LatentReader(
+            StochasticRounding(Lattice(241, 0.025, -3.0)), BinaryConnect(visible, reading)
+        )
         laws = noisy_increments_at_levels(lambda w: w - minimum, visible, 0.1, Gaussian(1.0))
-        latents = stationary_distribution(binary_connect_chain(spec, laws))
+        latents = stationary_distribution(reader_chain(spec, laws))
         assert latents[0] + latents[-1] < 1e-15
         assert abs(visible_law(spec, latents) @ visible.levels - minimum) <= 1e-12
 
 
 def test_a_stochastic_reading_flips_although_the_latent_stays():
-    spec = BinaryConnect(
-        StochasticRounding(Lattice.uniform(-1.0, 1.0, 3)), Lattice.binary(), "stochastic"
+    spec = LatentReader(
+        StochasticRounding(Lattice.uniform(-1.0, 1.0, 3)), BinaryConnect(reading="stochastic")
     )
     laws = [noisy_increments(0.0, 0.0, None)] * 2
     middle = np.array([0.0, 1.0, 0.0])
@@ -181,7 +185,9 @@ def test_a_stochastic_reading_flips_although_the_latent_stays():
 
 def test_readings_are_laws_with_the_latent_as_their_mean():
     visible = Lattice(5, 0.5, -1.0)
-    spec = BinaryConnect(StochasticRounding(Lattice(97, 2.0**-5, -1.5)), visible, "stochastic")
+    spec = LatentReader(
+        StochasticRounding(Lattice(97, 2.0**-5, -1.5)), BinaryConnect(visible, "stochastic")
+    )
     seen = readings(spec)
     assert (seen.sum(axis=1) == 1.0).all() and (seen >= 0).all()
     stopped = np.clip(spec.latent.lattice.levels, -1.0, 1.0)
@@ -269,7 +275,7 @@ def test_without_decay_momentum_is_the_walker():
     rated = [type(each)(0.25 * each.values, each.probabilities) for each in from_table]
     for walker in (StochasticRounding(lattice), DST(lattice, 2.0)):
         chain = momentum_chain(MomentumWalker(walker, sums, 0.0, 0.25), from_table)
-        plain = MarkovChain(off_diagonal(walker, rated))
+        plain = weight_chain(walker, rated)
         pairs = weight_law(stationary_distribution(chain), 5)
         assert np.abs(pairs - stationary_distribution(plain)).max() <= 2 * 45**3 * 2.0**-53
 
@@ -281,7 +287,7 @@ def test_momentum_cools_stochastic_rounding_like_a_larger_batch():
     lattice, beta, std = Lattice.uniform(-1.0, 1.0, 9), 0.5, 2.0
     cooled = Gaussian(std * math.sqrt((1 - beta) / (1 + beta)))
     laws = noisy_increments_at_levels(lambda w: w - 0.3, lattice, 1e-3, cooled)
-    limit = stationary_distribution(MarkovChain(off_diagonal(StochasticRounding(lattice), laws)))
+    limit = stationary_distribution(weight_chain(StochasticRounding(lattice), laws))
     reach = 6 * std / math.sqrt(1 - beta**2) + 2 / (1 - beta)
     sums = StochasticRounding(Lattice.uniform(-reach, reach, 81))
     gradients = noisy_increments_at_levels(lambda w: w - 0.3, lattice, 1.0, Gaussian(std))
@@ -301,12 +307,12 @@ def test_momentum_cools_stochastic_rounding_like_a_larger_batch():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda f: BinaryConnect(f, Lattice.binary(), "up"), "a reading is"),
+        (lambda f: BinaryConnect(Lattice.binary(), "up"), "a reading is"),
         (lambda f: Bop(f, 0.0, 1.0), "the gain of Bop"),
         (lambda f: Bop(f, 0.5, -1.0), "a threshold is positive"),
         (lambda f: MomentumWalker(f, f, 1.0, 0.1), "a decay is in"),
         (lambda f: MomentumWalker(f, f, 0.5, math.nan), "a learning rate is finite"),
-        (lambda f: binary_connect_chain(BinaryConnect(f, Lattice.binary()), []), "needs 2 laws"),
+        (lambda f: reader_chain(LatentReader(f, BinaryConnect()), []), "needs 2 laws"),
         (lambda f: bop_chain(Bop(f, 0.5, 1.0), []), "needs two laws"),
         (lambda f: momentum_chain(MomentumWalker(f, f, 0.5, 0.1), []), "needs 3 laws"),
     ],

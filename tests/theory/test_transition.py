@@ -10,6 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qtheory import DST, DeterministicRounding, Lattice, StochasticRounding
+from qtheory.algorithms import law
+from qtheory.algorithms.walker import realised_law
+from qtheory.arrays import Outcomes
 from qtheory.chain import MarkovChain, stationary_distribution
 from qtheory.increments import (
     ContinuousIncrements,
@@ -20,11 +23,9 @@ from qtheory.increments import (
 from qtheory.noise import Gaussian, StudentT, Uniform
 from qtheory.transition import (
     _quadrature,
-    law,
     off_diagonal,
-    realised_law,
     realised_off_diagonal,
-    transition_matrix,
+    weight_chain,
 )
 
 lattices = st.builds(
@@ -57,7 +58,7 @@ def test_rows_sum_to_one(rule, lattice, data):
     """The diagonal is one minus the others, so a row errs by the roundings of its own sum."""
     spec = rule(lattice)
     laws = [data.draw(st.one_of(finite(), continuous)) for _ in range(lattice.size)]
-    matrix = transition_matrix(spec, laws)
+    matrix = weight_chain(spec, laws).transition_matrix
     assert (matrix >= 0).all()
     assert np.abs(matrix.sum(axis=1) - 1).max() <= lattice.size * 2.0**-52
 
@@ -161,6 +162,11 @@ def test_there_is_a_law_for_each_level():
         off_diagonal(DST(Lattice.ternary()), [certain(0.0)] * 2)
 
 
+def coin(far: int, near: int, threshold: int) -> Outcomes:
+    """To `far` for words below the threshold, else to `near`."""
+    return Outcomes(np.array([threshold], np.uint64), np.array([far, near]))
+
+
 class TestRealised:
     """Laws of walkers as float32 and 32-bit words realise them."""
 
@@ -175,42 +181,33 @@ class TestRealised:
         index = 2 if data is None else data.draw(st.integers(0, size - 1))
         x = np.float32(increment) / np.float32(lattice.spacing)
         distance = min(abs(float(x)), float(size))
-        threshold = math.floor((distance - math.floor(distance)) * 2**32)
-        realised = realised_law(spec, index, increment, threshold)
+        sign, whole = (-1 if x < 0 else 1), math.floor(distance)
+        near, far = (min(max(index + sign * k, 0), size - 1) for k in (whole, whole + 1))
+        realised = realised_law(coin(far, near, math.floor((distance - whole) * 2**32)), size)
         levels = np.arange(size)
         error = abs((realised - law(spec, index, increment)) @ levels)
         assert error <= min(abs(float(x)), size) * 2.0**-24 + 2.0**-32 + size * 2.0**-52
 
     def test_zero_never_and_all_always(self):
-        spec = DST(Lattice.ternary())
-        assert realised_law(spec, 1, 0.9, 0).tolist() == [0.0, 1.0, 0.0]
-        assert realised_law(spec, 1, 0.1, 2**32).tolist() == [0.0, 0.0, 1.0]
-        assert realised_law(spec, 1, 0.1, 1).tolist() == [0.0, 1 - 2.0**-32, 2.0**-32]
+        assert realised_law(coin(2, 1, 0), 3).tolist() == [0.0, 1.0, 0.0]
+        assert realised_law(coin(2, 1, 2**32), 3).tolist() == [0.0, 0.0, 1.0]
+        assert realised_law(coin(2, 1, 1), 3).tolist() == [0.0, 1 - 2.0**-32, 2.0**-32]
 
-    @pytest.mark.parametrize("threshold", [0, 12345, 2**32])
-    def test_nan_stays_and_infinities_go_to_the_ends(self, threshold):
-        spec = DST(Lattice.ternary())
-        laws = [realised_law(spec, 1, x, threshold) for x in (math.nan, math.inf, -1e300)]
-        assert [int(np.argmax(each)) for each in laws] == [1, 2, 0]
-        assert all(each.max() == 1.0 for each in laws)
+    def test_a_place_that_is_named_twice_has_both_shares(self):
+        """Down, here and up from the lowest level: down is here."""
+        three = Outcomes(np.array([2**30, 3 * 2**30], np.uint64), np.array([0, 0, 1]))
+        assert realised_law(three, 3).tolist() == [0.75, 0.25, 0.0]
 
-    def test_the_whole_part_is_that_of_float32(self):
-        """float32(0.7) / float32(0.1) rounds to 7 in float32, and is below 7 in float64."""
-        spec = StochasticRounding(Lattice(9, 0.1, 0.0))
-        x = float(np.float32(0.7))
-        assert np.float32(x) / np.float32(0.1) == 7
-        assert x / 0.1 < 7
-        assert realised_law(spec, 0, x, 0)[7] == 1.0
-
-    @pytest.mark.parametrize("threshold", [-1, 2**32 + 1])
-    def test_a_threshold_is_a_word_or_all(self, threshold):
-        with pytest.raises(ValueError, match="a threshold is in 0"):
-            realised_law(DST(Lattice.ternary()), 1, 0.1, threshold)
+    @pytest.mark.parametrize("thresholds", [[2**32 + 1, 2**32 + 1], [2, 1]])
+    def test_thresholds_are_words_or_all_and_do_not_decrease(self, thresholds):
+        bad = Outcomes(np.array(thresholds, np.uint64), np.array([0, 1, 2]))
+        with pytest.raises(ValueError, match=r"thresholds do not decrease and are in 0"):
+            realised_law(bad, 3)
 
     @pytest.mark.parametrize("index", [-1, 3])
-    def test_an_index_is_on_the_lattice(self, index):
+    def test_a_destination_is_on_the_lattice(self, index):
         with pytest.raises(ValueError, match=r"an index is in 0\.\.2"):
-            realised_law(DST(Lattice.ternary()), index, 0.1, 0)
+            realised_law(coin(index, 1, 2**31), 3)
 
     def test_the_realised_chain_is_near_the_exact_one(self):
         """Thresholds floor(tanh(3 f) 2**32), f exact: every probability is low by less than
@@ -224,11 +221,12 @@ class TestRealised:
             for k in range(5)
         ]
 
-        def threshold(index: int, x: float) -> int:
-            return math.floor(math.tanh(3 * (abs(x) / 0.5 % 1)) * 2**32)
+        def outcomes(index: int, x: float) -> Outcomes:
+            far = min(max(index + (1 if x > 0 else -1), 0), 4)
+            return coin(far, index, math.floor(math.tanh(3 * abs(x) / 0.5) * 2**32))
 
-        exact = stationary_distribution(MarkovChain(off_diagonal(spec, increments)))
-        moves = realised_off_diagonal(spec, increments, threshold)
+        exact = stationary_distribution(weight_chain(spec, increments))
+        moves = realised_off_diagonal(spec, increments, outcomes)
         realised = stationary_distribution(MarkovChain(moves))
         error = np.abs(realised / exact - 1).max()
         assert 0 < error <= 8 * 2.0**-32 / 0.18

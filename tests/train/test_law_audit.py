@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from generated import include
 
+import qreference
 from qcuda.data.digits import load, split
 from qcuda.kernels import native
 from qcuda.kernels.abi import Storage
@@ -28,26 +30,23 @@ from qcuda.train.config import TrainConfig
 from qcuda.train.loop import Trainee, start, train_epoch
 from qcuda.watch import conditional, law_audit
 from qcuda.watch.law_audit import FALSE_ALARMS, LawAudit, restored, window
-from qreference import algorithm
+from qreference import walker
 from qtheory import DST, DeterministicRounding, Lattice, StochasticRounding
+from qtheory.algorithms import contract, spec_class, walkers
 from qtheory.evidence import audit_terms, binomial_p_value
 from qtheory.optimisers import SGD, Adam, Momentum
 
 SOURCES = Path(__file__).resolve().parents[2] / "cuda" / "csrc"
 FLAGS = "-std=c++17 -O1 -ffp-contract=off -fno-math-errno -fno-trapping-math -pthread -fPIC"
 FLAGS += " -fvisibility=hidden -fvisibility-inlines-hidden -march=x86-64 -shared"
-WALKER, DST_H, LIBRARY = "algorithms/walker.h", "algorithms/dst.h", "cpu/library.cpp"
+WALKER, DST_H, LIBRARY = "walker.h", "algorithms/dst.h", "cpu/library.cpp"
 FILL = "buffer.fill(launch.seed, iteration, tensor.tensor, STREAM_MOVE"
-CHANCE = "below(word, Rule::probability(spec, index, s))"
 MUTANTS = {  # file, text, replacement, iteration that notices it at the latest
     "tanh off by 10 %": (
         DST_H, "tanh_rational(m * s.fraction)", "tanh_rational(1.1f * m * s.fraction)", 4,
     ),
     "words without the iteration": (LIBRARY, FILL, FILL.replace("iteration", "1u"), 2),
     "words without the tensor": (LIBRARY, FILL, FILL.replace("tensor.tensor", "0u"), 1),
-    "Adam's second moment of the gradient": (
-        "optimisers.h", "s.second_gain * (g * g)", "s.second_gain * g", 1,
-    ),
 }  # fmt: skip
 
 
@@ -64,7 +63,8 @@ def mutated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         assert path.read_text().count(text) == 1, "a mutant follows the sources"
         path.write_text(path.read_text().replace(text, replacement))
         source = tmp_path / "csrc" / "cpu" / "library.cpp"
-        command = [compiler, *FLAGS.split(), "-o", str(library), str(source)]
+        flags = [*FLAGS.split(), *include(tmp_path / "csrc")]
+        command = [compiler, *flags, "-o", str(library), str(source)]
         subprocess.run(command, check=True)
         monkeypatch.setenv("QTHEORY_LIB", str(tmp_path))
         monkeypatch.setenv("QTHEORY_LEVEL", "v1")
@@ -107,7 +107,7 @@ def test_p_and_1_minus_p_swapped_make_the_run_fail(
     capsys: pytest.CaptureFixture[str],
 ):
     """Exit status 1, a loud line when it happens, and the results and the log say so."""
-    mutated(WALKER, CHANCE, CHANCE.replace("Rule::", "1.0f - Rule::"))
+    mutated(WALKER, "Coin{threshold(probability)", "Coin{threshold(1.0f - probability)")
     run = tmp_path / "run"
     options = ["--audit-law", "--methods", "dst", "--epochs", "2"]
     for _ in range(2):  # a finished run says it again
@@ -337,13 +337,11 @@ def test_terms_are_e_values_and_those_of_the_evidence_package():
 def test_expected_places_are_those_of_the_reference():
     """Every word: near for those that stay, far for those that go, and the share of them is p."""
     words = (np.arange(2**12, dtype=np.uint32) << 20) + 2**19
-    plain = algorithm(DST(FIVE))
-    expect = partial(conditional.expect, DST(FIVE), SGD(1.0), 1)
     for x in (0.05, -0.05, 0.175, 0.35, -0.4, 1e9, -1e9, math.nan, math.inf, 0.0, -0.7):
         for index in range(5):
-            gradient = np.full(1, -x, np.float32)
-            found = expect(np.array([index]), (None, None), gradient)
-            after = plain.step(
+            increment = np.full(1, x, np.float32)
+            found = conditional.expect(DST(FIVE), np.array([index]), increment)
+            after = walker.step(
                 DST(FIVE), np.full(2**12, index), np.full(2**12, x, np.float32), words
             )
             assert set(after) <= {found.near[0], found.far[0]}
@@ -351,3 +349,19 @@ def test_expected_places_are_those_of_the_reference():
                 assert abs((after == found.far[0]).mean() - found.probability[0]) <= 2.0**-12
             else:
                 assert (after == found.near[0]).all()
+
+
+@pytest.mark.parametrize("stem", walkers())
+def test_no_edge_is_wider_than_the_audit_allows(stem: str):
+    """A threshold T may be off by EDGE T and a word; and by a word more, as the law's floor is."""
+    thresholds = np.unique(np.geomspace(1, 2**32, 500).astype(np.uint64))
+    for lattice in (TERNARY, FIVE):
+        width = qreference.edge(spec_class(stem)(lattice), thresholds)
+        assert (width <= conditional.EDGE * thresholds + 2).all()
+
+
+def test_a_walker_with_more_than_two_places_is_refused(monkeypatch: pytest.MonkeyPatch):
+    more = dataclasses.replace(contract(DST(TERNARY)), destinations="any")
+    monkeypatch.setattr(conditional, "contract", lambda spec: more)
+    with pytest.raises(ValueError, match="one of two places, got dst"):
+        audited_layer(*LAYERS["adam"], LawAudit(), steps=1)

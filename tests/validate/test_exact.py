@@ -14,13 +14,14 @@ import faults
 
 from qcuda.kernels import native
 from qcuda.validate import reference_law, same_words, tomography
-from qcuda.validate.kernels import cpu_libraries
+from qcuda.validate.kernels import Draw, cpu_libraries
 from qcuda.watch.odds import odds
-from qtheory.algorithms import DST, SPECS, StochasticRounding
+from qreference import edge
+from qtheory.algorithms import DST, StochasticRounding, spec_class, walkers
 from qtheory.lattice import Lattice
 
 
-@pytest.mark.parametrize("stem", SPECS)
+@pytest.mark.parametrize("stem", walkers())
 def test_law_is_reference(stem, monkeypatch):
     monkeypatch.setattr(reference_law, "QUOTIENTS", reference_law.QUOTIENTS[3:9])
     claim = reference_law.every_word(stem)
@@ -33,22 +34,28 @@ def test_a_reference_without_the_law_is_found(rung, monkeypatch):
     """A nonlinearity 0.01 % off is far more than 2**-16; one word off is found at the threshold."""
     from qreference import dst
 
-    right = dst.threshold
+    right = dst.outcomes
     wrong = {
         reference_law.every_word: lambda s, i, x: right(
             DST(s.lattice, s.nonlinearity * 1.0001), i, x
         ),
-        reference_law.edge_words: lambda s, i, x: right(s, i, x) + np.uint64(1),
+        reference_law.edge_words: lambda s, i, x: right(s, i, x)._replace(
+            thresholds=right(s, i, x).thresholds + np.uint64(1)
+        ),
     }
-    monkeypatch.setattr(dst, "threshold", wrong[rung])
+    monkeypatch.setattr(dst, "outcomes", wrong[rung])
     monkeypatch.setattr(reference_law, "QUOTIENTS", reference_law.QUOTIENTS[3:9])
     assert not rung("dst").holds
 
 
+def has_edge(stem: str) -> bool:
+    return bool(edge(spec_class(stem)(Lattice.ternary()), np.array([2**31], np.uint64)).any())
+
+
 def test_same_words_for_every_library(kernel):
     for level, library in cpu_libraries().items():
-        claims = list(same_words.claims(level, library, list(SPECS), 40_000))
-        assert len(claims) == 2 * len(SPECS) + 2
+        claims = list(same_words.claims(level, library, list(walkers()), 40_000))
+        assert len(claims) == 2 * len(walkers()) + 1 + sum(has_edge(stem) for stem in walkers())
         assert all(claim.holds and claim.kind == "exact" for claim in claims)
 
 
@@ -59,9 +66,7 @@ def test_other_words_are_found(kernel, monkeypatch):
 
     def shifted(*arguments):
         made = right(*arguments)
-        return lambda index, x, *, spec, seed, iteration, tensor: made(
-            index, x, spec=spec, seed=seed, iteration=iteration + 1, tensor=tensor
-        )
+        return lambda index, x, draw: made(index, x, draw._replace(iteration=draw.iteration + 1))
 
     monkeypatch.setattr(same_words, "library_kernel", shifted)
     claims = list(same_words.claims("v", library, ["dst", "stochastic_rounding"], 4000))
@@ -73,7 +78,7 @@ SPECS_TO_SEE = [s for stem in ("dst", "stochastic_rounding") for s in tomography
 
 @pytest.mark.parametrize("spec", SPECS_TO_SEE, ids=repr)
 def test_every_hidden_word_is_the_generators(kernel, spec, capsys):
-    own = tomography.library_thresholds(native.library())
+    own = tomography.library_room(native.library())
     claim = tomography.claim("words", kernel, spec, seed=12345, own=own)
     assert claim.holds and claim.draws == 4 * (2**16 + 5)
     with capsys.disabled():
@@ -83,10 +88,10 @@ def test_every_hidden_word_is_the_generators(kernel, spec, capsys):
 @pytest.mark.parametrize("spec", [SPECS_TO_SEE[0], SPECS_TO_SEE[-1]], ids=repr)
 def test_brackets_end_at_neighbours_and_are_no_wider(kernel, spec):
     """The local spacing of thresholds is the resolution; for SR never above 2**8."""
-    found = tomography.bisect(kernel, spec, 1001, seed=1, iteration=2, tensor=3)
-    assert (np.nextafter(found.left, np.float32(2)) == found.moved).all()
+    found = tomography.bisect(kernel, 1001, Draw(spec, 1, 2, 3))
+    assert (np.nextafter(found.left, np.float32(2)) == found.right).all()
     if isinstance(spec, StochasticRounding):
-        ends = [tomography.reference_thresholds(spec, end) for end in found]
+        ends = tomography.limits(tomography.asked(spec, 1001), found)
         width = ends[1] - ends[0]
         assert width.max() == 256
         assert (width <= np.maximum(1, ends[1] / 2**23)).all()  # relative 2**-23, or one word

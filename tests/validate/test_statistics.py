@@ -164,8 +164,8 @@ def test_the_audit_sees_what_it_says(kernel):
 def test_impossible_moves_are_counted(kernel):
     few = cells.group(StochasticRounding(Lattice.ternary()), [0, 1], [0.0, 0.5])
 
-    def off_the_lattice(index, increments, *, spec, **place):
-        after = kernel(index, increments, spec=spec, **place)
+    def off_the_lattice(index, increments, draw):
+        after = kernel(index, increments, draw)
         after[::1000] = 3
         return after
 

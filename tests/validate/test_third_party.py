@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from qcuda.validate import cells, examples, third_party
+from qcuda.validate.kernels import Draw
 from qcuda.validate.run import judge_op
 from qcuda.validate.statistics import Plan
 from qtheory.algorithms import StochasticRounding
@@ -102,6 +103,4 @@ def test_an_op_that_breaks_the_protocol(function, rule):
     kernel = third_party.op_kernel(function, "cpu", repeatable=False)
     spec = StochasticRounding(third_party.WIDE)
     with pytest.raises(ValueError, match=rule):
-        kernel(
-            np.zeros(8, np.int64), np.zeros(8, np.float32), spec=spec, seed=1, iteration=0, tensor=0
-        )
+        kernel(np.zeros(8, np.int64), np.zeros(8, np.float32), Draw(spec, 1, 0, 0))

@@ -2,17 +2,20 @@
 // 0, and upwards where the half-way point is 0.
 #pragma once
 
-#include "walker.h"
+#include "../walker.h"
 
 namespace qt {
 
 struct deterministic_rounding {
-  static QT_FN float probability(const Spec &spec, int32_t index, const Split &s) {
+  static QT_FN int destinations(const Spec &) { return 2; }
+
+  static QT_FN Coin outcomes(const Spec &spec, int32_t index, float increment) {
+    Split s = split(spec, increment);
     float reach = float(s.whole) + 0.5f;
     float half_way = float(index) + (s.sign ? -reach : reach);
     bool outward = (half_way >= spec.zero) == (s.sign == 0);
     bool more = (s.fraction > 0.5f) | ((s.fraction == 0.5f) & outward);
-    return more ? 1.0f : 0.0f;
+    return coin(index, s, more ? 1.0f : 0.0f);
   }
 };
 

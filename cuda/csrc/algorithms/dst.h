@@ -1,7 +1,7 @@
 // Discrete state transition [deng2018]: one level more with probability tanh(m f).
 #pragma once
 
-#include "walker.h"
+#include "../walker.h"
 
 namespace qt {
 
@@ -20,9 +20,12 @@ QT_FN float tanh_rational(float x) {
 }
 
 struct dst {
-  static QT_FN float probability(const Spec &spec, int32_t, const Split &s) {
+  static QT_FN int destinations(const Spec &) { return 2; }
+
+  static QT_FN Coin outcomes(const Spec &spec, int32_t index, float increment) {
     float m = spec.parameter[0];
-    return tanh_rational(m * s.fraction);
+    Split s = split(spec, increment);
+    return coin(index, s, tanh_rational(m * s.fraction));
   }
 };
 

@@ -1,12 +1,17 @@
 // Stochastic rounding [li2017, Eqs. 5, 6]: one level more with probability f.
 #pragma once
 
-#include "walker.h"
+#include "../walker.h"
 
 namespace qt {
 
 struct stochastic_rounding {
-  static QT_FN float probability(const Spec &, int32_t, const Split &s) { return s.fraction; }
+  static QT_FN int destinations(const Spec &) { return 2; }
+
+  static QT_FN Coin outcomes(const Spec &spec, int32_t index, float increment) {
+    Split s = split(spec, increment);
+    return coin(index, s, s.fraction);
+  }
 };
 
 }  // namespace qt

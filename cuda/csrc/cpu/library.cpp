@@ -68,6 +68,7 @@ void step_run(const Launch &launch, const Functions &functions, const Tensor &te
         moment_buffer.fill(launch.seed, iteration, tensor.tensor, STREAM_MOMENT, element, count);
   functions.make_increments(scalars, tensor.gradient, tensor.first, tensor.second, start, count,
                             moment_words, increment);
+  if (tensor.increment) memcpy(tensor.increment + start, increment, size_t(count) * sizeof(float));
   const uint32_t *words =
       buffer.fill(launch.seed, iteration, tensor.tensor, STREAM_MOVE, element, count);
   if (launch.storage == STORAGE_INT8) {
@@ -142,24 +143,33 @@ QT_EXPORT void qt_words(uint64_t seed, uint32_t iteration, uint32_t tensor, uint
   });
 }
 
-// The threshold below which a word takes a weight one level more than its whole spacings.
-QT_EXPORT int qt_thresholds(const Launch *launch, const int8_t *codes, const float *increments,
-                            int64_t count, uint64_t *out) {
+// How many destinations a weight has, 0 for an unknown rule.
+QT_EXPORT int qt_destinations(const Launch *launch) {
+  int32_t rule = 0;
+#define QT_DESTINATIONS(name) \
+  if (launch->rule == rule++) return name::destinations(launch->spec);
+  QT_ALGORITHMS(QT_DESTINATIONS)
+#undef QT_DESTINATIONS
+  return 0;
+}
+
+// For each weight its destinations, and the thresholds between them, one less.
+QT_EXPORT int qt_outcomes(const Launch *launch, const int8_t *codes, const float *increments,
+                          int64_t count, uint64_t *thresholds, int32_t *destinations) {
   if (int error = check(*launch)) return error;
   FloatEnvironment environment;
   const Spec &spec = launch->spec;
+  const int64_t places = qt_destinations(launch);
   int32_t rule = 0;
-#define QT_THRESHOLDS(name)                                                         \
-  if (launch->rule == rule++) {                                                     \
-    for (int64_t i = 0; i < count; ++i) {                                           \
-      float x = increments[i];                                                      \
-      float p = name::probability(spec, codes[i] + centre(spec), split(spec, x));   \
-      out[i] = x == x ? threshold(p) : 0;                                           \
-    }                                                                               \
-    return OK;                                                                      \
+#define QT_OUTCOMES(name)                                                               \
+  if (launch->rule == rule++) {                                                         \
+    for (int64_t i = 0; i < count; ++i)                                                 \
+      tell_outcomes<name>(spec, codes[i] + centre(spec), increments[i],                 \
+                          thresholds + i * (places - 1), destinations + i * places);    \
+    return OK;                                                                          \
   }
-  QT_ALGORITHMS(QT_THRESHOLDS)
-#undef QT_THRESHOLDS
+  QT_ALGORITHMS(QT_OUTCOMES)
+#undef QT_OUTCOMES
   return BAD_RULE;
 }
 

@@ -4,10 +4,10 @@
 #pragma once
 
 #include "../abi.h"
-#include "../algorithms/registry.h"
 #include "../optimisers.h"
 #include "../storage.h"
 #include "philox_fill.h"
+#include "registry.h"
 
 namespace qt {
 

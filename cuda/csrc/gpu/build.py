@@ -3,6 +3,9 @@
 Standard library only, so that CMake or a bare machine can call it:
 
     python3 cuda/csrc/gpu/build.py OUTPUT_FOLDER [--nvcc PATH] [--resources]
+    python3 cuda/csrc/gpu/build.py OUTPUT_FOLDER --registry
+
+The second writes registry.h, the list of algorithms, from the headers that are there.
 
 Beside the image goes qtheory.json, which names the sources it was made from: the package
 refuses an image that its sources did not make. Takes some ten seconds on one core.
@@ -25,8 +28,8 @@ MACHINES = (80, 90)
 
 
 def load_source() -> ModuleType:
-    """qcuda/kernels/gpu/source.py by its path: importing the package would need torch."""
-    path = HERE.parent.parent / "qcuda" / "kernels" / "gpu" / "source.py"
+    """qcuda/kernels/source.py by its path: importing the package would need torch."""
+    path = HERE.parent.parent / "qcuda" / "kernels" / "source.py"
     spec = importlib.util.spec_from_file_location("qtheory_gpu_source", path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(f"the recipe needs {path}")
@@ -66,12 +69,26 @@ def build(folder: Path, nvcc: str, *flags: str) -> Path:
     return image
 
 
+def write_registry(folder: Path) -> int:
+    """Write registry.h, unless it already says the same: compilers look at its time."""
+    source = load_source()
+    text = source.registry(source.headers(HERE.parent))
+    file = folder / "registry.h"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="make qtheory.fatbin")
     parser.add_argument("folder", type=Path, help="where the image goes")
     parser.add_argument("--resources", action="store_true", help="print registers and spills")
     parser.add_argument("--nvcc", help="the compiler (default: on PATH, else /usr/local/cuda)")
+    parser.add_argument("--registry", action="store_true", help="only write registry.h there")
     arguments = parser.parse_args()
+    if arguments.registry:
+        return write_registry(arguments.folder)
     nvcc = find_nvcc(arguments.nvcc)
     if nvcc is None:
         print(

@@ -5,11 +5,11 @@
 // memory, so a captured graph replays correctly. No result depends on the grid: only integers are
 // added, in whatever order.
 #include "../abi.h"
-#include "../algorithms/registry.h"
 #include "../optimisers.h"
 #include "../philox.h"
 #include "../storage.h"
 #include "group.h"
+#include "registry.h"
 
 // resident: how many blocks share a multiprocessor, which bounds the registers of a thread.
 #define QT_KERNEL(resident) extern "C" __global__ void __launch_bounds__(qt::THREADS, resident)
@@ -87,6 +87,11 @@ QT_DEVICE void make_increments(const Launch &launch, const Tensor &tensor, const
     decode_reals(m.raw[which], launch.moment_type, m.value[which]);
   QT_UNROLL for (int i = 0; i < GROUP; ++i)
     increment[i] = Optimiser::increment(scalars, increment[i], m.value[0][i], m.value[1][i]);
+  if (tensor.increment) {
+    uint32_t x[GROUP];
+    QT_UNROLL for (int i = 0; i < GROUP; ++i) x[i] = bits(increment[i]);
+    store_reals(tensor.increment, REAL_FLOAT32, at, x);
+  }
   store_moments<Optimiser>(launch, tensor, iteration, at, m);
 }
 
@@ -121,10 +126,12 @@ QT_DEVICE void step_chunk(const Launch &launch, const Tensor *tensors, const Chu
   QT_GLOBAL(tensor.gradient);
   QT_GLOBAL(tensor.first);
   QT_GLOBAL(tensor.second);
+  QT_GLOBAL(tensor.increment);
   const Scalars numbers = *scalars;
   const uint32_t now = uint32_t(*iteration);
   const bool aligned = State::aligned(tensor.state) && divisible(tensor.gradient, 16) &&
-                       divisible(tensor.first, 16) && divisible(tensor.second, 16);
+                       divisible(tensor.first, 16) && divisible(tensor.second, 16) &&
+                       divisible(tensor.increment, 16);
   const int64_t begin = int64_t(chunk.number) * CHUNK;
   const int64_t end = tensor.count - begin < CHUNK ? tensor.count : begin + CHUNK;
   uint32_t counts = 0;
@@ -197,21 +204,21 @@ QT_KERNEL(3) qt_decode(int32_t storage, const float *levels, int32_t size, const
                         range(start, count, trits::aligned(state) && divisible(out, 16)), type, out);
 }
 
-// The threshold below which a word takes a weight one level more than its whole spacings.
-QT_KERNEL(3) qt_thresholds(const qt::Launch launch, const int8_t *codes, const float *increments,
-                        int64_t count, uint64_t *out) {
+// For each weight its destinations, and the thresholds between them, one less.
+QT_KERNEL(3) qt_outcomes(const qt::Launch launch, const int8_t *codes, const float *increments,
+                      int64_t count, uint64_t *thresholds, int32_t *destinations) {
   using namespace qt;
   const int64_t i = int64_t(blockIdx.x) * THREADS + threadIdx.x;
   if (i >= count) return;
-  const float x = increments[i];
   int32_t rule = 0;
-#define QT_THRESHOLD(name)                                                                         \
-  if (launch.rule == rule++) {                                                                     \
-    float p = name::probability(launch.spec, codes[i] + centre(launch.spec), split(launch.spec, x)); \
-    out[i] = x == x ? threshold(p) : 0;                                                            \
+#define QT_OUTCOMES(name)                                                             \
+  if (launch.rule == rule++) {                                                        \
+    const int64_t places = name::destinations(launch.spec);                           \
+    tell_outcomes<name>(launch.spec, codes[i] + centre(launch.spec), increments[i],   \
+                        thresholds + i * (places - 1), destinations + i * places);    \
   }
-  QT_ALGORITHMS(QT_THRESHOLD)
-#undef QT_THRESHOLD
+  QT_ALGORITHMS(QT_OUTCOMES)
+#undef QT_OUTCOMES
 }
 
 // Copies the first `count` numbers of a launch's payload to device memory.

@@ -18,12 +18,12 @@ import numpy as np
 from qtheory import Lattice
 from qtheory.algorithms import StochasticRounding
 from qtheory.chain import (
-    JointChain,
     MarkovChain,
     exact_stationary_distribution,
     quadratic_increments,
 )
 from qtheory.chain.exact import flint_available
+from qtheory.transition import joint_chain
 
 WEIGHTS, STEPS = 12, 3
 
@@ -46,7 +46,7 @@ def steps(weights: int) -> dict[str, float]:
     """
     hessian = np.eye(weights) + 0.5 / weights
     increments = quadratic_increments(hessian, np.linspace(-0.4, 0.5, weights), 0.05)
-    chain = JointChain(StochasticRounding(Lattice.ternary()), weights, increments)
+    chain = joint_chain(StochasticRounding(Lattice.ternary()), weights, increments)
     law = np.full(chain.size, 1.0 / chain.size)
     tracemalloc.start()
     began = time.perf_counter()

@@ -189,7 +189,7 @@ def _validate_parser() -> ArgumentParser:
     add("--stem", type=str, nargs="+", default=[], help="algorithms to judge; default all")
     add("--deep", action="store_true", help="find a bias of 1e-4, not 1e-3; minutes, not seconds")
     add("--op", type=str | None, default=None, help="judge module:function, a torch function")
-    add("--claims", type=str, default="stochastic_rounding", help="the stem that --op claims to be")
+    add("--claims", type=str | None, default=None, help="the stem that --op claims to be")
     add(
         "--calibrate",
         type=int | None,

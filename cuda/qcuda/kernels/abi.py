@@ -10,9 +10,9 @@ import ctypes
 from collections.abc import Sequence
 from enum import IntEnum
 
-# Places in the registry of cuda/csrc/algorithms/registry.h: a kernel's number is its place here.
-# Written out, because the acceptance script runs where only this file's neighbours are.
-RULES = ("dst", "stochastic_rounding", "deterministic_rounding")
+from qcuda.kernels import source
+
+# Places in the lists of cuda/csrc/optimisers.h. Rules are listed by `source.stems()`.
 OPTIMISERS = ("given", "sgd", "momentum", "adam")
 MOMENTS = {"given": 0, "sgd": 0, "momentum": 1, "adam": 2}  # moments an optimiser keeps
 
@@ -73,6 +73,7 @@ class Tensor(ctypes.Structure):
         ("gradient", ctypes.c_void_p),
         ("first", ctypes.c_void_p),
         ("second", ctypes.c_void_p),
+        ("increment", ctypes.c_void_p),
         ("count", ctypes.c_int64),
         ("offset", ctypes.c_int64),
         ("tensor", ctypes.c_uint32),
@@ -86,7 +87,7 @@ class Counters(ctypes.Structure):
     _fields_ = (("moved", ctypes.c_int64), ("nan", ctypes.c_int64))
 
 
-for _structure, _bytes in ((Spec, 28), (Launch, 56), (Tensor, 56), (Counters, 16)):
+for _structure, _bytes in ((Spec, 28), (Launch, 56), (Tensor, 64), (Counters, 16)):
     if ctypes.sizeof(_structure) != _bytes:
         raise ImportError(
             f"{_structure.__name__} takes {_bytes} bytes in the C ABI, "
@@ -112,16 +113,17 @@ def launch(
     gradient_type: Real = Real.FLOAT32,
     moment_type: Real = Real.FLOAT32,
 ) -> Launch:
-    """A Launch, from the names of the registry."""
-    if rule not in RULES:
-        raise ValueError(f"a rule is one of {', '.join(RULES)}, got {rule!r}")
+    """A Launch, from the names of a rule and an optimiser."""
+    rules = source.stems()
+    if rule not in rules:
+        raise ValueError(f"a rule is one of {', '.join(rules)}, got {rule!r}")
     if optimiser not in OPTIMISERS:
         raise ValueError(f"an optimiser is one of {', '.join(OPTIMISERS)}, got {optimiser!r}")
     if not 0 <= seed < 2**64:
         raise ValueError(f"a seed is in [0, 2**64), got {seed}")
     return Launch(
         seed,
-        RULES.index(rule),
+        rules.index(rule),
         OPTIMISERS.index(optimiser),
         storage,
         gradient_type,

@@ -10,14 +10,19 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import sys
 from functools import cache, partial
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
 
-from qcuda.errors import BackendUnavailable
-from qcuda.kernels import abi
+from qcuda.errors import BackendUnavailable, require
+from qcuda.kernels import abi, source
 from qtheory import native
+from qtheory.algorithms import Spec, parameters, spec_class, stem
+from qtheory.arrays import Outcomes
+from qtheory.lattice import Lattice
 
 LEVELS = {4: "v4", 3: "v3", 1: "v1", 0: "generic"}
 
@@ -32,7 +37,11 @@ SIGNATURES: native.Signatures = {
         None,
         [_UINT64, _UINT32, _UINT32, _UINT32, _INT64, _INT64, _POINTER, _INT32],
     ),
-    "qt_thresholds": (ctypes.c_int, [_POINTER, _POINTER, _POINTER, _INT64, _POINTER]),
+    "qt_destinations": (ctypes.c_int, [_POINTER]),
+    "qt_outcomes": (
+        ctypes.c_int,
+        [_POINTER, _POINTER, _POINTER, _INT64, _POINTER, _POINTER],
+    ),
     "qt_decode": (
         ctypes.c_int,
         [_INT32, _POINTER, _INT32, _POINTER, _INT64, _POINTER, _INT32, _INT32],
@@ -113,46 +122,90 @@ def openmp_of_torch() -> int | None:
 
 
 def self_test(library: ctypes.CDLL, path: Path) -> None:
-    """Every rule with every optimiser on 64 weights, against the answers in known_answers.json.
+    """The random words, and every rule that has known answers, with every optimiser.
 
-    Raises BackendUnavailable if the library was built for other numbers or miscompiled: contracted
-    multiply-adds and flushed denormals show here.
+    Raises BackendUnavailable if the library was built from other headers, for other numbers, or
+    miscompiled: contracted multiply-adds and flushed denormals show here.
     """
-    answers = json.loads((Path(__file__).parent / "known_answers.json").read_text())
-    got = known_answers(library)
-    wrong = sorted(name for name in answers if answers[name] != got.get(name))
-    if wrong or len(answers) != len(got):
-        names = ", ".join(wrong) or "the list itself"
-        raise BackendUnavailable(f"{path} fails its self-test on {names}: build it again")
+    rules, built = source.stems(), _built_rules(library)
+    if rules != built:
+        raise BackendUnavailable(
+            f"{path} has the rules of the headers, {', '.join(rules)}, got {', '.join(built)}: "
+            "build it again"
+        )
+    wrong = [] if _words(library) == read_answers("words") else ["words"]
+    wrong += [
+        f"{rule} {key}"
+        for rule in rules
+        if answers_file(rule).is_file()
+        for key, answer in known_answers(library, rule).items()
+        if read_answers(rule).get(key) != answer
+    ]
+    if wrong:
+        raise BackendUnavailable(
+            f"{path} fails its self-test on {', '.join(wrong)}: build it again"
+        )
 
 
-def known_answers(library: ctypes.CDLL) -> dict[str, str]:
-    """For each rule, optimiser and storage: the codes after three steps, as hexadecimal."""
+def check_rule(name: str) -> None:
+    """Raise BackendUnavailable unless the kernel of a name was tried on known answers.
+
+    A name without them is refused, and no other.
+    """
+    if not answers_file(name).is_file():
+        raise BackendUnavailable(
+            f"a kernel is used after a test on known answers, got none for {name}: "
+            f"`python3 -m qcuda.kernels.native {name}` writes {answers_file(name)}"
+        )
+
+
+def _built_rules(library: ctypes.CDLL) -> tuple[str, ...]:
+    """The library's own list: the name of each number, up to the first that has none."""
+    names = map(library.qt_rule, count())
+    return tuple(name.decode() for name in takewhile(bool, names))
+
+
+def answers_file(name: str) -> Path:
+    """Where the known answers of a stem, or of the random words, are kept."""
+    return Path(__file__).parent / "known_answers" / f"{name}.json"
+
+
+def read_answers(name: str) -> dict[str, str]:
+    """Known answers, by what was asked."""
+    return json.loads(answers_file(name).read_text())
+
+
+def _words(library: ctypes.CDLL) -> dict[str, str]:
     words = np.zeros(64, np.uint32)
     library.qt_words(0x0123456789ABCDEF, 3, 5, 1, 7, 64, words.ctypes.data, 1)
-    answers = {"words": words.tobytes().hex()}
-    for storage in abi.Storage:
-        for rule in abi.RULES:
-            for optimiser in abi.OPTIMISERS:
-                key = f"{rule} {optimiser} {storage.name.lower()}"
-                answers[key] = _three_steps(library, rule, optimiser, storage)
-    return answers
+    return {"words": words.tobytes().hex()}
+
+
+def known_answers(library: ctypes.CDLL, rule: str) -> dict[str, str]:
+    """For each optimiser and storage: the codes after three steps, as hexadecimal."""
+    return {
+        f"{optimiser} {storage.name.lower()}": _three_steps(library, rule, optimiser, storage)
+        for storage in abi.Storage
+        for optimiser in abi.OPTIMISERS
+    }
 
 
 def _three_steps(library: ctypes.CDLL, rule: str, optimiser: str, storage: abi.Storage) -> str:
-    count = 64
-    spec = abi.spec(0.75, 1.0, 3, [3.0])
-    launch = abi.launch(spec, seed=11, rule=rule, optimiser=optimiser, storage=storage)
-    state = np.zeros(storage.bytes(count), np.uint8)
-    moments = np.zeros((2, count), np.float32)
+    """64 weights on three levels 0.75 apart, under the default spec of the rule."""
+    weights = 64
+    launch = launch_of(
+        spec_class(rule)(Lattice(3, 0.75, -0.75)), seed=11, optimiser=optimiser, storage=storage
+    )
+    state = np.zeros(storage.bytes(weights), np.uint8)
+    moments = np.zeros((2, weights), np.float32)
     moments[:, ::5] = 1e-40  # denormal
     counters = np.zeros(2, np.int64)
     scalars = np.array([0.7, 0.9, 0.1, 0.999, 0.001, 31.6, 1e-8], np.float32)
     for iteration in range(1, 4):
-        gradient = ((np.arange(count) * 37 + iteration * 11) % 64 - 31).astype(np.float32) / 29
+        gradient = ((np.arange(weights) * 37 + iteration * 11) % 64 - 31).astype(np.float32) / 29
         row = abi.Tensor(
             state.ctypes.data, gradient.ctypes.data, moments[0].ctypes.data,
-            moments[1].ctypes.data, count, 6, 2, 0,
+            moments[1].ctypes.data, None, weights, 6, 2, 0,
         )  # fmt: skip
         now = np.array([iteration], np.int64)
         library.qt_step_all(
@@ -160,3 +213,51 @@ def _three_steps(library: ctypes.CDLL, rule: str, optimiser: str, storage: abi.S
             now.ctypes.data, counters.ctypes.data, 1,
         )  # fmt: skip
     return state.tobytes().hex() + moments.tobytes().hex()[:64] + counters.tobytes().hex()
+
+
+def launch_of(
+    spec: Spec,
+    *,
+    seed: int,
+    optimiser: str = "given",
+    storage: abi.Storage = abi.Storage.INT8,
+) -> abi.Launch:
+    """What a spec and a seed are to the kernels; increments are taken as given by default."""
+    lattice = spec.lattice
+    numbers = abi.spec(lattice.spacing, lattice.zero, lattice.size, parameters(spec))
+    return abi.launch(numbers, seed=seed, rule=stem(spec), optimiser=optimiser, storage=storage)
+
+
+def outcomes(
+    library: ctypes.CDLL, launch: abi.Launch, codes: np.ndarray, increments: np.ndarray
+) -> Outcomes:
+    """Where a kernel may move weights: thresholds (n, K - 1) and destinations (n, K).
+
+    codes: int8, shape (n,). increments: float32, shape (n,), in weight units.
+    """
+    places = library.qt_destinations(ctypes.byref(launch))
+    thresholds = np.empty((codes.size, places - 1), np.uint64)
+    destinations = np.empty((codes.size, places), np.int32)
+    error = library.qt_outcomes(
+        ctypes.byref(launch), codes.ctypes.data, increments.ctypes.data, codes.size,
+        thresholds.ctypes.data, destinations.ctypes.data,
+    )  # fmt: skip
+    require(error == 0, f"the kernel takes this launch, got error {error}")
+    return Outcomes(thresholds, destinations.astype(np.int64))
+
+
+def main(stems: list[str]) -> int:
+    """Write the known answers of stems, from the baseline library, for a person to look at."""
+    base = find("libqtheory_v1.so") or find("libqtheory_generic.so")
+    if base is None:
+        print("there is no baseline library: run `python3 bootstrap.py`", file=sys.stderr)
+        return 2
+    for name in stems:
+        text = json.dumps(known_answers(open_library(base), name), indent=1)
+        answers_file(name).write_text(text + "\n")
+        print(f"written: {answers_file(name)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,6 @@ first call that computes.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import math
 from typing import Any
 
@@ -17,9 +16,9 @@ import torch
 from torch import Tensor
 
 from qcuda.errors import require
-from qcuda.kernels import abi, native
+from qcuda.kernels import abi, native, source
 from qcuda.kernels.gpu import launcher
-from qtheory.algorithms import SPECS
+from qtheory.algorithms import contract
 from qtheory.streams import MAX_ELEMENT, MAX_TENSOR
 
 REALS = {torch.float32: abi.Real.FLOAT32, torch.bfloat16: abi.Real.BFLOAT16}
@@ -28,9 +27,9 @@ STATES = {abi.Storage.INT8: torch.int8, abi.Storage.TRITS: torch.uint8}
 LIBRARY = torch.library.Library("qtheory", "DEF")
 LIBRARY.define(
     "step_(Tensor(a!)[] states, Tensor[] gradients, Tensor(b!)[] first, Tensor(c!)[] second, "
-    "Tensor(d!) counters, Tensor scalars, Tensor iteration, int[] tensors, int[] offsets, "
-    "int seed, str rule, str optimiser, int storage, float spacing, float zero, int size, "
-    "float[] parameters) -> ()"
+    "Tensor(d!)[] increments, Tensor(e!) counters, Tensor scalars, Tensor iteration, "
+    "int[] tensors, int[] offsets, int seed, str rule, str optimiser, int storage, float spacing, "
+    "float zero, int size, float[] parameters) -> ()"
 )
 LIBRARY.define(
     "decode(Tensor state, Tensor slot, Tensor levels, int storage, ScalarType dtype) -> Tensor"
@@ -73,6 +72,7 @@ def _describe(
     gradients: list[Tensor],
     first: list[Tensor],
     second: list[Tensor],
+    increments: list[Tensor],
     counters: Tensor,
     scalars: Tensor,
     iteration: Tensor,
@@ -92,8 +92,9 @@ def _describe(
     gradient_type = _check_reals("gradient", gradients, gradients, n)
     limit = 3 if storage is abi.Storage.TRITS else 256
     require(2 <= size <= limit, f"{storage.name.lower()} holds 2 to {limit} levels, got {size}")
-    require(rule in SPECS, f"a rule is one of {sorted(SPECS)}, got {rule!r}")
-    wanted = len(dataclasses.fields(SPECS[rule])) - 1
+    require(rule in source.stems(), f"a rule is one of {source.stems()}, got {rule!r}")
+    native.check_rule(rule)
+    wanted = len(contract(rule).knobs)
     require(len(parameters) == wanted, f"{rule} has {wanted} parameters, got {len(parameters)}")
     single = ctypes.c_float(spacing).value
     require(
@@ -115,6 +116,9 @@ def _describe(
             f"both moments have the same dtype, got {moment_type} and {found}",
         )
         moment_type = found
+    if increments:
+        told = _check_reals("increment", increments, gradients, n)
+        require(told == torch.float32, f"increments are told in float32, got {told}")
     for state, gradient in zip(states, gradients, strict=True):
         check_state(state, storage, gradient.numel())
         require(
@@ -164,6 +168,7 @@ def _describe(
                 gradients[i].data_ptr(),
                 first[i].data_ptr() if moments else 0,
                 second[i].data_ptr() if len(moments) > 1 else 0,
+                increments[i].data_ptr() if increments else 0,
                 gradients[i].numel(),
                 offsets[i],
                 tensors[i],
@@ -179,7 +184,7 @@ def _step_cpu(states: list[Tensor], *arguments: Any) -> None:
     if not states:
         return
     launch, rows = _describe(states, *arguments)
-    counters, scalars, iteration = arguments[3:6]
+    counters, scalars, iteration = arguments[4:7]
     error = native.library().qt_step_all(
         ctypes.byref(launch),
         rows,
@@ -196,7 +201,7 @@ def _step_cuda(states: list[Tensor], *arguments: Any) -> None:
     if not states:
         return
     launch, rows = _describe(states, *arguments)
-    counters, scalars, iteration = arguments[3:6]
+    counters, scalars, iteration = arguments[4:7]
     device = states[0].device
     launcher(device.index).step_all(
         launch,
@@ -267,12 +272,13 @@ def _step_fake(
     gradients: list[Tensor],
     first: list[Tensor],
     second: list[Tensor],
+    increments: list[Tensor],
     counters: Tensor,
     scalars: Tensor,
     iteration: Tensor,
     *rest: Any,
 ) -> None:
-    tensors = (*states, *gradients, *first, *second, counters, scalars, iteration)
+    tensors = (*states, *gradients, *first, *second, *increments, counters, scalars, iteration)
     devices = {tensor.device for tensor in tensors}
     require(len(devices) <= 1, f"the tensors of a step are on one device, got {devices}")
 

@@ -20,15 +20,14 @@ import numpy as np
 from scipy import stats
 
 from qcuda.files import write_atomically
-from qcuda.validate import cells, sequential, statistics
-from qcuda.validate.kernels import Kernel, key, one_thread, torch_kernel
+from qcuda.validate import aim, cells, sequential, statistics
+from qcuda.validate.kernels import Draw, Kernel, key, one_thread, torch_kernel
 from qcuda.validate.run import FALSE_ALARM, manifest
-from qtheory.algorithms import Spec
+from qtheory.algorithms import Spec, contract, walkers
 from qtheory.evidence import binomial_p_value
 
 LEVEL = 0.1
 BIASED = 20  # repetitions on the biased kernel
-STEMS = ("dst", "stochastic_rounding")
 DETECTIONS = 200  # repetitions, at most, of a cell biased by what the run promises to see
 QUOTIENTS = (0.9, 0.5)  # its increment in spacings: a cheap cell and rounding's dearest
 RIGHT = 20  # repetitions of a cell on the right kernel
@@ -36,39 +35,51 @@ REFUTED = 1e-6  # p-value of the alarm rate
 
 
 def biased(kernel: Kernel, bias: float) -> Kernel:
-    """The kernel with every probability strictly between raised by a bias, where there is room."""
+    """The kernel with every probability strictly between raised by a bias, where there is room.
 
-    def wrong(
-        index: np.ndarray,
-        increments: np.ndarray,
-        *,
-        spec: Spec,
-        seed: int,
-        iteration: int,
-        tensor: int,
-    ) -> np.ndarray:
-        spacing, m = spec.lattice.spacing, getattr(spec, "nonlinearity", None)
-        x = np.abs(increments.astype(np.float64)) / spacing
-        whole = np.floor(x)
-        p = x - whole if m is None else np.tanh(m * (x - whole))
-        most = 1.0 if m is None else np.tanh(m)  # what an increment below a spacing can ask for
-        raised = np.where((p > 0) & (p + bias < most), p + bias, p)
-        fraction = raised if m is None else np.arctanh(np.minimum(raised, 1 - 1e-12)) / m
-        moved = np.copysign((whole + np.minimum(fraction, 1 - 2.0**-20)) * spacing, increments)
-        moved = np.where(raised == p, increments, moved).astype(np.float32)
-        return kernel(index, moved, spec=spec, seed=seed, iteration=iteration, tensor=tensor)
+    It moves weights by a coin: it is asked for the increment that has the raised probability.
+    """
+
+    def wrong(index: np.ndarray, increments: np.ndarray, draw: Draw) -> np.ndarray:
+        pairs = index << 32 | increments.view(np.uint32)
+        _, some, place = np.unique(pairs, return_index=True, return_inverse=True)
+        moved = _raised(draw.spec, index[some], increments[some], bias)
+        return kernel(index, moved[place.reshape(-1)], draw)
 
     return wrong
 
 
+def _raised(spec: Spec, index: np.ndarray, increments: np.ndarray, bias: float) -> np.ndarray:
+    """Increments of a coin whose probability of one level more is higher by a bias.
+
+    As they are where there is no chance to raise, or no room below certainty.
+    """
+    spacing = np.float32(spec.lattice.spacing)
+    target = aim.reference(spec, index, increments).thresholds[:, 0].astype(np.int64)
+    inner = np.full(index.size, spec.lattice.centre)
+    most = aim.first_threshold(spec, inner, np.ones(index.size, np.float32))
+    raised = target + round(bias * 2**32)
+    able = (target > 0) & (raised < most)
+    fraction = aim.steps(spec, inner, np.where(able, raised, 0))
+    whole = np.floor(np.abs(increments) / spacing)
+    moved = np.copysign((whole + np.minimum(fraction, 1 - 2.0**-20)) * spacing, increments)
+    return np.where(able, moved, increments).astype(np.float32)
+
+
+def coins() -> list[str]:
+    """Stems of walkers between two places that some word divides: a bias has one direction."""
+    stems = (stem for stem in walkers() if contract(stem).destinations == "coin")
+    return [stem for stem in stems if cells.is_random(stem)]
+
+
 def alarms(kernel: Kernel, repetitions: int, seed: int) -> tuple[int, dict[str, int]]:
     """Suites with an alarm, and alarms of every claim, in so many repetitions."""
-    groups = {stem: cells.table(stem)[:2] for stem in STEMS}
-    names = [name for stem in STEMS for name in statistics.names(stem, statistics.QUICK)]
+    groups = {stem: cells.table(stem)[:2] for stem in coins()}
+    names = [name for stem in coins() for name in statistics.names(stem, statistics.QUICK)]
     suites, counts = 0, dict.fromkeys(names, 0)
     for repetition in range(repetitions):
         suite = manifest(names, LEVEL)
-        for stem in STEMS:
+        for stem in coins():
             own = key(seed, f"{repetition} {stem}")
             statistics.judge(suite, stem, kernel, groups[stem], statistics.QUICK, own)
         suites += not suite.holds
@@ -84,7 +95,7 @@ def detections(
     kernel: Kernel, stem: str, quotient: float, plan: statistics.Plan, repetitions: int, seed: int
 ) -> tuple[int, float]:
     """How often the plan's test of one cell alarms, and the mean number of draws it takes."""
-    groups, claims = cells.table(stem), sum(len(statistics.names(x, plan)) for x in STEMS)
+    groups, claims = cells.table(stem), sum(len(statistics.names(x, plan)) for x in coins())
     spec, share = groups[0].spec, FALSE_ALARM / claims / cells.uncertain(groups)
     cell, found, drawn = cells.group(spec, [spec.lattice.centre], [quotient]), 0, 0
     for k in range(repetitions):
@@ -146,7 +157,7 @@ def _cells(
     kernel: Kernel, plan: statistics.Plan, tries: int, seed: int, report: dict[str, Any]
 ) -> bool:
     good, wrong = True, biased(kernel, plan.bias)
-    for stem, quotient in product(STEMS, QUOTIENTS):
+    for stem, quotient in product(coins(), QUOTIENTS):
         name = f"one cell, {stem} at {quotient} spacings"
         false, drawn = detections(kernel, stem, quotient, plan, min(tries, RIGHT), seed)
         found, until = detections(wrong, stem, quotient, plan, tries, seed)

@@ -1,4 +1,4 @@
-"""Ladder (c), marginal: transition probabilities, one cell for each index and increment.
+"""Ladder (c), marginal: transition probabilities, cells for each index and increment.
 
 Every cell is a binomial test of its own, with draws bought for a stated bias. A right kernel's
 probability lies in an interval around the law's, 2**-32 or the knife edge wide; the tests
@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from qcuda.validate.kernels import Kernel
-from qcuda.watch.odds import Odds, odds
-from qtheory.algorithms import DST, SPECS, Spec
+from qcuda.validate import aim
+from qcuda.validate.kernels import Draw, Kernel
+from qcuda.watch.odds import Odds, choices, odds
+from qtheory.algorithms import Spec, contract, spec_class
 from qtheory.evidence import (
     binomial_p_value,
     combine,
@@ -45,26 +46,47 @@ class Group(NamedTuple):
 class Counts(NamedTuple):
     """What was seen in the cells of a group."""
 
-    far: np.ndarray  # how often the far level was reached
+    far: np.ndarray  # how often the level that is judged was reached
     draws: np.ndarray
     impossible: int  # moves to levels of probability 0, or off the lattice
 
 
 def group(spec: Spec, index: Sequence[int], quotients: Sequence[float]) -> Group:
-    """Every index with every quotient, an increment in spacings."""
+    """Every index with every quotient, an increment in spacings.
+
+    There is a cell for each possible level but one: of a coin one, of more destinations several,
+    with draws of their own, so that all cells are independent.
+    """
     x = np.array(quotients, np.float32) * np.float32(spec.lattice.spacing)
     place, increments = np.repeat(np.array(index), x.size), np.tile(x, len(index))
-    return Group(spec, place, increments, odds(spec, place, increments))
+    number = choices(spec, place, increments)
+    which = np.repeat(np.arange(place.size), number)
+    turn = np.arange(which.size) - np.repeat(np.cumsum(number) - number, number)
+    place, increments = place[which], increments[which]
+    return Group(spec, place, increments, odds(spec, place, increments, turn))
+
+
+def part(cells: Group, keep: np.ndarray) -> Group:
+    """Some cells of a group."""
+    law = Odds(*(field[keep] for field in cells.law))
+    return Group(cells.spec, cells.index[keep], cells.increments[keep], law)
+
+
+def rarest(cells: Group) -> Group:
+    """Of the cells of each increment the one with the smallest probability."""
+    order = np.argsort(cells.law.p, kind="stable")
+    _, first = np.unique(cells.increments[order], return_index=True)
+    return part(cells, np.sort(order[first]))
 
 
 @cache
 def table(stem: str) -> tuple[Group, ...]:
     """All levels of two small lattices and the ends of a large one; the spacings differ."""
-    cls = SPECS[stem]
+    cls = spec_class(stem)
     both = [*MOVES, *(-x for x in MOVES[1:])]
     small = [cls(Lattice.ternary()), cls(Lattice.z(2))]
-    if cls is DST:
-        small.append(DST(Lattice.ternary(), 1.0))
+    if contract(stem).knobs:
+        small.append(aim.turned(stem, Lattice.ternary(), -1))
     groups = [group(spec, range(spec.lattice.size), both) for spec in small]
     return (*groups, group(cls(ENDS), [0, 1, 127, 253, 254], [0.3, -0.3, 1.25, -2.9]))
 
@@ -101,8 +123,7 @@ def run(
     size, far, impossible = cells.spec.lattice.size, np.zeros(copies.size, np.int64), 0
     row = deck * size
     for iteration in range(first, first + launches):
-        place = {"seed": seed, "iteration": iteration, "tensor": tensor}
-        after = kernel(index, increments, spec=cells.spec, **place)
+        after = kernel(index, increments, Draw(cells.spec, seed, iteration, tensor))
         if after.min() < 0 or after.max() >= size:
             off = (after < 0) | (after >= size)
             impossible += int(off.sum())
@@ -137,8 +158,13 @@ def plan(groups: Sequence[Group], bias: float, share: float, miss: float) -> lis
 
 
 def uncertain(groups: Sequence[Group]) -> int:
-    """Number of cells with two possible levels."""
+    """Number of cells with several possible levels."""
     return sum(int((~cells.law.certain).sum()) for cells in groups)
+
+
+def is_random(stem: str) -> bool:
+    """Whether words decide anything in the cells of a stem."""
+    return uncertain(table(stem)) > 0
 
 
 def interval_p_value(successes: int, trials: int, low: float, high: float) -> float:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from qcuda.kernels import abi
+from qcuda.kernels import abi, source
 from qcuda.kernels.gpu.launch import CHUNK, Launcher
 
 Bytes = np.ndarray  # uint8, one-dimensional
@@ -105,7 +105,7 @@ class Case:
         """The tensors, with addresses from (place, array's name)."""
         rows = []
         for place, (count, offset, _) in enumerate(SHAPES):
-            names = ("state", "gradient", "first", "second")
+            names = ("state", "gradient", "first", "second", "increment")
             pointers = [address(place, n) if n in self.tensors[place] else 0 for n in names]
             rows.append(abi.Tensor(*pointers, count, offset, 11 + place, 0))
         return abi.tensors(rows)
@@ -141,7 +141,7 @@ def _case(seed: int, rule: str, optimiser: str, *types: int) -> Case:
     spacing = float(np.float32(rng.choice([1.0, 0.3, 2.0 / 255])))
     zero = float(rng.choice([0.0, (size - 1) / 2, size // 2]))
     launch = abi.launch(
-        abi.spec(spacing, zero, size, [float(rng.choice([0.0, 1.0, 3.0, 50.0]))]),
+        abi.spec(spacing, zero, size, [float(rng.choice([0.0, 1.0, 3.0, 50.0])), 0.5, seed % 2]),
         seed=int(rng.integers(2**64, dtype=np.uint64)),
         rule=rule,
         optimiser=optimiser,
@@ -160,6 +160,8 @@ def _case(seed: int, rule: str, optimiser: str, *types: int) -> Case:
         for which in ("first", "second")[: abi.MOMENTS[optimiser]]:
             values = _reals(rng, count, moment, 1.0)
             arrays[which] = Array.of(values, shift, moment.name.lower())
+        if seed % 3 == 0:  # a launch may also tell the increments it used
+            arrays["increment"] = Array.of(np.zeros(count, np.float32), shift, "float32")
         case.tensors.append(arrays)
     return case
 
@@ -167,7 +169,7 @@ def _case(seed: int, rule: str, optimiser: str, *types: int) -> Case:
 def cases() -> Iterator[Case]:
     """Every kernel, with every type of gradient and moment."""
     seed = 0
-    for rule in abi.RULES:
+    for rule in source.stems():
         for optimiser in abi.OPTIMISERS:
             for storage in abi.Storage:
                 for gradient in abi.Real:
@@ -334,26 +336,28 @@ def check_decode(machine: Machine, launcher: Launcher, library: Any) -> list[str
     return wrong
 
 
-def check_thresholds(machine: Machine, launcher: Launcher, library: Any) -> list[str]:
-    """The threshold of every rule, ties and specials among the increments."""
+def check_outcomes(machine: Machine, launcher: Launcher, library: Any) -> list[str]:
+    """Thresholds and destinations of every rule, ties and specials among the increments."""
     wrong, count = [], 5001
-    for rule in abi.RULES:
+    for rule in source.stems():
         case = _case(len(rule), rule, "given", 0, 0, 0)
         rng = np.random.default_rng(2)
         codes = _state(rng, count, case.launch.spec.size, abi.Storage.INT8)
         increments = _reals(rng, count, abi.Real.FLOAT32, 1.0)
-        want = np.zeros(count, np.uint64)
-        library.qt_thresholds(
+        places = library.qt_destinations(ctypes.byref(case.launch))
+        want = np.zeros((count, places - 1), np.uint64), np.zeros((count, places), np.int32)
+        library.qt_outcomes(
             ctypes.byref(case.launch),
-            ctypes.c_void_p(codes.ctypes.data),
-            ctypes.c_void_p(increments.ctypes.data),
+            *(ctypes.c_void_p(array.ctypes.data) for array in (codes, increments)),
             ctypes.c_int64(count),
-            ctypes.c_void_p(want.ctypes.data),
+            *(ctypes.c_void_p(array.ctypes.data) for array in want),
         )
-        parts = (codes.view(np.uint8), increments.view(np.uint8), np.zeros(8 * count, np.uint8))
+        empty = [np.zeros(array.nbytes, np.uint8) for array in want]
+        parts = (codes.view(np.uint8), increments.view(np.uint8), *empty)
         memory = [machine.upload(part) for part in parts]
-        a, b, out = map(machine.address, memory)
-        launcher.thresholds(case.launch, a, b, count, out, machine.stream())
-        if not np.array_equal(machine.download(memory[2]).view(np.uint64), want):
-            wrong.append(f"thresholds of {rule}")
+        a, b, *out = map(machine.address, memory)
+        launcher.outcomes(case.launch, a, b, count, *out, machine.stream())
+        for name, array, got in zip(("thresholds", "destinations"), want, memory[2:], strict=True):
+            if machine.download(got).tobytes() != array.tobytes():
+                wrong.append(f"{name} of {rule}")
     return wrong

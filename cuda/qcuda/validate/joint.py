@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qcuda.validate.kernels import Kernel
+from qcuda.validate import aim
+from qcuda.validate.kernels import Draw, Kernel
 from qcuda.watch.odds import odds
-from qtheory.algorithms import DST, Spec
+from qtheory.algorithms import Spec
 from qtheory.evidence import TILTS, EProcess, audit_terms
 
 SIDE = 8  # tensors, and iterations, of the coins
@@ -17,22 +18,31 @@ LANES = 16
 
 
 def coins(kernel: Kernel, spec: Spec, bits: int, *, seed: int) -> np.ndarray:
-    """Decisions of probability 1/2, bool (bits,): SIDE tensors after SIDE iterations each.
+    """Decisions of probability 1/2, bool: SIDE tensors after SIDE iterations each.
 
-    DST's fraction is atanh(1/2) / m in float32, so that a coin is fair to 1e-6 and the agreement
-    of two to 2e-12.
+    `bits` of them, if some increment has its first threshold within 2**-20 of 2**31, as every
+    coin's; a threshold as near as float32 writes it is fair to 1e-6, and the agreement of two to
+    2e-12. Otherwise decisions of any probability are taken in pairs, and of those that differ
+    the first is a fair bit, whatever the probability (von Neumann's trick).
     """
-    lattice = spec.lattice
-    fraction = math.atanh(0.5) / spec.nonlinearity if isinstance(spec, DST) else 0.5
+    place = spec.lattice.size // 2
+    step = aim.steps(spec, np.array([place]), np.array([2**31]))
+    x = (step * np.float32(spec.lattice.spacing)).astype(np.float32)
+    outcomes = aim.reference(spec, np.array([place]), x)
+    fair = abs(int(outcomes.thresholds[0, 0]) - 2**31) <= 2**12
+    first = outcomes.destinations[0, 0]
     each = bits // SIDE**2
-    index = np.full(each, lattice.size // 2, np.int64)
-    increments = np.full(each, fraction * lattice.spacing, np.float32)
+    index, increments = np.full(each, place, np.int64), np.full(each, x[0])
     launches = [
-        kernel(index, increments, spec=spec, seed=seed, iteration=iteration, tensor=tensor) != index
+        kernel(index, increments, Draw(spec, seed, iteration, tensor)) == first
         for iteration in range(SIDE)
         for tensor in range(SIDE)
     ]
-    return np.concatenate(launches)
+    decisions = np.concatenate(launches)
+    if fair:
+        return decisions
+    one, other = decisions.reshape(2, -1)
+    return one[one != other]
 
 
 class Audited(NamedTuple):
@@ -55,8 +65,8 @@ def audit(
         index = rng.integers(0, lattice.size, size)
         x = rng.normal(0.05, 0.6, size) * rng.choice([0.01, 0.3, 1.0, 1.0], size)
         increments = (x * lattice.spacing).astype(np.float32)
-        law = odds(spec, index, increments)
-        after = kernel(index, increments, spec=spec, seed=seed, iteration=iteration, tensor=9)
+        law = odds(spec, index, increments, np.arange(size) // LANES)
+        after = kernel(index, increments, Draw(spec, seed, iteration, 9))
         off = (after < 0) | (after >= lattice.size)
         after = np.where(off, index, after)
         possible = np.take_along_axis(law.support, after[:, None], 1)[:, 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,19 +14,19 @@ from qcuda.kernels import abi, native
 from qtheory.algorithms import Spec, parameters, stem
 
 
-class Kernel(Protocol):
-    """Moves every weight once, with words of its own that (seed, iteration, tensor) determine."""
+class Draw(NamedTuple):
+    """A launch: by which spec weights move, and what keys its random words."""
 
-    def __call__(
-        self,
-        index: np.ndarray,
-        increments: np.ndarray,
-        *,
-        spec: Spec,
-        seed: int,
-        iteration: int,
-        tensor: int,
-    ) -> np.ndarray:
+    spec: Spec
+    seed: int
+    iteration: int
+    tensor: int
+
+
+class Kernel(Protocol):
+    """Moves every weight once, with words of its own that the draw determines."""
+
+    def __call__(self, index: np.ndarray, increments: np.ndarray, draw: Draw) -> np.ndarray:
         """index: int64 (n,); increments: float32 (n,), in weight units. Returns int64 (n,)."""
         ...
 
@@ -53,28 +53,21 @@ def launch(spec: Spec, seed: int, storage: abi.Storage = abi.Storage.INT8) -> ab
 def library_kernel(library: ctypes.CDLL, storage: abi.Storage = abi.Storage.INT8) -> Kernel:
     """A CPU library by itself, without torch."""
 
-    def kernel(
-        index: np.ndarray,
-        increments: np.ndarray,
-        *,
-        spec: Spec,
-        seed: int,
-        iteration: int,
-        tensor: int,
-    ) -> np.ndarray:
-        state = _state(library, index - spec.lattice.centre, storage)
+    def kernel(index: np.ndarray, increments: np.ndarray, draw: Draw) -> np.ndarray:
+        state = _state(library, index - draw.spec.lattice.centre, storage)
         row = abi.Tensor(
-            state.ctypes.data, increments.ctypes.data, 0, 0, index.size, 0, tensor, 0
+            state.ctypes.data, increments.ctypes.data, 0, 0, 0, index.size, 0, draw.tensor, 0
         )  # fmt: skip
         scalars, counters = np.zeros(7, np.float32), np.zeros(2, np.int64)
-        now = np.array([iteration], np.int64)
+        now = np.array([draw.iteration], np.int64)
+        numbers = launch(draw.spec, draw.seed, storage)
         error = library.qt_step_all(
-            ctypes.byref(launch(spec, seed, storage)), ctypes.byref(row), 1, scalars.ctypes.data,
+            ctypes.byref(numbers), ctypes.byref(row), 1, scalars.ctypes.data,
             now.ctypes.data, counters.ctypes.data, 1,
         )  # fmt: skip
         if error:
             raise ValueError(f"the kernel takes this launch, got error {error}")
-        return _codes(library, state, index.size, storage) + spec.lattice.centre
+        return _codes(library, state, index.size, storage) + draw.spec.lattice.centre
 
     return kernel
 
@@ -91,20 +84,13 @@ def torch_kernel(device: str = "cpu") -> Kernel:
     scalars = torch.zeros(7, device=device)
     counters = torch.zeros((1, 2), dtype=torch.int64, device=device)
 
-    def kernel(
-        index: np.ndarray,
-        increments: np.ndarray,
-        *,
-        spec: Spec,
-        seed: int,
-        iteration: int,
-        tensor: int,
-    ) -> np.ndarray:
+    def kernel(index: np.ndarray, increments: np.ndarray, draw: Draw) -> np.ndarray:
+        spec, seed, iteration, tensor = draw
         lattice = spec.lattice
         storage = storage_for(lattice)
         state = torch.from_numpy(_state(library, index - lattice.centre, storage)).to(device)
         torch.ops.qtheory.step_(
-            [state], [torch.from_numpy(increments).to(device)], [], [], counters, scalars,
+            [state], [torch.from_numpy(increments).to(device)], [], [], [], counters, scalars,
             torch.tensor([iteration], device=device), [tensor], [0],
             seed - 2**64 if seed >= 2**63 else seed, stem(spec), "given", int(storage),
             lattice.spacing, lattice.zero, lattice.size, list(parameters(spec)),

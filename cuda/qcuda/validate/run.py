@@ -14,10 +14,10 @@ from time import perf_counter
 from qcuda.errors import BackendUnavailable
 from qcuda.files import write_atomically
 from qcuda.kernels import native
-from qcuda.validate import cells, reference_law, same_words, statistics, tomography
+from qcuda.validate import aim, cells, reference_law, same_words, statistics, tomography
 from qcuda.validate.cells import Group
 from qcuda.validate.kernels import Kernel, cpu_libraries, key, one_thread, torch_kernel
-from qtheory.algorithms import SPECS
+from qtheory.algorithms import walkers
 from qtheory.evidence import Claim, Suite
 
 FALSE_ALARM = 1e-6
@@ -32,7 +32,7 @@ def validate(
     stems: Sequence[str] = (),
     deep: bool = False,
     op: str | None = None,
-    claims: str = "stochastic_rounding",
+    claims: str | None = None,
     seed: int | None = None,
 ) -> int:
     """Judge the installed kernels, or somebody's torch function, and print the table.
@@ -40,7 +40,8 @@ def validate(
     device: "cpu", "cuda", or "auto" for the CPU and, where there is one, the GPU; without one the
     report says that nothing ran on it. draws: decisions compared word for word, for each rule and
     library. stems: algorithms to judge, default all. deep: statistics for a bias of 1e-4 in place
-    of 1e-3. op: "module:function", see `third_party`, which claims to be the stem `claims`.
+    of 1e-3. op: "module:function", see `third_party`, which claims to be the stem `claims`,
+    by default the first without a bias.
     seed: 64 bits; default fresh ones, which the report names.
     Returns 0 if every claim holds, else 1. Raises BackendUnavailable if no CPU library can be had,
     ValueError for an unknown device or stem, for "cuda" without a GPU, for draws < 1, and for an
@@ -55,10 +56,11 @@ def validate(
     gpu = torch.cuda.is_available()
     if device == "cuda" and not gpu:
         raise ValueError("the device cuda needs a GPU that torch sees, got none")
-    wanted = list(stems) or list(SPECS)
-    for name in (*wanted, claims):
-        if name not in SPECS:
-            raise ValueError(f"a stem is one of {sorted(SPECS)}, got {name!r}")
+    wanted = list(stems) or list(walkers())
+    claimed = aim.unbiased_stems()[0] if claims is None else claims
+    for name in (*wanted, claimed):
+        if name not in walkers():
+            raise ValueError(f"a stem is one of {sorted(walkers())}, got {name!r}")
     if seed is not None and not 0 <= seed < 2**64:
         raise ValueError(f"a seed is in 0..2**64 - 1, got {seed}")
     began, run_seed = perf_counter(), randbits(64) if seed is None else seed
@@ -66,7 +68,7 @@ def validate(
     devices = [d for d in ("cpu", "cuda") if device in (d, "auto") and (d == "cpu" or gpu)]
     with one_thread():
         if op is not None:
-            suite = judge_op(op, claims, "cuda" if device == "cuda" else "cpu", plan, run_seed)
+            suite = judge_op(op, claimed, "cuda" if device == "cuda" else "cpu", plan, run_seed)
         else:
             suite = judge_installed(devices, wanted, draws, plan, run_seed)
     status = int(not suite.holds)
@@ -91,7 +93,7 @@ def judge_installed(
     devices: Sequence[str], stems: Sequence[str], draws: int, plan: statistics.Plan, seed: int
 ) -> Suite:
     """The three ladders, for every stem, of the kernels on these devices."""
-    titles = {(d, s): f"{d}: {s}" for d in devices for s in stems if _is_random(s)}
+    titles = {(d, s): f"{d}: {s}" for d in devices for s in stems if cells.is_random(s)}
     suite = manifest([name for t in titles.values() for name in statistics.names(t, plan)])
     for stem in stems:
         _enter(suite, reference_law.every_word(stem))
@@ -102,10 +104,10 @@ def judge_installed(
                 _enter(suite, claim)
     for device in devices:
         kernel = torch_kernel(device)
-        own = tomography.library_thresholds(native.library()) if device == "cpu" else None
+        own = tomography.library_room(native.library()) if device == "cpu" else None
         for stem in stems:
             groups = cells.table(stem)
-            if not _is_random(stem):
+            if not cells.is_random(stem):
                 _enter(suite, _certain(f"{device}: {stem}: impossible moves", kernel, groups, plan))
                 continue
             title = titles[device, stem]
@@ -136,12 +138,12 @@ def judge_op(op: str, stem: str, device: str, plan: statistics.Plan, seed: int) 
     """Statistics of somebody's function, and how fine its random numbers are."""
     from qcuda.validate import third_party
 
-    if not _is_random(stem):
+    if not cells.is_random(stem):
         raise ValueError(f"an op claims to be random, got {stem!r}")
     function, groups = third_party.load(op), third_party.table(stem)
     repeatable = third_party.op_kernel(function, device, repeatable=True)
     grain = None
-    if stem == "stochastic_rounding":
+    if aim.is_unbiased(groups[0].spec):
         grain = third_party.grain(repeatable, groups[0].spec, seed=key(seed, "grain"))
     fine = f"{op}: hidden numbers of 32 bits"
     suite = manifest([*statistics.names(op, plan), *([fine] if grain else [])])
@@ -149,17 +151,13 @@ def judge_op(op: str, stem: str, device: str, plan: statistics.Plan, seed: int) 
         seen = (
             "finer than float32 shows" if grain.bits is None else f"multiples of 2**-{grain.bits}"
         )
-        draws = tomography.LAUNCHES * tomography.COUNT
+        draws = aim.launches(1.0) * tomography.COUNT
         suite.add(Claim(fine, "e-value", draws, grain.log_e, suite.share(fine), None, detail=seen))
     kernel = third_party.op_kernel(function, device, repeatable=False)
     _judge(suite, op, kernel, groups, replace(plan, rare=plan.rare // 2), seed)
     if grain is None:
         print(f"{op}: hidden numbers not judged: torch.manual_seed does not repeat its launches")
     return suite
-
-
-def _is_random(stem: str) -> bool:
-    return any((~group.law.certain).any() for group in cells.table(stem))
 
 
 def _certain(name: str, kernel: Kernel, groups: Sequence[Group], plan: statistics.Plan) -> Claim:

@@ -1,41 +1,45 @@
 """Ladder (b): the kernel decides as the plain reference does, given the same words.
 
-Stochastic and deterministic rounding to the last decision. DST takes its tanh in another
-precision: a decision may differ where the word lies within the knife edge of the threshold.
+To the last decision where both compute the same integer thresholds. Where they do not, as with a
+tanh in another precision, a decision may differ if the word lies within the declared edge.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
 from qcuda.kernels import abi
-from qcuda.validate.kernels import library_kernel
-from qcuda.watch.odds import knife_edge
-from qtheory.algorithms import DST, SPECS, Spec
+from qcuda.validate import aim
+from qcuda.validate.kernels import Draw, library_kernel
+from qtheory.algorithms import Spec, spec_class
 from qtheory.evidence import Claim
 from qtheory.lattice import Lattice
 from qtheory.streams import Stream
 
 SEED, TENSOR, ITERATION = 20180401, 3, 17
+SOME = np.array([2**31], np.uint64)  # a threshold, to ask whether there is an edge
 
 
 def claims(level: str, library: ctypes.CDLL, stems: list[str], draws: int) -> Iterator[Claim]:
     """What a library of a level is held to."""
+    from qreference import edge
+
     yield _words(f"{level}: words = Philox4x32-10 of the reference", library, draws)
     for name in stems:
         for storage, lattice in (
             (abi.Storage.INT8, Lattice.z(2)),
             (abi.Storage.TRITS, Lattice.ternary()),
         ):
-            spec = SPECS[name](lattice)
+            spec = spec_class(name)(lattice)
             title = f"{level}: {name}: moves = the reference's, {storage.name.lower()}"
             yield _compare(title, library, spec, _increments(spec, draws // 2 + 1), storage)
-        if SPECS[name] is DST:
-            title = f"{level}: dst: words placed on the edge"
-            yield _compare(title, library, *_on_the_edge(draws // 4 + 1))
+        if edge(spec_class(name)(Lattice.ternary()), SOME).any():
+            title = f"{level}: {name}: words placed on the edge"
+            yield _compare(title, library, *_on_the_edge(name, draws // 4 + 1))
 
 
 def _words(name: str, library: ctypes.CDLL, draws: int) -> Claim:
@@ -59,15 +63,15 @@ def _increments(spec: Spec, draws: int) -> np.ndarray:
     return (x * spacing).astype(np.float32)
 
 
-def _on_the_edge(draws: int) -> tuple[Spec, np.ndarray]:
-    """DST with every increment chosen so that its threshold is its word, as near as floats go."""
+@cache
+def _on_the_edge(stem: str, draws: int) -> tuple[Spec, np.ndarray]:
+    """Steps up from the middle whose first threshold is their word, as near as floats go."""
     from qreference import philox
 
-    spec = DST(Lattice.ternary())
+    spec = spec_class(stem)(Lattice.ternary())
     words = philox.words(SEED, ITERATION, TENSOR, Stream.MOVE, draws)
-    certain = np.tanh(spec.nonlinearity * (1 - 2.0**-24))
-    p = np.minimum(words / 2.0**32, certain)
-    return spec, (np.arctanh(p) / spec.nonlinearity).astype(np.float32)
+    middle = np.full(draws, spec.lattice.centre)
+    return spec, aim.steps(spec, middle, words.astype(np.int64))
 
 
 def _compare(
@@ -77,20 +81,27 @@ def _compare(
     increments: np.ndarray,
     storage: abi.Storage = abi.Storage.INT8,
 ) -> Claim:
-    """Differences between a library's moves and the reference's; DST's may lie on the edge."""
-    from qreference import algorithm, philox
+    """Differences between a library's moves and the reference's that no edge explains.
 
-    plain = algorithm(spec)
+    Where an algorithm has an edge w, a word within w of a threshold may fall to either side.
+    """
+    from qreference import edge, philox, walker
+
     index = np.arange(increments.size) % spec.lattice.size
     words = philox.words(SEED, ITERATION, TENSOR, Stream.MOVE, increments.size)
-    expected = plain.step(spec, index, increments, words)
-    place = {"seed": SEED, "iteration": ITERATION, "tensor": TENSOR}
-    differ = expected != library_kernel(library, storage)(index, increments, spec=spec, **place)
-    if not isinstance(spec, DST):
+    draw = Draw(spec, SEED, ITERATION, TENSOR)
+    after = library_kernel(library, storage)(index, increments, draw)
+    thresholds, places = walker.outcomes(spec, index, increments)
+    width = edge(spec, thresholds)
+    away = words.astype(np.int64)[:, None] - thresholds.astype(np.int64)
+    passed = (away >= 0).sum(-1)
+    differ = after != np.take_along_axis(places, passed[:, None], -1)[:, 0]
+    if not width.any():
         return Claim(name, "exact", increments.size, int(differ.sum()), 0.0)
-    thresholds = plain.threshold(spec, index, increments)
-    away = np.abs(words.astype(np.int64) - thresholds.astype(np.int64))
-    on_edge = away <= knife_edge(thresholds / 2.0**32)
+    least, most = (away > width).sum(-1), (away >= -width).sum(-1)
+    rank = np.arange(places.shape[1])
+    allowed = (least[:, None] <= rank) & (rank <= most[:, None]) & (places == after[:, None])
+    on_edge = least != most
     detail = f"{int(differ.sum())} differ; {int(on_edge.sum())} words on the edge"
-    wrong = int((differ & ~on_edge).sum())
+    wrong = int((~allowed.any(-1)).sum())
     return Claim(name, "exact", increments.size, wrong, 0.0, detail=detail)

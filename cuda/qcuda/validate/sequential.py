@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qcuda.validate.cells import CERTAIN_DRAWS, LAUNCH, Group, count, draws_for, run
+from qcuda.validate.cells import CERTAIN_DRAWS, LAUNCH, Group, count, draws_for, part, run
 from qcuda.validate.kernels import Kernel
 from qcuda.watch.odds import Odds
 from qtheory.evidence import Sprt
@@ -56,12 +56,10 @@ def watch(
     pending, batch = dict(tests), FIRST
     while pending:
         live, tensor = np.array(sorted(pending)), tensor + 1
-        odds = Odds(*(field[live] for field in law))
-        part = Group(cells.spec, cells.index[live], cells.increments[live], odds)
         each = min(batch, *(test.remaining for test in pending.values()))
         launches = max(1, each * live.size // LAUNCH)
         copies = np.full(live.size, each // launches)
-        found = run(kernel, part, copies, launches, seed=seed, tensor=tensor)
+        found = run(kernel, part(cells, live), copies, launches, seed=seed, tensor=tensor)
         drawn, impossible = drawn + int(found.draws.sum()), impossible + found.impossible
         for place, i in enumerate(live.tolist()):
             if pending[i].update(int(found.far[place]), int(found.draws[place])):

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qcuda.validate import cells, joint, sequential
+from qcuda.validate import aim, cells, joint, sequential
 from qcuda.validate.cells import Group
 from qcuda.validate.kernels import Kernel, key
 from qtheory.algorithms import Spec
 from qtheory.evidence import Claim, Suite, repeated_windows, smallest_bias, worst_lag
 
 MISS = 1e-3
-RARE = (2.0**-32, 3 * 2.0**-27)  # probabilities: a single word, and fewer than 24 bits
+RARE = (1, 96)  # words of 2**32: probabilities of a single word, and of fewer than 24 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +139,10 @@ def _watch(
 
 def _rare(name: str, kernel: Kernel, spec: Spec, plan: Plan, seed: int, share: float) -> Claim:
     """Moves that a coarse uniform number makes too often, or never."""
-    slope = getattr(spec, "nonlinearity", 1.0)  # of the probability at small fractions
-    at = cells.group(spec, [spec.lattice.centre], [p / slope for p in RARE])
-    draws = np.full(len(RARE), plan.rare)
+    targets = np.array(RARE, np.int64)
+    steps = aim.steps(spec, np.full(targets.size, spec.lattice.centre), targets)
+    at = cells.rarest(cells.group(spec, [spec.lattice.centre], steps.tolist()))
+    draws = np.full(at.index.size, plan.rare)
     found = cells.count(kernel, at, draws, seed=key(seed, name), tensor=0)
     least = cells.detectable([at], [found], share)
     seen = ", ".join(

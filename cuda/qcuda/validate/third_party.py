@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from qcuda.validate.cells import Group, group
-from qcuda.validate.kernels import Kernel, key
+from qcuda.validate.kernels import Draw, Kernel, key
 from qcuda.validate.tomography import COUNT, bisect
-from qtheory.algorithms import SPECS, Spec
+from qtheory.algorithms import Spec, spec_class
 from qtheory.lattice import Lattice
 
 Function = Callable[[Tensor], Tensor]
@@ -63,21 +63,14 @@ def op_kernel(function: Function, device: str, *, repeatable: bool) -> Kernel:
     """
     last = [-1]
 
-    def kernel(
-        index: np.ndarray,
-        increments: np.ndarray,
-        *,
-        spec: Spec,
-        seed: int,
-        iteration: int,
-        tensor: int,
-    ) -> np.ndarray:
-        if repeatable or last[0] != seed:
-            torch.manual_seed(key(seed, f"{iteration} {tensor}") if repeatable else seed)
-            last[0] = seed
+    def kernel(index: np.ndarray, increments: np.ndarray, draw: Draw) -> np.ndarray:
+        if repeatable or last[0] != draw.seed:
+            place = f"{draw.iteration} {draw.tensor}"
+            torch.manual_seed(key(draw.seed, place) if repeatable else draw.seed)
+            last[0] = draw.seed
         values = torch.from_numpy(increments).to(device)
         moves = [_whole(function, part) for part in values.split(CHUNK)]
-        return np.clip(index + np.concatenate(moves), 0, spec.lattice.size - 1)
+        return np.clip(index + np.concatenate(moves), 0, draw.spec.lattice.size - 1)
 
     return kernel
 
@@ -96,7 +89,7 @@ def _whole(function: Function, values: Tensor) -> np.ndarray:
 def table(stem: str) -> tuple[Group, ...]:
     """Increments of both signs from the middle of a lattice whose ends are far."""
     both = [*QUOTIENTS, *(-x for x in QUOTIENTS[1:])]
-    return (group(SPECS[stem](WIDE), [WIDE.centre], both),)
+    return (group(spec_class(stem)(WIDE), [WIDE.centre], both),)
 
 
 class Grain(NamedTuple):
@@ -116,12 +109,12 @@ def grain(kernel: Kernel, spec: Spec, *, seed: int) -> Grain | None:
     product of the inverse probabilities is an e-value; those of all b, both ends and both
     signs are averaged.
     """
-    index, place = np.full(COUNT, spec.lattice.centre), {"iteration": 0, "tensor": 0}
+    index, draw = np.full(COUNT, spec.lattice.centre), Draw(spec, seed, 0, 0)
     half = np.full(COUNT, 0.5, np.float32)
-    once, again = (kernel(index, half, spec=spec, seed=seed, **place) for _ in range(2))
+    once, again = (kernel(index, half, draw) for _ in range(2))
     if not np.array_equal(once, again):
         return None
-    found = bisect(kernel, spec, COUNT, seed=seed, **place)
+    found = bisect(kernel, COUNT, draw)
     ends = [end.astype(np.float64) for end in found]
     gap = ends[1] - ends[0]
     inside = (ends[0] >= 2.0**-9) & (ends[1] < 1)  # where 32-bit words are finer than float32

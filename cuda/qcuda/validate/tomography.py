@@ -1,134 +1,156 @@
 """Hidden words read off a black box, by bisection of the probability.
 
-With seed, iteration and tensor fixed, the word of an element decides whether it moves under each
+With seed, iteration and tensor fixed, the word of an element decides where it goes under each
 increment. Launches with other increments therefore bracket it: from 2**-64 to 1 there are 2**29
-fractions that float32 can write, so 29 launches end at two neighbours among them, one that left
-the element and one that moved it, and the word lies between their thresholds. Nothing is asked
+fractions that float32 can write, so 29 launches end at two neighbours among them, between which the
+word changes sides at a threshold, and the word lies between the two thresholds. Nothing is asked
 but the moves: it works on a release build and exposes wrong counters, shared lanes and coarse
 words without false alarms.
+
+Steps up ask about the first of the cumulative thresholds, steps down about the last; a coin has
+only one. Other thresholds of an algorithm are not asked about.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from qcuda.validate.kernels import Kernel, launch
-from qcuda.watch.odds import knife_edge
-from qtheory.algorithms import DST, SPECS, Spec
+from qcuda.kernels import native
+from qcuda.validate import aim
+from qcuda.validate.aim import Room
+from qcuda.validate.kernels import Draw, Kernel, launch
+from qtheory.algorithms import Spec, spec_class
+from qtheory.arrays import Outcomes
 from qtheory.evidence import Claim
 from qtheory.lattice import Lattice
 from qtheory.streams import Stream
 
-LAUNCHES = 29
-SMALLEST = 2.0**-64
 PLACES = ((0, 0), (1, 0), (0, 1), (2**32 - 1, 5))  # (iteration, tensor)
 COUNT = 2**16 + 5
-Thresholds = Callable[[Spec, np.ndarray], np.ndarray]
 
 
 class Bracket(NamedTuple):
-    """Fractions of a spacing: the greatest that left an element, the next, which moved it."""
+    """Steps in spacings, float32: the last before the word changed sides, and the next.
 
-    left: np.ndarray  # float32
-    moved: np.ndarray  # float32; 1 where no fraction moved it
+    A threshold that no step reached leaves SMALLEST on the left, or `aim.reach` on the right.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+
+
+class Asked(NamedTuple):
+    """Elements of a spec: where they start, and which threshold their steps ask about."""
+
+    spec: Spec
+    index: np.ndarray  # pyright: ignore[reportIncompatibleMethodOverride]
+    sign: np.ndarray  # of the steps, float32: odd elements are asked downwards, if there is room
+
+    def increments(self, steps: np.ndarray) -> np.ndarray:
+        """In weight units; a step of `aim.reach` is stopped just below it."""
+        most = np.nextafter(np.float32(aim.reach(self.spec)), np.float32(0))
+        return self.sign * np.minimum(steps, most) * np.float32(self.spec.lattice.spacing)
+
+    def thresholds(self, steps: np.ndarray, room: Room = aim.reference) -> np.ndarray:
+        """int64: the first threshold of steps up, the last of steps down."""
+        found = room(self.spec, self.index, self.increments(steps)).thresholds
+        return np.where(self.sign > 0, found[:, 0], found[:, -1]).astype(np.int64)
+
+    def falling(self) -> np.ndarray:
+        """Whether the threshold falls as the step grows."""
+        near, far = np.float32(aim.SMALLEST), np.float32(aim.reach(self.spec))
+        count = self.index.size
+        return self.thresholds(np.full(count, near)) > self.thresholds(np.full(count, far))
+
+
+def asked(spec: Spec, count: int) -> Asked:
+    """Elements next to the lower end, or at it if there are two levels only."""
+    inner = spec.lattice.size > 2
+    sign = np.ones(count, np.float32)
+    if inner:
+        sign[1::2] = -1
+    return Asked(spec, np.full(count, int(inner), np.int64), sign)
 
 
 def specs(stem: str) -> list[Spec]:
-    """A packed lattice and one of int8 codes; for DST also with thresholds up to certainty."""
-    cls = SPECS[stem]
-    if cls is DST:
-        return [DST(Lattice.ternary()), DST(Lattice.z(2), 10.0)]
-    return [cls(Lattice.ternary()), cls(Lattice.z(2))]
+    """A packed lattice, and one of int8 codes with larger knobs: up to certainty."""
+    return [spec_class(stem)(Lattice.ternary()), aim.turned(stem, Lattice.z(2), 1)]
 
 
-def bisect(
-    kernel: Kernel, spec: Spec, count: int, *, seed: int, iteration: int, tensor: int
-) -> Bracket:
-    """The bracket of every element; odd elements are asked downwards, even ones upwards."""
-    index = np.full(count, 1 if spec.lattice.size > 2 else 0, np.int64)
-    sign = np.ones(count, np.float32)
-    if spec.lattice.size > 2:
-        sign[1::2] = -1
-    low = np.full(count, np.float32(SMALLEST).view(np.int32), np.int64)
-    high = np.full(count, np.float32(1).view(np.int32), np.int64)
-    for _ in range(LAUNCHES):
-        middle = (low + high) // 2
-        fraction = middle.astype(np.int32).view(np.float32)
-        increments = sign * fraction * np.float32(spec.lattice.spacing)
-        place = {"seed": seed, "iteration": iteration, "tensor": tensor}
-        moved = kernel(index, increments, spec=spec, **place) != index
-        low, high = np.where(moved, low, middle), np.where(moved, middle, high)
-    assert (high - low == 1).all()
-    return Bracket(low.astype(np.int32).view(np.float32), high.astype(np.int32).view(np.float32))
+def bisect(kernel: Kernel, count: int, draw: Draw) -> Bracket:
+    """The bracket of every element."""
+    elements = asked(draw.spec, count)
+    falling, most = elements.falling(), aim.reach(draw.spec)
+    middle = elements.increments(np.full(count, np.float32(0.5)))
+    places = aim.reference(draw.spec, elements.index, middle).destinations
+
+    def passed(steps: np.ndarray) -> np.ndarray:
+        after = kernel(elements.index, elements.increments(steps), draw)
+        below = np.where(elements.sign > 0, after == places[:, 0], after != places[:, -1])
+        return below ^ falling
+
+    return Bracket(*aim.bisect(count, most, passed))
 
 
-def reference_thresholds(spec: Spec, fraction: np.ndarray) -> np.ndarray:
-    """Thresholds of the plain reference, int64; certainty at fraction 1."""
-    from qreference import algorithm
+def library_room(library: ctypes.CDLL) -> Room:
+    """The outcomes that a CPU library says it uses."""
 
-    x = np.minimum(fraction, np.float32(1 - 2.0**-24)) * np.float32(spec.lattice.spacing)
-    found = algorithm(spec).threshold(spec, np.ones(x.size, np.int64), x).astype(np.int64)
-    return np.where(fraction == 1, 2**32, found)
+    def room(spec: Spec, index: np.ndarray, increments: np.ndarray) -> Outcomes:
+        codes = (index - spec.lattice.centre).astype(np.int8)
+        return native.outcomes(library, launch(spec, 0), codes, increments)
 
-
-def library_thresholds(library: ctypes.CDLL) -> Thresholds:
-    """The thresholds that a CPU library says it uses."""
-
-    def thresholds(spec: Spec, fraction: np.ndarray) -> np.ndarray:
-        x = np.minimum(fraction, np.float32(1 - 2.0**-24)) * np.float32(spec.lattice.spacing)
-        codes, out = np.zeros(x.size, np.int8), np.empty(x.size, np.uint64)
-        library.qt_thresholds(
-            ctypes.byref(launch(spec, 0)), codes.ctypes.data, x.ctypes.data, x.size,
-            out.ctypes.data,
-        )  # fmt: skip
-        return np.where(fraction == 1, 2**32, out.astype(np.int64))
-
-    return thresholds
+    return room
 
 
-def claim(
-    name: str, kernel: Kernel, spec: Spec, *, seed: int, own: Thresholds | None = None
-) -> Claim:
+def claim(name: str, kernel: Kernel, spec: Spec, *, seed: int, own: Room | None = None) -> Claim:
     """Every recovered bracket contains the word that the generator gives the element.
 
     A bracket runs from one threshold to the next, the reference's, widened by the knife edge
     where the algorithm has one. With `own` the kernel's own thresholds are held to that edge, and
     the word has to lie between them, without any widening. A word beyond the threshold of every
-    fraction (as one in 200 of DST's with m = 3) is held to that.
+    step (as one in 200 of DST's with m = 3) is held to that.
     """
     from qreference import philox
 
-    wrong, widths, beyond = 0, [], 0
+    wrong, widths, beyond, elements = 0, [], 0, asked(spec, COUNT)
     for iteration, tensor in PLACES:
-        place = {"seed": seed, "iteration": iteration, "tensor": tensor}
-        found = bisect(kernel, spec, COUNT, **place)
+        found = bisect(kernel, COUNT, Draw(spec, seed, iteration, tensor))
         words = philox.words(seed, iteration, tensor, Stream.MOVE, COUNT).astype(np.int64)
-        ends = [reference_thresholds(spec, fraction) for fraction in found]
-        edges = [_edge(spec, end) for end in ends]
-        bad = (words < ends[0] - edges[0]) | (words >= ends[1] + edges[1])
+        low, high = limits(elements, found)
+        bad = (words < low - _edge(spec, low)) | (words >= high + _edge(spec, high))
         if own is not None:
-            ours = [own(spec, fraction) for fraction in found]
+            ours = limits(elements, found, own)
             bad |= (words < ours[0]) | (words >= ours[1])
-            for end, edge, mine in zip(ends, edges, ours, strict=True):
-                bad |= np.abs(mine - end) > edge
-            ends = ours
+            for mine, end in zip(ours, (low, high), strict=True):
+                bad |= np.abs(mine - end) > _edge(spec, end)
+            low, high = ours
         wrong += int(bad.sum())
-        reached = found.moved < 1
+        reached = (found.left > aim.SMALLEST) & (found.right < aim.reach(spec))
         beyond += int((~reached).sum())
-        widths.append((ends[1] - ends[0])[reached])
+        widths.append((high - low)[reached])
     width = np.concatenate(widths)
-    detail = f"{LAUNCHES} launches; brackets of {int(np.median(width))} in 2**32, at most "
-    detail += f"{width.max()}; {beyond} words beyond all thresholds"
+    detail = f"{aim.launches(aim.reach(spec))} launches; brackets of {int(np.median(width))} "
+    detail += f"in 2**32, at most {width.max()}; {beyond} words beyond all thresholds"
     return Claim(name, "exact", COUNT * len(PLACES), wrong, 0.0, detail=detail)
+
+
+def limits(
+    elements: Asked, found: Bracket, room: Room = aim.reference
+) -> tuple[np.ndarray, np.ndarray]:
+    """First and last but one of the words in a bracket, int64, where a room puts its ends."""
+    left, right = (elements.thresholds(end, room) for end in found)
+    falling = elements.falling()
+    low, high = np.where(falling, right, left), np.where(falling, left, right)
+    first, last = found.left == np.float32(aim.SMALLEST), found.right == aim.reach(elements.spec)
+    below, above = np.where(falling, last, first), np.where(falling, first, last)
+    return np.where(below, 0, low), np.where(above, 2**32, high)
 
 
 def _edge(spec: Spec, thresholds: np.ndarray) -> np.ndarray:
     """Half-width of the knife edge, none at certainty."""
-    if not isinstance(spec, DST):
-        return np.zeros_like(thresholds)
-    inside = thresholds < 2**32
-    return np.where(inside, knife_edge(thresholds / 2.0**32), 0)
+    from qreference import edge
+
+    return np.where(thresholds < 2**32, edge(spec, thresholds.astype(np.uint64)), 0)

@@ -1,10 +1,10 @@
 """The conditional audit: moves made in real training, held to the exact law.
 
-Before a step, levels, moments and gradients of the audited weights are read, and from them the
-increments computed anew by the plain reference. A weight then has two places to land, `near`
-after the whole part of its increment and `far` one level beyond, and goes to the far one with a
-probability p that the exact law knows, independently of all other weights: whatever the
-gradients. Weights that would leave the lattice have one place only and tell nothing about p.
+Before a step the levels of the audited weights are read, and the kernel tells the increments that
+it used. A weight then has two places to land, `near` after the whole part of its increment and
+`far` one level beyond, and goes to the far one with a probability p that the exact law knows,
+independently of all other weights: whatever the increments. Weights that would leave the lattice
+have one place only and tell nothing about p. Walkers with more than two places are not judged.
 
 For a set of weights that is fixed before their words are drawn, with X of them going far, and a
 tilt l,
@@ -25,14 +25,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from importlib import import_module
 
 import numpy as np
 
-from qtheory.algorithms import Spec, stem
+from qtheory.algorithms import Spec, contract, stem
 from qtheory.arrays import Increment, Index
 from qtheory.lattice import Lattice
-from qtheory.optimisers import Optimiser
 
 TILTS = np.array([sign * 2.0**-k for k in range(9) for sign in (-1, 1)])
 BINS = 8  # of p
@@ -40,8 +38,8 @@ SILENT, STAYED, WENT = 0, 1, 2  # what a weight did; silent ones had no choice, 
 # Axes of a tally: bin of p, direction, level, and what three others did: group, last, tensor.
 SHAPE = (BINS, 2, 3, 3, 3, 3)
 SIZE = int(np.prod(SHAPE))
-# A kernel's p may be off, relative, by the roundings of its float32 tanh (validate.knife_edge),
-# one of m and 5e-8 of approximation, and by 2**-32 because a threshold is a whole number.
+# A kernel's p may be off, relative, by the widest edge an algorithm declares (28 roundings of a
+# float32 tanh, one of m and 5e-8 of approximation), and by 2**-32: a threshold is a whole number.
 EDGE, WORD = 30 * 2.0**-24, 2.0**-32
 
 
@@ -56,22 +54,16 @@ class Expected:
     stratum: np.ndarray  # bin of p, direction and level as one number
 
 
-def expect(
-    spec: Spec,
-    optimiser: Optimiser,
-    iteration: int,
-    index: Index,
-    moments: tuple[np.ndarray | None, np.ndarray | None],
-    gradient: np.ndarray,
-) -> Expected:
-    """What the exact law says of the step to come.
+def expect(spec: Spec, index: Index, increments: Increment) -> Expected:
+    """What the exact law says of a step that takes these increments, in weight units.
 
-    iteration: its number, from 1. moments: those before the step, float32.
+    Raises ValueError unless the spec's walker goes to one of two places.
     """
-    from qreference import optimisers
-
-    proposed, _ = optimisers.increment(optimiser, optimisers.Moments(*moments), gradient, iteration)
-    x, distance = _spacings(spec.lattice, proposed)
+    if contract(spec).destinations != "coin":
+        raise ValueError(
+            f"the audit of the law judges walkers that go to one of two places, got {stem(spec)}"
+        )
+    x, distance = _spacings(spec.lattice, increments)
     last, whole = spec.lattice.size - 1, distance.astype(np.int32)
     direction = np.where(x < 0, np.int32(-1), np.int32(1))
     near = index + direction * whole
@@ -103,10 +95,11 @@ def _probability(spec: Spec, start: Index, x: np.ndarray, far: Index) -> np.ndar
     x is in spacings, so the law is asked about a lattice of spacing 1: then its own division is
     exact, and both split an increment at the same whole number.
     """
-    law = import_module(f"qtheory.algorithms.{stem(spec)}").law
+    from qtheory.algorithms import law
+
     lattice = spec.lattice
     unit = dataclasses.replace(lattice, spacing=1.0, low=lattice.low / lattice.spacing)
-    pmf = law(dataclasses.replace(spec, lattice=unit), start, x.astype(np.float64))
+    pmf = law(dataclasses.replace(spec, lattice=unit), start, x)
     return np.take_along_axis(pmf, far[:, None], -1)[:, 0]
 
 

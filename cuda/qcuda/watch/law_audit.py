@@ -10,8 +10,9 @@ bias of all p of 4.2 % is noticed in it with probability 0.999 (conditional.smal
 false-alarm rate of 1e-9 for the whole run. Words that lack the iteration, the tensor or the place
 in a group of four are noticed in iteration 1 or 2.
 
-The audit starts from gradients and moments as they are before the step, and reads the levels after
-it. It says nothing of gradients, of the resolution of words, and of what is stored as moments.
+The audit starts from the levels before the step and the increments that the kernel says it used,
+and reads the levels after it. It says nothing of gradients, of how increments come from them, of
+the resolution of words, and of what is stored as moments.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from qcuda.nn.slot import GradientSlot
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.watch import conditional
 from qcuda.watch.conditional import Expected
+from qtheory.algorithms import Spec
 from qtheory.evidence import EProcess
 from qtheory.lattice import Lattice
 
@@ -46,7 +48,7 @@ def due(iteration: int) -> bool:
 
 
 def window(iteration: int, weights: int) -> tuple[int, int]:
-    """First and last but one element of a tensor that an iteration 1, 2, ... audits.
+    """First element of a tensor that an iteration 1, 2, ... audits, and the one after the last.
 
     >>> [window(t, 10_000) for t in (1, 2, 3, 64, 65, 128)]
     [(0, 10000), (0, 10000), (0, 0), (4096, 8192), (4096, 8192), (8192, 10000)]
@@ -78,20 +80,23 @@ class LawAudit:
 
     def step(self, optimizer: LatticeOptimizer) -> None:
         """A step of the optimiser, audited if it is its iteration's turn."""
-        before = _before(optimizer)
-        optimizer.step()
-        if not before:
+        watched = list(_watched(optimizer))
+        if not watched:
+            optimizer.step()
             return
+        with optimizer.recorded([one.slot for one in watched]) as increments:
+            optimizer.step()
         tallies = np.zeros((len(optimizer.slots), 3, *conditional.SHAPE))
         last, self.last, tensor = self.last, {}, None
-        for one in before:
+        for one in watched:
+            one.expect(increments[one.slot])
             done = one.outcomes()
             tallies[one.place] = one.tally(done, last.get(one.place), tensor)
             tensor = done if one.window[0] == 0 else None
             self.impossible += one.lost
             if one.again:
                 self.last[one.place] = done
-        self._learn(tallies, max(one.iteration for one in before))
+        self._learn(tallies, max(one.iteration for one in watched))
 
     def _learn(self, tallies: np.ndarray, iteration: int) -> None:
         decisions, expected, went = tallies.reshape(len(tallies), 3, -1).sum((0, 2))
@@ -169,15 +174,26 @@ def restored(values: dict[str, Any]) -> LawAudit:
 
 @dataclass
 class _Watched:
-    """A window of one tensor before a step: what is expected of it, chunk by chunk."""
+    """A window of one tensor: its levels before a step, and what is expected of it, in chunks."""
 
     place: int
+    slot: GradientSlot
     layer: LatticeLayer
+    spec: Spec  # with the knobs of this step
     iteration: int
     window: tuple[int, int]
     again: bool  # whether the next iteration looks at the same window
+    index: np.ndarray
+    lost: int  # weights that are off the lattice or land where none may
     parts: list[tuple[int, Expected]] = field(default_factory=list)  # first element in the window
-    lost: int = 0
+
+    def expect(self, increments: Tensor) -> None:
+        """Take the increments that the kernel used, of the whole tensor."""
+        start, stop = self.window
+        used = increments.reshape(-1)[start:stop].cpu().numpy()
+        for first in range(0, stop - start, CHUNK):
+            part = slice(first, first + CHUNK)
+            self.parts.append((first, conditional.expect(self.spec, self.index[part], used[part])))
 
     def outcomes(self) -> np.ndarray:
         """What each weight of the window did, after the step."""
@@ -210,14 +226,8 @@ class _Watched:
         return total
 
 
-def _before(optimizer: LatticeOptimizer) -> list[_Watched]:
-    """All that is to be audited of the coming step."""
-    if not any(due(group["iteration"] + 1) for group in optimizer.param_groups):
-        return []
-    return list(_watched(optimizer))
-
-
 def _watched(optimizer: LatticeOptimizer) -> Iterator[_Watched]:
+    """All that is to be audited of the coming step."""
     places = {id(slot): place for place, slot in enumerate(optimizer.slots)}
     for group in optimizer.param_groups:
         iteration = group["iteration"] + 1
@@ -229,32 +239,19 @@ def _watched(optimizer: LatticeOptimizer) -> Iterator[_Watched]:
                 continue
             layer = slot.owner()
             assert layer is not None
-            again = window(iteration + 1, slot.numel()) == (start, stop)
-            watched = _Watched(places[id(slot)], layer, iteration, (start, stop), again)
-            numbers = optimizer.next_numbers(group)
             found = levels(layer, start, stop)
             index = np.clip(found, 0, layer.lattice.size - 1)
-            watched.lost = int(np.count_nonzero(found != index))
-            state = optimizer.state.get(slot, {})
-            arrays = [slot.grad, state.get("first"), state.get("second")]
-            kept = 1 + abi.MOMENTS[optimizer.base]
-            reals = [_reals(x, start, stop) for x in arrays[:kept]] + [None] * (3 - kept)
-            for first in range(0, stop - start, CHUNK):
-                part = slice(first, first + CHUNK)
-                gradient, one, two = (x if x is None else x[part] for x in reals)
-                assert gradient is not None
-                expected = conditional.expect(
-                    numbers.spec, numbers.base, iteration, index[part], (one, two), gradient
-                )
-                watched.parts.append((first, expected))
-            yield watched
-
-
-def _reals(tensor: Tensor | None, start: int, stop: int) -> np.ndarray:
-    """Elements as float32; moments before their first step are zero."""
-    if tensor is None:
-        return np.zeros(stop - start, np.float32)
-    return tensor.detach().reshape(-1)[start:stop].float().cpu().numpy()
+            yield _Watched(
+                place=places[id(slot)],
+                slot=slot,
+                layer=layer,
+                spec=optimizer.next_numbers(group).spec,
+                iteration=iteration,
+                window=(start, stop),
+                again=window(iteration + 1, slot.numel()) == (start, stop),
+                index=index,
+                lost=int(np.count_nonzero(found != index)),
+            )
 
 
 def levels(layer: LatticeLayer, start: int, stop: int) -> np.ndarray:

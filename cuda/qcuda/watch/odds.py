@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 
-from qtheory.algorithms import DST, Spec, stem
+from qtheory.algorithms import Spec
+
+UNSEEN = 2.0**-33  # a probability that rounds to no word at all
 
 
 class Odds(NamedTuple):
-    """Two-point laws: a weight goes to `far` with probability p, else to a level nearer by.
+    """One event for each weight: it goes to the level `far`, with probability p.
 
     A kernel that draws 32-bit words realises an integer multiple of 2**-32 between low and high.
     Where the law leaves no choice, p, low and high are all 1 and `certain` holds.
@@ -42,16 +42,13 @@ def predicted_moves(spec: Spec, index: np.ndarray, increments: np.ndarray) -> tu
     >>> round(mean, 6), round(variance, 6)  # the second weight is at the end of its lattice
     (0.291313, 0.20645)
     """
+    from qtheory.algorithms import law
+
     place = np.asarray(index).reshape(-1)
-    pmf = law_of(spec)(spec, place, np.asarray(increments, dtype=np.float64).reshape(-1))
+    pmf = law(spec, place, np.asarray(increments, dtype=np.float64).reshape(-1))
     stay = np.take_along_axis(pmf, place[:, None], -1)[:, 0]
     moves = 1.0 - stay
     return float(moves.sum()), float((moves * stay).sum())
-
-
-def law_of(spec: Spec) -> Callable[..., np.ndarray]:
-    """The law of a spec's stem."""
-    return import_module(f"qtheory.algorithms.{stem(spec)}").law
 
 
 def measured(spec: Spec, increments: np.ndarray) -> np.ndarray:
@@ -61,27 +58,42 @@ def measured(spec: Spec, increments: np.ndarray) -> np.ndarray:
     return x.astype(np.float64) * spec.lattice.spacing
 
 
-def knife_edge(probability: np.ndarray) -> np.ndarray:
-    """How far DST's threshold in a kernel may lie from floor(2**32 p) of the plain reference.
+def choices(spec: Spec, index: np.ndarray, increments: np.ndarray) -> np.ndarray:
+    """How many events of each weight can be judged: the possible levels but one, at least 1."""
+    from qtheory.algorithms import law
 
-    The kernel's tanh is a ratio of polynomials with positive coefficients, within 5e-8 of tanh,
-    evaluated in float32 with at most 28 roundings; tests/agreement/test_knife_edge.py derives it.
+    pmf = law(spec, index, measured(spec, increments))
+    return np.maximum(1, (pmf >= UNSEEN).sum(-1) - 1)
+
+
+def odds(spec: Spec, index: np.ndarray, increments: np.ndarray, turn: np.ndarray | int = 0) -> Odds:
+    """One event of every weight, with the knife edge of its algorithm around its probability.
+
+    Levels are ranked by distance from the index, the farthest first and equals from below, and
+    the one whose turn it is, in a cycle of all but the last, is judged: of the two levels of a
+    coin always the farther.
     """
-    rounding = 28 * 2.0**-24 / (1 - 28 * 2.0**-24)
-    relative = (1 + rounding) * (1 + 5e-8) - 1
-    return np.ceil(2.0**32 * probability * relative + 2.0**-17).astype(np.int64) + 1
+    from qtheory.algorithms import law
 
-
-def odds(spec: Spec, index: np.ndarray, increments: np.ndarray) -> Odds:
-    """The two-point law of every weight, with the knife edge of its algorithm around it."""
-    pmf = law_of(spec)(spec, index, measured(spec, increments))
-    support = pmf > 0
-    distance = np.where(support, np.abs(np.arange(spec.lattice.size) - index[..., None]), -1)
-    far = distance.argmax(-1)
-    p = np.take_along_axis(pmf, far[..., None], -1)[..., 0]
-    certain = support.sum(-1) == 1
-    whole = np.floor(p * 2.0**32)
-    edge = knife_edge(p) if isinstance(spec, DST) else np.zeros_like(p)
+    pmf = law(spec, index, measured(spec, increments))
+    seen = pmf >= UNSEEN
+    distance = np.where(seen, np.abs(np.arange(spec.lattice.size) - index[..., None]), -1)
+    count = seen.sum(-1)
+    certain = count == 1
+    order = np.argsort(-distance, axis=-1, kind="stable")
+    rank = (np.asarray(turn) % np.maximum(1, count - 1))[..., None]
+    far = np.take_along_axis(order, rank, -1)[..., 0]
+    p = np.where(certain, 1.0, np.take_along_axis(pmf, far[..., None], -1)[..., 0])
+    whole, edge = np.floor(p * 2.0**32), _edge(spec, index, increments, far)
     low = np.where(certain, p, np.clip((whole - edge) / 2.0**32, 0, 1))
     high = np.where(certain, p, np.clip((whole + 1 + edge) / 2.0**32, 0, 1))
-    return Odds(far, p, low, high, certain, support)
+    return Odds(far, p, low, high, certain, pmf > 0)
+
+
+def _edge(spec: Spec, index: np.ndarray, increments: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """How far a kernel's share of a level may be off, in words: the edges of its thresholds."""
+    from qreference import edge, walker
+
+    thresholds, places = walker.outcomes(spec, index, np.asarray(increments, np.float32))
+    there = places == level[..., None]
+    return (edge(spec, thresholds) * (there[..., 1:] != there[..., :-1])).sum(-1)

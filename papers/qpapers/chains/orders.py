@@ -15,6 +15,7 @@ from qpapers.deng2018.diffusion import generator_error, stationary_order, weak_o
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice, StochasticRounding
 from qtheory.algorithms import dst
+from qtheory.algorithms.base import law
 from qtheory.chain import (
     JointChain,
     escape_exponents,
@@ -27,7 +28,7 @@ from qtheory.chain import (
 )
 from qtheory.limits.diffusion import drift, finer_chain
 from qtheory.noise import Gaussian
-from qtheory.transition import law
+from qtheory.transition import joint_chain
 
 ESCAPE_TEST = "tests/theory/chain/test_escape.py"
 DIFFUSION_TEST = "tests/theory/limits/test_diffusion.py"
@@ -43,7 +44,7 @@ def coupled(learning_rate: float) -> JointChain:
     hessian, target = np.array([[1.0, 0.6], [0.6, 1.2]]), np.array([0.2, -0.35])
     increments = quadratic_increments(hessian, target, learning_rate, noise)
     spec = StochasticRounding(Lattice.uniform(-1, 1, 5))
-    return JointChain(spec, 2, increments, np.array([0.2, 0.5, 0.3]))
+    return joint_chain(spec, 2, increments, np.array([0.2, 0.5, 0.3]))
 
 
 def joint_orders() -> Values:

@@ -16,8 +16,8 @@ from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice, StochasticRounding
 from qtheory.algorithms import stochastic_rounding
+from qtheory.algorithms.base import law
 from qtheory.chain import (
-    JointChain,
     MarkovChain,
     escape_exponents,
     gibbs_law,
@@ -36,8 +36,8 @@ from qtheory.chain import (
 from qtheory.chain.lumping import SAME
 from qtheory.chain.markov import PerState
 from qtheory.increments import minibatch_increments_at_levels, noisy_increments_at_levels
-from qtheory.latent import binary_connect_chain
-from qtheory.transition import law, off_diagonal
+from qtheory.latent import reader_chain
+from qtheory.transition import joint_chain, off_diagonal, weight_chain
 
 SR_TEST = "tests/theory/algorithms/test_stochastic_rounding.py"
 
@@ -69,7 +69,7 @@ def gradients(weight: float) -> Examples:
 def rounded(rate: float) -> MarkovChain:
     """One weight, nine levels, batches of two."""
     laws = minibatch_increments_at_levels(gradients, LATTICE, 2, rate)
-    return MarkovChain(off_diagonal(StochasticRounding(LATTICE), laws))
+    return weight_chain(StochasticRounding(LATTICE), laws)
 
 
 def blind(question: Callable[[MarkovChain, float], PerState | float]) -> Values:
@@ -94,7 +94,7 @@ def two_levels() -> Values:
     found: list[tuple[float, float]] = []
     for rate in (1.0, 1e-6):
         laws = noisy_increments_at_levels(lambda w: w - 0.3125, LATTICE, rate)
-        pi = stationary_distribution(MarkovChain(off_diagonal(StochasticRounding(LATTICE), laws)))
+        pi = stationary_distribution(weight_chain(StochasticRounding(LATTICE), laws))
         weights = pi * np.abs(LATTICE.levels - 0.3125)
         found.append((apart(weights[5], weights[6]), float(1 - pi[5:7].sum())))
     return float(largest(a for a, _ in found)), float(largest(b for _, b in found))
@@ -118,7 +118,7 @@ def counts() -> Values:
     increments = quadratic_increments(hessian, np.full(3, 0.3), 0.3, noise)
     levels = Lattice.uniform(-1.0, 1.0, 5)
     for spec in (StochasticRounding(levels), DST(levels, 3.0)):
-        joint = JointChain(spec, 3, increments, np.array([0.25, 0.5, 0.25]))
+        joint = joint_chain(spec, 3, increments, np.array([0.25, 0.5, 0.25]))
         lumped, moves = lump_permutations(joint), joint.to_dense().off_diagonal
         of = {tuple(c): k for k, c in enumerate(lumped.counts.tolist())}
         rows = joint.indices().tolist()
@@ -309,7 +309,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="t25",
         statement="25: BinaryConnect on fixed-point latents is a chain of the latent: a rotation "
         "by the share 3/7 has P(upper) = 3/7 and 6/7 changes an iteration; η = 1 and 1/8",
-        code=binary_connect_chain,
+        code=reader_chain,
         test="tests/theory/test_latent.py::test_exact_gradients_make_a_rotation",
         printed="3/7, 6/7",
         number="noted",

@@ -10,6 +10,7 @@ import numpy as np
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice, Spec, StochasticRounding
 from qtheory.algorithms import dst
+from qtheory.algorithms.base import law
 from qtheory.arrays import Pmf
 from qtheory.chain import MarkovChain, spectral_gap, stationary_distribution
 from qtheory.increments import noisy_increments_at_levels
@@ -17,7 +18,7 @@ from qtheory.latent import MomentumWalker, momentum_chain, weight_law
 from qtheory.limits.diffusion import temperature
 from qtheory.limits.temperature import temperature_floor
 from qtheory.noise import Gaussian, Noise, StudentT, Uniform
-from qtheory.transition import law, off_diagonal
+from qtheory.transition import weight_chain
 
 TEST = "tests/theory/algorithms/test_dst_chain.py"
 DIFFUSION = "tests/theory/limits/test_diffusion.py"
@@ -34,7 +35,7 @@ def gradient(weight: float) -> float:
 def chain(spec: Spec, rate: float, noise: Noise) -> MarkovChain:
     """One weight on nine levels a quarter apart."""
     laws = noisy_increments_at_levels(gradient, LATTICE, rate, noise)
-    return MarkovChain(off_diagonal(spec, laws))
+    return weight_chain(spec, laws)
 
 
 def stationary(spec: Spec, rate: float, std: float = 1.0) -> Pmf:
@@ -70,7 +71,7 @@ def chain_temperature(spec: Spec, noise: Noise, rate: float) -> float:
     lattice, u = Lattice(41, 0.5, 0.0), 1e-3
     on = DST(lattice, spec.nonlinearity) if isinstance(spec, DST) else StochasticRounding(lattice)
     laws = noisy_increments_at_levels(lambda _: u, lattice, rate, noise)
-    pi = stationary_distribution(MarkovChain(off_diagonal(on, laws)))
+    pi = stationary_distribution(weight_chain(on, laws))
     return 10 * lattice.spacing * u / math.log(pi[15] / pi[25])
 
 

@@ -21,7 +21,7 @@ from qtheory.limits.diffusion import (
 )
 from qtheory.limits.temperature import temperature_floor
 from qtheory.noise import Gaussian, Points
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 TEST = "tests/theory/limits/test_diffusion.py"
 NOISE = Gaussian(1.0)
@@ -44,7 +44,7 @@ def walk(spacing: float, rate: float) -> tuple[MarkovChain, Lattice]:
     laws = noisy_increments_at_levels(
         lambda w: float(gradient(np.array([w]))[0]), lattice, rate, NOISE
     )
-    return MarkovChain(off_diagonal(StochasticRounding(lattice), laws)), lattice
+    return weight_chain(StochasticRounding(lattice), laws), lattice
 
 
 def orders(errors: list[float]) -> Values:
@@ -63,7 +63,7 @@ def generator_error() -> Values:
     worst, s, w = 0.0, lattice.spacing, lattice.levels
     f = np.polynomial.Polynomial([0.3, -1.0, 0.7, 1.1, -0.4])
     for spec in (StochasticRounding(lattice), DST(lattice, 3.0)):
-        chain = MarkovChain(off_diagonal(spec, laws))
+        chain = weight_chain(spec, laws)
         b, a = drift(chain, lattice), diffusion(chain, lattice)
         exact = chain.off_diagonal @ f(w) - chain.off_diagonal.sum(axis=1) * f(w)
         planck = b * f.deriv(1)(w) + a * f.deriv(2)(w) / 2
@@ -118,7 +118,7 @@ def quadratic_excess() -> Values:
     """E F - F* over (s / 4) E|g|, and over T / 2; F = 0.7 (w - 0.11)**2 / 2, SR, s = 1/4."""
     lattice, curvature, noise, s = Lattice(81, 0.25, -10.0), 0.7, Gaussian(2.0), 0.25
     laws = noisy_increments_at_levels(lambda w: curvature * (w - 0.11), lattice, s / 40, noise)
-    pi = stationary_distribution(MarkovChain(off_diagonal(StochasticRounding(lattice), laws)))
+    pi = stationary_distribution(weight_chain(StochasticRounding(lattice), laws))
     mean = np.abs(curvature * (lattice.levels - 0.11))
     excess = float(pi @ mean**2) / (2 * curvature)
     absolute = float(pi @ (mean + 2 * noise.excess(mean)))

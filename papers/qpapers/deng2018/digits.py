@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
+from qpapers.deng2018.trainer import train
 from qpapers.extremes import least
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice, Spec, StochasticRounding
 from qtheory.arrays import Levels
 from qtheory.increments.losses import TanhNetwork
 from qtheory.increments.minibatches import lattice_minibatch_increments
-from qtheory.limits.design import Choice, motion, rank, train
+from qtheory.limits.design import Choice, motion, rank
 
 TEST = "tests/theory/limits/test_design.py"
 LATTICE = Lattice.z(4)

@@ -9,20 +9,21 @@ import numpy as np
 from qpapers.ledger import Claim, Values
 from qpapers.li2017.toy_problem import gradient, loss
 from qtheory import DeterministicRounding, Lattice, StochasticRounding
+from qtheory.algorithms.binary_connect import BinaryConnect
 from qtheory.arrays import Pmf
 from qtheory.chain import MarkovChain, stationary_distribution
 from qtheory.increments import noisy_increments, noisy_increments_at_levels
 from qtheory.latent import (
-    BinaryConnect,
     Bop,
-    binary_connect_chain,
+    LatentReader,
     bop_chain,
     flip_rate,
+    reader_chain,
     visible_law,
     weight_flip_rate,
 )
 from qtheory.noise import Gaussian
-from qtheory.transition import off_diagonal
+from qtheory.transition import off_diagonal, weight_chain
 
 TEST = "tests/theory/test_latent.py"
 VISIBLE = Lattice(25, 0.5, -3.0)
@@ -32,19 +33,20 @@ def rotation(part: int, whole: int, rate: float) -> Values:
     """P(upper level) and changes an iteration; the minimum at the share part / whole."""
     visible, low = Lattice(2, 1.0, -0.5), -0.5
     fine = DeterministicRounding(Lattice(6 * whole + 1, rate / whole, -3.0 * rate))
-    spec = BinaryConnect(fine, visible)
+    spec = LatentReader(fine, BinaryConnect(visible))
     laws = noisy_increments_at_levels(lambda w: w - low - part / whole, visible, rate)
-    pi = stationary_distribution(binary_connect_chain(spec, laws))
+    pi = stationary_distribution(reader_chain(spec, laws))
     return (float(visible_law(spec, pi)[1]), flip_rate(spec, laws, pi))
 
 
 def toy_law(latents: int, rate: float, std: float) -> Pmf:
     """Visible law of BinaryConnect on the toy problem, latents on [-3, 9]."""
-    spec = BinaryConnect(StochasticRounding(Lattice.uniform(-3.0, 9.0, latents)), VISIBLE)
+    fine = StochasticRounding(Lattice.uniform(-3.0, 9.0, latents))
+    spec = LatentReader(fine, BinaryConnect(VISIBLE))
     laws = noisy_increments_at_levels(
         lambda w: float(gradient(np.array([w]))[0]), VISIBLE, rate, Gaussian(std)
     )
-    return visible_law(spec, stationary_distribution(binary_connect_chain(spec, laws)))
+    return visible_law(spec, stationary_distribution(reader_chain(spec, laws)))
 
 
 def rounding_chain(rate: float, std: float) -> MarkovChain:
@@ -52,7 +54,7 @@ def rounding_chain(rate: float, std: float) -> MarkovChain:
     laws = noisy_increments_at_levels(
         lambda w: float(gradient(np.array([w]))[0]), VISIBLE, rate, Gaussian(std)
     )
-    return MarkovChain(off_diagonal(StochasticRounding(VISIBLE), laws))
+    return weight_chain(StochasticRounding(VISIBLE), laws)
 
 
 def toy(rate: float, std: float, latents: int = 241) -> Values:
@@ -105,7 +107,7 @@ CLAIMS: tuple[Claim, ...] = (
         statement="BinaryConnect, quadratic loss with its minimum at the share a between two "
         "levels, exact gradients: P(upper) = a and 2 min(a, 1 - a) changes an iteration, whatever "
         "η; a = 3/7, η = 1 and 1/8",
-        code=binary_connect_chain,
+        code=reader_chain,
         test=f"{TEST}::test_exact_gradients_make_a_rotation",
         printed="3/7, 6/7",
         number="ours",
@@ -131,7 +133,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="latent-order",
         statement="A latent on a lattice with unbiased rounding: the visible law is off by the "
         "latent spacing squared: order (toy problem, η = .1, std 3)",
-        code=binary_connect_chain,
+        code=reader_chain,
         test=f"{TEST}::test_a_finer_latent_lattice_converges_at_order_two",
         printed="2",
         number="ours",
@@ -144,7 +146,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="latent-toy-hot",
         statement="BinaryConnect on the toy problem, η = 1, std 1: E f and P{4.5, 5} of the exact "
         "chain, where a simulation of 10^6 iterations gave",
-        code=binary_connect_chain,
+        code=reader_chain,
         test=f"{TEST}::test_a_finer_latent_lattice_converges_at_order_two",
         printed="1.447, 0.186",
         number="noted",
@@ -156,7 +158,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="latent-toy-warm",
         statement="The same with η = .1, std 3",
-        code=binary_connect_chain,
+        code=reader_chain,
         test=f"{TEST}::test_a_finer_latent_lattice_converges_at_order_two",
         printed="0.474, 0.663",
         number="noted",
@@ -168,7 +170,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="latent-toy-cold",
         statement="The same with η = .1, std 1, and η = .01, std 3: BinaryConnect anneals with η",
-        code=binary_connect_chain,
+        code=reader_chain,
         test=f"{TEST}::test_binary_connect_anneals_where_stochastic_rounding_does_not",
         printed="0.2545, 0.996 and 0.2532, 0.999",
         number="noted",

@@ -10,10 +10,10 @@ from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice
 from qtheory.algorithms import dst
+from qtheory.algorithms.base import law
 from qtheory.algorithms.walker import walker_law
 from qtheory.noise import Gaussian
 from qtheory.optimisers import Adam
-from qtheory.transition import law
 
 TEST = "tests/theory/algorithms/test_dst.py"
 CHAIN = "tests/theory/algorithms/test_dst_chain.py"

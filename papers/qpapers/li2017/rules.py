@@ -24,13 +24,14 @@ from qtheory.algorithms import (
     deterministic_rounding,
     stochastic_rounding,
 )
-from qtheory.chain import MarkovChain, evolve
+from qtheory.algorithms.base import law
+from qtheory.chain import evolve
 from qtheory.increments import ContinuousIncrements, noisy_increments_at_levels
 from qtheory.lattice import Lattice
 from qtheory.limits.generator import limit_law
 from qtheory.noise import Gaussian
 from qtheory.optimisers import Adam
-from qtheory.transition import law, off_diagonal
+from qtheory.transition import off_diagonal, weight_chain
 
 RULES = "tests/papers/test_li2017_rules.py"
 SR_TEST = "tests/theory/algorithms/test_stochastic_rounding.py"
@@ -158,7 +159,7 @@ def changed_shares() -> Values:
     then 1/2 (1 - exp(-sum of rates E|u| / 2))."""
     rate, noise, binary = 0.01, Gaussian(1.0), Lattice.binary()
     laws = noisy_increments_at_levels(lambda w: 0.0, binary, rate, noise)
-    chain = MarkovChain(off_diagonal(StochasticRounding(binary), laws))
+    chain = weight_chain(StochasticRounding(binary), laws)
     size = 2.0 * float(noise.excess(np.zeros(1))[0])
     exact = [float(evolve(chain, np.array([1.0, 0.0]), t)[1]) for t in (100, 3000)]
     return *exact, *(0.5 * (1.0 - math.exp(-t * rate * size / 2)) for t in (100, 3000))

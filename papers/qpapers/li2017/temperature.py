@@ -13,7 +13,7 @@ from qtheory.lattice import Lattice
 from qtheory.limits.generator import limit_law
 from qtheory.limits.temperature import rounding_temperature, temperature_floor
 from qtheory.noise import Gaussian
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 TEST = "tests/papers/test_li2017_toy.py"
 DIGITS = "half a unit of the last decimal given; ours is exact to 1e-9"
@@ -81,7 +81,7 @@ def shrinking() -> Values:
 
 def _quadratic(rate: float, lattice: Lattice) -> MarkovChain:
     laws = noisy_increments_at_levels(lambda w: w, lattice, rate, Gaussian(1.0))
-    return MarkovChain(off_diagonal(StochasticRounding(lattice), laws))
+    return weight_chain(StochasticRounding(lattice), laws)
 
 
 CLAIMS: tuple[Claim, ...] = (

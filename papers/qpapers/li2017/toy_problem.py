@@ -20,7 +20,7 @@ from qtheory.chain import MarkovChain
 from qtheory.increments import noisy_increments_at_levels
 from qtheory.lattice import Lattice
 from qtheory.noise import Noise, Points
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 START, SPACING, MINIMISER = 4.0, 0.5, 4.75
 WIDE = Lattice.uniform(-10.0, 15.0, 51)
@@ -59,7 +59,7 @@ def chain(learning_rate: float, noise: Noise | None, lattice: Lattice = WIDE) ->
         return float(gradient(np.array([weight]))[0])
 
     laws = noisy_increments_at_levels(at, lattice, learning_rate, noise)
-    return MarkovChain(off_diagonal(StochasticRounding(lattice), laws))
+    return weight_chain(StochasticRounding(lattice), laws)
 
 
 def mean_loss(law: Pmf, lattice: Lattice = WIDE) -> float:

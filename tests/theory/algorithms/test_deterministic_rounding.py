@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtheory import DeterministicRounding, Lattice
-from qtheory.chain import MarkovChain, evolve
+from qtheory.algorithms.base import law
+from qtheory.chain import evolve
 from qtheory.increments import noisy_increments_at_levels
-from qtheory.transition import law, off_diagonal
+from qtheory.transition import weight_chain
 
 
 @given(st.integers(2, 9), st.data(), st.floats(0, 0.5, exclude_max=True), st.sampled_from([-1, 1]))
@@ -27,7 +28,7 @@ def test_a_small_learning_rate_freezes_a_weight_far_from_its_minimum():
     ends = []
     for rate in (1 / 17, 0.25):
         laws = noisy_increments_at_levels(lambda w: 2 * w, lattice, rate)
-        chain = MarkovChain(off_diagonal(DeterministicRounding(lattice), laws))
+        chain = weight_chain(DeterministicRounding(lattice), laws)
         ends.append(int(evolve(chain, start, 10**9).argmax()))
     assert ends[0] == 8
     assert ends[1] < 8

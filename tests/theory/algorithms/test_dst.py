@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtheory import DST, Lattice, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.increments import FiniteIncrements
-from qtheory.transition import law, off_diagonal
+from qtheory.transition import off_diagonal
 
 TERNARY = DST(Lattice.ternary(), nonlinearity=3.0)
 

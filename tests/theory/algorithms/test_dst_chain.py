@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from qtheory import DST, Lattice, Spec, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.chain import (
     MarkovChain,
     evolve,
@@ -17,7 +18,7 @@ from qtheory.increments import noisy_increments_at_levels
 from qtheory.latent import MomentumWalker, momentum_chain, weight_law
 from qtheory.noise import Gaussian, StudentT
 from qtheory.optimisers import Adam
-from qtheory.transition import law, off_diagonal
+from qtheory.transition import weight_chain
 
 LATTICE = Lattice.z(3)
 BEST = 0.3
@@ -26,7 +27,7 @@ BEST = 0.3
 def chain(spec: Spec, rate: float, noise=Gaussian(1.0)) -> MarkovChain:  # noqa: B008
     """F(w) = (w - 0.3)**2 / 2 with noise, nine levels a quarter apart."""
     laws = noisy_increments_at_levels(lambda w: w - BEST, LATTICE, rate, noise)
-    return MarkovChain(off_diagonal(spec, laws))
+    return weight_chain(spec, laws)
 
 
 def stationary(spec: Spec, rate: float, noise=Gaussian(1.0)) -> np.ndarray:  # noqa: B008
@@ -94,7 +95,7 @@ def test_a_certain_gradient_leaves_two_levels_with_weights_inverse_to_the_moves(
         laws = noisy_increments_at_levels(lambda w: w - BEST, LATTICE, rate)
         t = rate * np.array([0.05, 0.2]) / 0.25
         for spec, p in ((SR, t), (DST(LATTICE, 3.0), np.tanh(3 * t)), (DST(LATTICE, 1e6), [1, 1])):
-            pi = stationary_distribution(MarkovChain(off_diagonal(spec, laws)))
+            pi = stationary_distribution(weight_chain(spec, laws))
             expected = np.array([p[1], p[0]]) / (p[0] + p[1])
             assert np.abs(pi[5:7] - expected).max() <= 1e-12
             assert pi[:5].sum() + pi[7:].sum() == 0.0

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtheory import Lattice, StochasticRounding
+from qtheory.algorithms.base import law
 from qtheory.chain import MarkovChain, spectral_gap, stationary_distribution
 from qtheory.increments import minibatch_increments_at_levels
-from qtheory.transition import law, off_diagonal
+from qtheory.transition import weight_chain
 
 WIDE = StochasticRounding(Lattice(size=41, spacing=1.0, low=-20.0))
 MIDDLE = 20
@@ -61,7 +62,7 @@ LARGEST = max(np.abs(gradients(level)).max() for level in LATTICE.levels)
 
 def chain(learning_rate: float) -> MarkovChain:
     laws = minibatch_increments_at_levels(gradients, LATTICE, 2, learning_rate)
-    return MarkovChain(off_diagonal(StochasticRounding(LATTICE), laws))
+    return weight_chain(StochasticRounding(LATTICE), laws)
 
 
 RATES = [0.99 * LATTICE.spacing / LARGEST * factor for factor in (1, 0.3, 1e-3, 1e-8, 1e-100)]

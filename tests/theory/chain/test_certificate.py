@@ -20,6 +20,7 @@ from qtheory.chain import (
     verified_times,
 )
 from qtheory.chain.certificate import DenseOperator
+from qtheory.transition import joint_chain
 
 
 @st.composite
@@ -112,7 +113,7 @@ def coupled(dimension: int, learning_rate: float) -> JointChain:
     hessian = factor @ factor.T + 0.3 * np.eye(dimension)
     noise = rng.normal(size=(1, dimension)) * np.array([[1.0], [-1.0]])
     minimiser = rng.uniform(-1, 1, dimension)
-    return JointChain(
+    return joint_chain(
         StochasticRounding(Lattice.ternary()),
         dimension,
         quadratic_increments(hessian, minimiser, learning_rate, noise),

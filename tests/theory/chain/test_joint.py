@@ -11,21 +11,11 @@ from hypothesis import strategies as st
 from strategies import examples
 
 from qtheory import Lattice
-from qtheory.algorithms import (
-    DST,
-    DeterministicRounding,
-    StochasticRounding,
-    deterministic_rounding,
-    dst,
-    stochastic_rounding,
-)
-from qtheory.chain import JointChain, joint_kernel, quadratic_increments
+from qtheory.algorithms import DST, DeterministicRounding, StochasticRounding
+from qtheory.chain import joint_kernel, quadratic_increments
+from qtheory.transition import joint_chain
 
-LAWS = {
-    StochasticRounding: stochastic_rounding.law,
-    DST: dst.law,
-    DeterministicRounding: deterministic_rounding.law,
-}
+RULES = [StochasticRounding, DST, DeterministicRounding]
 UNIT = 2.0**-53
 
 
@@ -37,14 +27,14 @@ def backends() -> list[str]:
 def joint_chains(draw, backend="plain"):
     """Coupled quadratic losses on up to 3 weights and 5 levels, up to 3 atoms, any step."""
     dimension, size, atoms = (draw(st.integers(1, most)) for most in (3, 5, 3))
-    rule = draw(st.sampled_from(list(LAWS)))
+    rule = draw(st.sampled_from(RULES))
     number = st.integers(-8, 8).map(lambda k: k / 8)
     hessian = np.array(draw(st.lists(number, min_size=dimension**2, max_size=dimension**2)))
     minimiser = np.array(draw(st.lists(number, min_size=dimension, max_size=dimension)))
     noise = np.array(draw(st.lists(number, min_size=atoms * dimension, max_size=atoms * dimension)))
     rate = draw(st.sampled_from([0.0, 1e-9, 0.1, 0.5, 3.0]))
     weight = np.array(draw(st.lists(st.integers(1, 9), min_size=atoms, max_size=atoms)), float)
-    return JointChain(
+    return joint_chain(
         rule(Lattice.uniform(-1.0, 1.0, max(size, 2))),
         dimension,
         quadratic_increments(
@@ -60,14 +50,14 @@ def joint_chains(draw, backend="plain"):
 
 def matrix_by_definition(chain) -> np.ndarray:
     """sum over atoms of products of laws, in long double (2**-64 or less) and rounded once."""
-    levels = chain.spec.lattice.size
+    levels = chain.lattice.size
     matrix = np.zeros((chain.size, chain.size), np.longdouble)
     for i, start in enumerate(itertools.product(range(levels), repeat=chain.dimension)):
-        weights = chain.spec.lattice.levels[np.array([start])]
+        weights = chain.lattice.levels[np.array([start])]
         for p, increments in zip(chain.probabilities, chain.increments(weights)[0], strict=True):
             row = np.array([p], np.longdouble)
             for x, z in zip(start, increments, strict=True):
-                row = np.kron(row, LAWS[type(chain.spec)](chain.spec, x, float(z)))
+                row = np.kron(row, chain.law(x, float(z)))
             matrix[i] += row
     return matrix.astype(np.float64)
 
@@ -113,7 +103,7 @@ def test_twelve_weights_take_seconds_and_less_than_a_hundred_megabytes():
     factor = rng.normal(size=(12, 12)) / np.sqrt(12)
     hessian, minimiser = factor @ factor.T + 0.3 * np.eye(12), rng.uniform(-1, 1, 12)
     increments = quadratic_increments(hessian, minimiser, 0.2)
-    chain = JointChain(StochasticRounding(Lattice.ternary()), 12, increments)
+    chain = joint_chain(StochasticRounding(Lattice.ternary()), 12, increments)
     law_now, values = rng.random(chain.size) / (0.5 * chain.size), rng.random(chain.size)
     tracemalloc.start()
     chain.advance(law_now)
@@ -135,7 +125,7 @@ def test_moves_are_worked_out_again_where_there_is_no_memory(backend):
             np.array([[1.0, 0.5], [0.5, 1.0]]), np.array([0.3, -0.2]), 0.7
         )
         spec = StochasticRounding(Lattice.uniform(-1, 1, 9))
-        return JointChain(spec, 2, increments, memory=memory, backend=backend)
+        return joint_chain(spec, 2, increments, memory=memory, backend=backend)
 
     law_now = np.full(81, 1 / 81)
     assert (chain(2**26).advance(law_now) == chain(0).advance(law_now)).all()
@@ -144,7 +134,7 @@ def test_moves_are_worked_out_again_where_there_is_no_memory(backend):
 def test_weights_that_share_a_minibatch_move_together():
     """One atom moves both up, the other both down: independent weights would also part."""
     both = np.array([[0.5, 0.5], [-0.5, -0.5]])
-    chain = JointChain(
+    chain = joint_chain(
         DeterministicRounding(Lattice.binary(0.5)), 2,
         lambda w: np.broadcast_to(2 * both, (len(w), 2, 2)), np.array([0.5, 0.5]),
     )  # fmt: skip
@@ -167,17 +157,17 @@ def test_bad_chains_are_refused(change, rule):
         "increments": quadratic_increments(np.eye(2), np.zeros(2), 0.1),
     }
     with pytest.raises(ValueError, match=rule):
-        JointChain(**(given_ | change))
+        joint_chain(**(given_ | change))
 
 
 def test_bad_use_is_refused():
     spec = StochasticRounding(Lattice.ternary())
-    chain = JointChain(spec, 2, quadratic_increments(np.eye(2), np.zeros(2), 0.1))
+    chain = joint_chain(spec, 2, quadratic_increments(np.eye(2), np.zeros(2), 0.1))
     with pytest.raises(ValueError, match="each of 9 states"):
         chain.advance(np.ones(8))
     with pytest.raises(ValueError, match="at most 2147483647 states"):
-        next(JointChain(spec, 20, lambda w: w[:, None, :]).tables())
+        next(joint_chain(spec, 20, lambda w: w[:, None, :]).tables())
     with pytest.raises(ValueError, match="increments have the shape"):
-        JointChain(spec, 2, lambda w: w).advance(np.ones(9) / 9)
+        joint_chain(spec, 2, lambda w: w).advance(np.ones(9) / 9)
     with pytest.raises(ValueError, match="at most 4096 states"):
-        JointChain(spec, 8, quadratic_increments(np.eye(8), np.zeros(8), 0.1)).to_dense()
+        joint_chain(spec, 8, quadratic_increments(np.eye(8), np.zeros(8), 0.1)).to_dense()

@@ -21,13 +21,14 @@ from qtheory.chain import (
     stationary_distribution,
 )
 from qtheory.chain.lumping import SAME
+from qtheory.transition import joint_chain
 
 
 def exchangeable(rule, dimension: int, levels: int, coupling: float, rate=0.3) -> JointChain:
     """Equal weights, a common pull on their sum, and noise that they share."""
     hessian = np.eye(dimension) + coupling * np.ones((dimension, dimension))
     noise = np.array([[-0.7], [0.2], [0.45]]) * np.ones(dimension)
-    return JointChain(
+    return joint_chain(
         rule(Lattice.uniform(-1.0, 1.0, levels)),
         dimension,
         quadratic_increments(hessian, np.full(dimension, 0.3), rate, noise),
@@ -84,7 +85,7 @@ def test_weights_beyond_any_matrix_keep_the_symmetry_of_their_loss():
     noise = np.array([[-0.7], [0.7]]) * np.ones(24)
     increments = quadratic_increments(np.eye(24) + 0.1, np.zeros(24), 0.05, noise)
     spec = StochasticRounding(Lattice.ternary())
-    joint = JointChain(spec, 24, increments, np.array([0.5, 0.5]))
+    joint = joint_chain(spec, 24, increments, np.array([0.5, 0.5]))
     lumped = lump_permutations(joint)
     assert len(lumped.counts) == math.comb(26, 2)
     assert np.isclose(lumped.orbit.sum(), 3.0**24, rtol=1e-12)
@@ -97,7 +98,7 @@ def test_weights_beyond_any_matrix_keep_the_symmetry_of_their_loss():
 
 def test_weights_that_differ_are_not_lumped():
     hessian = np.diag([1.0, 2.0])
-    joint = JointChain(
+    joint = joint_chain(
         StochasticRounding(Lattice.ternary()), 2, quadratic_increments(hessian, np.zeros(2), 0.3)
     )
     with pytest.raises(ValueError, match="may be exchanged"):

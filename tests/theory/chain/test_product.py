@@ -21,6 +21,7 @@ from qtheory.chain import (
     single_site_metropolis,
     stationary_distribution,
 )
+from qtheory.transition import joint_chain
 
 
 def random_chain(rng, size: int) -> MarkovChain:
@@ -50,9 +51,9 @@ def test_separable_weights_are_a_product():
     """A diagonal Hessian and no noise: the joint chain is that of each weight by itself."""
     spec, minimiser = StochasticRounding(Lattice.uniform(-1, 1, 4)), np.array([0.1, -0.6, 0.4])
     curvature = np.array([1.0, 2.0, 0.5])
-    joint = JointChain(spec, 3, quadratic_increments(np.diag(curvature), minimiser, 0.3))
+    joint = joint_chain(spec, 3, quadratic_increments(np.diag(curvature), minimiser, 0.3))
     alone = [
-        JointChain(spec, 1, quadratic_increments(np.eye(1) * c, np.array([m]), 0.3)).to_dense()
+        joint_chain(spec, 1, quadratic_increments(np.eye(1) * c, np.array([m]), 0.3)).to_dense()
         for c, m in zip(curvature, minimiser, strict=True)
     ]
     law = np.random.Generator(np.random.PCG64(1)).dirichlet(np.ones(64))
@@ -88,7 +89,7 @@ def coupled(learning_rate: float) -> JointChain:
     increments = quadratic_increments(
         np.array([[1.0, 0.6], [0.6, 1.2]]), np.array([0.2, -0.35]), learning_rate, noise
     )
-    return JointChain(
+    return joint_chain(
         StochasticRounding(Lattice.uniform(-1, 1, 5)), 2, increments, np.array([0.2, 0.5, 0.3])
     )
 

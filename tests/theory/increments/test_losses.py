@@ -12,7 +12,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from strategies import examples
 
 from qtheory import DST, Lattice, StochasticRounding
-from qtheory.chain import JointChain, MarkovChain, evolve, stationary_distribution
+from qtheory.algorithms.base import law
+from qtheory.chain import evolve, stationary_distribution
 from qtheory.increments import (
     FiniteIncrements,
     minibatch_increments,
@@ -25,7 +26,7 @@ from qtheory.increments.minibatches import (
     lattice_minibatch_increments,
     shared_minibatches,
 )
-from qtheory.transition import law, off_diagonal
+from qtheory.transition import joint_chain, weight_chain
 
 
 def diabetes() -> LinearRegression:
@@ -139,7 +140,7 @@ def test_one_weight_of_a_real_model_is_its_chain(model, make):
     along = gradients_along(loss, held, 2)
     laws = minibatch_increments_at_levels(along, lattice, 2, rate)
     exact = {
-        m: evolve(MarkovChain(off_diagonal(m(lattice), laws)), np.eye(9)[1], 30)
+        m: evolve(weight_chain(m(lattice), laws), np.eye(9)[1], 30)
         for m in (StochasticRounding, DST)
     }
     table = np.array([along(float(w)) for w in lattice.levels])
@@ -179,7 +180,7 @@ def test_the_stationary_law_of_real_minibatches_does_not_see_the_learning_rate(m
     down = np.array([each.probabilities @ np.maximum(-each.values, 0) for each in gradients])
     assert (up > 0).all() and (down > 0).all()
     for rate in (0.9 / largest * lattice.spacing, 1e-4 / largest):
-        chain = MarkovChain(off_diagonal(StochasticRounding(lattice), laws_of(rate)))
+        chain = weight_chain(StochasticRounding(lattice), laws_of(rate))
         pi = stationary_distribution(chain)
         expected = up[:-1] / down[1:]
         assert np.abs(pi[1:] / pi[:-1] / expected - 1).max() <= 4 * (9**3 + 800) * 2.0**-52
@@ -224,7 +225,7 @@ def test_a_joint_chain_takes_real_minibatches_as_they_are():
     loss = LinearRegression(full.inputs[:12, [2, 3, 8]], full.targets[:12])
     spec, rate = DST(Lattice.ternary(), 3.0), 0.2
     increments, probabilities = shared_minibatches(loss, 2, rate)
-    chain = JointChain(spec, 3, increments, probabilities, backend="plain")
+    chain = joint_chain(spec, 3, increments, probabilities, backend="plain")
     state = np.array([[-1.0, 0.0, 1.0]])
     moved = np.zeros((3, 3, 3))
     for p, x in zip(probabilities, increments(state)[0], strict=True):

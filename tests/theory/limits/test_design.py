@@ -6,13 +6,14 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from qtheory import DST, DeterministicRounding, Lattice, Spec, StochasticRounding
-from qtheory.chain import MarkovChain, evolve
+from qpapers.deng2018.trainer import train
+from qtheory import DST, Lattice, Spec, StochasticRounding
+from qtheory.chain import evolve
 from qtheory.increments import FiniteIncrements
-from qtheory.limits.design import Motion, expected_excess, largest_batch, motion, train
+from qtheory.limits.design import Motion, expected_excess, largest_batch, motion
 from qtheory.limits.diffusion import temperature
 from qtheory.noise import Uniform
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 
 def test_motion_under_a_fine_law_is_that_of_the_density():
@@ -37,7 +38,7 @@ def test_the_expected_excess_is_that_of_the_exact_chain():
         FiniteIncrements(-rate * (curvature * w + np.array([-2.0, 2.0])), np.array([0.5, 0.5]))
         for w in lattice.levels
     ]
-    chain = MarkovChain(off_diagonal(StochasticRounding(lattice), laws))
+    chain = weight_chain(StochasticRounding(lattice), laws)
     coin = FiniteIncrements(np.array([-2.0, 2.0]), np.array([0.5, 0.5]))
     moves = motion(StochasticRounding(lattice), coin, rate)
     for iterations in (0, 20, 100, 1000):
@@ -95,7 +96,6 @@ def retrained(spec: Spec, indices: int) -> np.ndarray:
         (lambda s: expected_excess([], 1.0, 1.0, 1.0), "at least one weight"),
         (lambda s: largest_batch(1.0, 1.0, 1.0, 1.0, 1.0), "a ratio > 1"),
         (lambda s: retrained(s, 3), "as many indices"),
-        (lambda s: retrained(DeterministicRounding(s.lattice), 600), "by a walker with a coin"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -20,7 +20,7 @@ from qtheory.limits.diffusion import (
 )
 from qtheory.limits.temperature import rounding_temperature, temperature_floor
 from qtheory.noise import Gaussian, Noise, StudentT, Uniform
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 NOISE = Uniform(2.0)
 
@@ -37,7 +37,7 @@ def size(mean):
 def walk(spacing: float, rate: float) -> tuple[MarkovChain, Lattice]:
     lattice = Lattice.uniform(-2.0, 2.0, round(4 / spacing) + 1)
     laws = noisy_increments_at_levels(gradient, lattice, rate, NOISE)
-    return MarkovChain(off_diagonal(StochasticRounding(lattice), laws)), lattice
+    return weight_chain(StochasticRounding(lattice), laws), lattice
 
 
 @pytest.mark.parametrize("make", [StochasticRounding, DST])
@@ -47,7 +47,7 @@ def test_the_generators_error_is_exact_on_polynomials(make):
     lattice = Lattice.uniform(-1.5, 1.5, 13)
     spec = make(lattice)
     laws = noisy_increments_at_levels(gradient, lattice, 0.05, NOISE)
-    chain = MarkovChain(off_diagonal(spec, laws))
+    chain = weight_chain(spec, laws)
     b, a, s = drift(chain, lattice), diffusion(chain, lattice), lattice.spacing
     f = np.polynomial.Polynomial([0.3, -1.0, 0.7, 1.1, -0.4])
     values, w = f(lattice.levels), lattice.levels
@@ -131,7 +131,7 @@ def test_the_temperature_is_that_of_the_exact_chain(noise: Noise, nonlinearity: 
     spec = StochasticRounding(lattice) if nonlinearity is None else DST(lattice, nonlinearity)
     rate, u = 0.05, 1e-3
     laws = noisy_increments_at_levels(lambda w: u, lattice, rate, noise)
-    law = stationary_distribution(MarkovChain(off_diagonal(spec, laws)))
+    law = stationary_distribution(weight_chain(spec, laws))
     slope = math.log(law[40] / law[20]) / 20
     expected = -lattice.spacing * u / temperature(spec, noise, rate)
     assert abs(slope / expected - 1) <= 4e-3
@@ -176,7 +176,7 @@ def test_the_excess_of_a_quadratic_is_a_quarter_spacing_times_the_mean_gradient(
     lattice, curvature, best = Lattice(81, 0.25, -10.0), 0.7, 0.11
     noise, rate = Gaussian(2.0), 0.25 / 40
     laws = noisy_increments_at_levels(lambda w: curvature * (w - best), lattice, rate, noise)
-    pi = stationary_distribution(MarkovChain(off_diagonal(StochasticRounding(lattice), laws)))
+    pi = stationary_distribution(weight_chain(StochasticRounding(lattice), laws))
     mean = curvature * (lattice.levels - best)
     size = np.abs(mean) + 2 * noise.excess(np.abs(mean))
     excess = pi @ (0.5 * curvature * (lattice.levels - best) ** 2)

@@ -1,7 +1,7 @@
 """Kernels on NVIDIA GPUs, through the driver's C ABI alone. Importing this loads nothing.
 
 `launcher(device)` finds driver, device and kernel image at its first call, and its methods
-`step_all`, `words`, `decode` and `thresholds` mirror the CPU library's functions.
+`step_all`, `words`, `decode` and `outcomes` mirror the CPU library's functions.
 """
 
 from __future__ import annotations

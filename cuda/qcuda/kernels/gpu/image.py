@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qcuda.files import write_atomically
-from qcuda.kernels import native
-from qcuda.kernels.gpu import nvrtc, source
+from qcuda.kernels import native, source
+from qcuda.kernels.gpu import nvrtc
 
 VARIABLE = "QTHEORY_CUDA_IMAGE"
 CACHE = "QTHEORY_CACHE"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from ctypes import c_int32, c_int64, c_uint32, c_uint64, c_void_p
 from functools import cache
 
-from qcuda.kernels import abi
+from qcuda.kernels import abi, source
 from qcuda.kernels.gpu import image
 from qcuda.kernels.gpu.driver import Device, Driver
 from qcuda.kernels.gpu.errors import DriverError, ImageMissing
@@ -136,20 +136,22 @@ class Launcher:
             c_int32(abi.Real(real_type)),
         )
 
-    def thresholds(
+    def outcomes(
         self,
         launch: abi.Launch,
         codes_pointer: int,
         increments_pointer: int,
         count: int,
-        out_pointer: int,
+        thresholds_pointer: int,
+        destinations_pointer: int,
         stream: int,
     ) -> None:
-        """The threshold (uint64, 0 .. 2**32) of each weight, from int8 codes and increments."""
+        """From int8 codes and increments, the K destinations of each weight (int32) and the K - 1
+        thresholds between them (uint64, 0 .. 2**32)."""
         step_name(launch)
         addresses = (c_void_p(codes_pointer), c_void_p(increments_pointer))
-        rest = (c_int64(count), c_void_p(out_pointer))
-        self._elementwise("qt_thresholds", count, 1, stream, launch, *addresses, *rest)
+        rest = (c_int64(count), c_void_p(thresholds_pointer), c_void_p(destinations_pointer))
+        self._elementwise("qt_outcomes", count, 1, stream, launch, *addresses, *rest)
 
     def _elementwise(
         self, name: str, count: int, each: int, stream: int, *arguments: ctypes._CData
@@ -217,7 +219,7 @@ class Launcher:
 def step_name(launch: abi.Launch) -> str:
     """The end of a step kernel's name; ValueError if the launch breaks a rule."""
     for what, number, names in (
-        ("rule", launch.rule, abi.RULES),
+        ("rule", launch.rule, source.stems()),
         ("optimiser", launch.optimiser, abi.OPTIMISERS),
     ):
         if not 0 <= number < len(names):
@@ -226,7 +228,7 @@ def step_name(launch: abi.Launch) -> str:
     abi.Real(launch.moment_type)
     check_lattice(launch.spec.size, launch.storage)
     storage = abi.Storage(launch.storage).name.lower()
-    return f"{abi.RULES[launch.rule]}_{abi.OPTIMISERS[launch.optimiser]}_{storage}"
+    return f"{source.stems()[launch.rule]}_{abi.OPTIMISERS[launch.optimiser]}_{storage}"
 
 
 def check_lattice(size: int, storage: int) -> None:

@@ -13,7 +13,7 @@ from ctypes import byref, c_char_p, c_int, c_size_t, c_void_p
 from pathlib import Path
 
 from qcuda.kernels.gpu.errors import GPUError
-from qcuda.kernels.gpu.source import EXACT
+from qcuda.kernels.source import EXACT
 
 VARIABLE = "QTHEORY_NVRTC"  # names the library, instead of the search below
 

@@ -1,0 +1,112 @@
+// What lattice walkers share. A rule says where a weight may go, and the thresholds between these
+// places; a random word picks the place in whose interval it falls, and the ends of the lattice
+// stop everything. A rule is a type with
+//
+//   destinations(spec)                    how many places there are
+//   outcomes(spec, index, increment)      an object with threshold(k) and place(k), the thresholds
+//                                         not decreasing
+#pragma once
+
+#include "core.h"
+
+namespace qt {
+
+// A threshold on words, 0 .. 2^32, as two lanes of 32 bits, so that comparisons vectorise.
+struct Threshold {
+  uint32_t part;  // itself, where it is below 2^32
+  bool certain;   // whether it is 2^32
+};
+
+// floor(p 2^32), or 2^32 from p = 1 on.
+QT_FN Threshold threshold(float p) {
+  return Threshold{uint32_t(minimum(p, 0x1.fffffep-1f) * 0x1p32f), p >= 1.0f};
+}
+
+// 2^32 - floor(p 2^32) for p < 1: words from here on are those that an event of probability p takes.
+QT_FN Threshold threshold_from_above(float p) {
+  uint32_t part = uint32_t(p * 0x1p32f);
+  return Threshold{0u - part, part == 0};
+}
+
+QT_FN bool below(uint32_t word, const Threshold &t) { return t.certain | (word < t.part); }
+
+QT_FN uint64_t value(const Threshold &t) { return t.certain ? uint64_t{1} << 32 : t.part; }
+
+// The increment in spacings, rounded once.
+QT_FN float spacings(const Spec &spec, float increment) { return increment / spec.spacing; }
+
+struct Split {
+  int32_t sign;    // of the increment: 0, or -1 where it is negative
+  int32_t whole;   // whole spacings, without sign
+  float fraction;  // what remains, without sign, in [0, 1)
+};
+
+// The increment in whole spacings and a rest. Beyond the size of the lattice it makes no difference
+// how far.
+QT_FN Split split(const Spec &spec, float increment) {
+  float x = spacings(spec, increment);
+  float distance = minimum(absolute(x), float(spec.size));
+  int32_t whole = int32_t(distance);
+  return Split{int32_t(bits(x)) >> 31, whole, distance - float(whole)};
+}
+
+// n or, where the sign is -1, -n.
+QT_FN int32_t signed_as(int32_t sign, int32_t n) { return (n ^ sign) - sign; }
+
+// The whole spacings are certain; one level more is taken by words below a threshold.
+struct Coin {
+  Threshold more;
+  int32_t far, near;
+
+  QT_FN Threshold threshold(int) const { return more; }
+  QT_FN int32_t place(int k) const { return k == 0 ? far : near; }
+};
+
+QT_FN Coin coin(int32_t index, const Split &s, float probability) {
+  int32_t near = index + signed_as(s.sign, s.whole);
+  return Coin{threshold(probability), near + (s.sign | 1), near};
+}
+
+// One level down, none, or one up; probabilities below 1, their sum at most 1.
+struct Neighbours {
+  Threshold down, stay;
+  int32_t index;
+
+  QT_FN Threshold threshold(int k) const { return k == 0 ? down : stay; }
+  QT_FN int32_t place(int k) const { return index - 1 + k; }
+};
+
+QT_FN Neighbours neighbours(int32_t index, float down, float up) {
+  return Neighbours{threshold(down), threshold_from_above(up), index};
+}
+
+QT_FN int32_t stopped(const Spec &spec, int32_t place) {
+  int32_t last = spec.size - 1;
+  place = place > 0 ? place : 0;
+  return place < last ? place : last;
+}
+
+// The next index. A NaN increment does not move the weight.
+template <class Rule>
+QT_FN int32_t step(const Spec &spec, int32_t index, float increment, uint32_t word) {
+  const auto outcomes = Rule::outcomes(spec, index, increment);
+  int32_t next = outcomes.place(0);
+  for (int k = 1; k < Rule::destinations(spec); ++k)
+    next = below(word, outcomes.threshold(k - 1)) ? next : outcomes.place(k);
+  next = increment == increment ? next : index;
+  return stopped(spec, next);
+}
+
+// All thresholds and destinations of a weight: one threshold less than there are destinations.
+template <class Rule>
+QT_FN void tell_outcomes(const Spec &spec, int32_t index, float increment, uint64_t *thresholds,
+                         int32_t *destinations) {
+  const auto outcomes = Rule::outcomes(spec, index, increment);
+  const bool number = increment == increment;
+  for (int k = 0; k < Rule::destinations(spec); ++k) {
+    destinations[k] = number ? stopped(spec, outcomes.place(k)) : index;
+    if (k > 0) thresholds[k - 1] = number ? value(outcomes.threshold(k - 1)) : 0;
+  }
+}
+
+}  // namespace qt

@@ -1,0 +1,81 @@
+"""The kernels' source as one text, its list of algorithms, and the flags that keep it exact.
+
+One text, because a run-time compiler has no include path, and because its hash then says
+whether an image was made from these sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+# IEEE arithmetic: nothing fused, denormals kept, division and root correctly rounded.
+EXACT = ("--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true", "--std=c++17")
+
+_HERE = Path(__file__).resolve().parent
+# A checkout has the sources beside the package, an installation inside it.
+PLACES = (_HERE.parents[1] / "csrc", _HERE.parent / "_native" / "csrc")
+
+_INCLUDE = re.compile(r'^[ \t]*#include "([^"]+)"[^\n]*$', re.MULTILINE)
+_REGISTRY = "registry.h"  # not a file of the sources: `registry` says what is in it
+
+
+def kernels() -> Path:
+    """Where kernels.cu is. Raises FileNotFoundError that names the places."""
+    for place in PLACES:
+        path = place / "gpu" / "kernels.cu"
+        if path.is_file():
+            return path
+    places = ", ".join(str(place / "gpu" / "kernels.cu") for place in PLACES)
+    raise FileNotFoundError(f"the kernels' source is one of {places}; neither is a file")
+
+
+@cache
+def stems() -> tuple[str, ...]:
+    """The algorithms that have a kernel: the headers that are there, in alphabetical order.
+
+    A rule's number is its place here. Raises FileNotFoundError as `kernels` does.
+    """
+    return headers(kernels().parents[1])
+
+
+def headers(csrc: Path) -> tuple[str, ...]:
+    """The stems of the headers in csrc/algorithms, in alphabetical order."""
+    return tuple(sorted(path.stem for path in (csrc / "algorithms").glob("*.h")))
+
+
+def registry(names: Sequence[str]) -> str:
+    """The text of registry.h: the kernels' list of algorithms."""
+    lines = [f'#include "algorithms/{name}.h"' for name in names]
+    listed = " ".join(f"X({name})" for name in names)
+    return "\n".join(["#pragma once", *lines, f"#define QT_ALGORITHMS(X) {listed}", ""])
+
+
+def one_text(path: Path) -> str:
+    """The file with every #include "..." replaced by the file it names, each once."""
+    csrc = path.resolve().parents[1]
+    seen: set[Path] = set()
+
+    def expand(file: Path) -> str:
+        if file in seen:
+            return ""
+        seen.add(file)
+        if file.name == _REGISTRY:
+            return replaced(registry(headers(csrc)), csrc)
+        return replaced(file.read_text(encoding="utf-8"), file.parent)
+
+    def replaced(text: str, folder: Path) -> str:
+        return _INCLUDE.sub(
+            lambda match: expand((folder / match.group(1)).resolve()),
+            text.replace("#pragma once\n", ""),
+        )
+
+    return expand(path.resolve())
+
+
+def digest(text: str) -> str:
+    """What names an image: a hash of source and flags."""
+    return hashlib.sha256("\n".join((*EXACT, text)).encode()).hexdigest()

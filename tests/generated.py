@@ -1,0 +1,24 @@
+"""registry.h, which the build makes, for tests that compile kernels themselves."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from qcuda.kernels import source
+
+ROOT = Path(__file__).resolve().parents[1]
+CSRC = ROOT / "cuda" / "csrc"
+
+
+def include(csrc: Path = CSRC) -> tuple[str, str]:
+    """Flags for the sources, or a changed copy of them, and for the list of their algorithms."""
+    text = source.registry(source.headers(csrc))
+    folder = ROOT / "build" / "generated" / source.digest(text)[:16]
+    file = folder / "registry.h"
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        made = folder / f"{os.getpid()}-registry.h"
+        made.write_text(text)
+        os.replace(made, file)
+    return f"-I{csrc}", f"-I{folder}"
