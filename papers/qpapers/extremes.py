@@ -7,10 +7,9 @@ that takes the worst of its errors would hold although one of them could not be 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 from typing import TypeVar
 
-T = TypeVar("T", bound=float | Fraction)
+T = TypeVar("T")
 
 
 def largest(values: Iterable[T]) -> T:
@@ -31,7 +30,7 @@ def least(values: Iterable[T]) -> T:
     return _of(min, values)
 
 
-def _of(choose: Callable[[list[T]], T], values: Iterable[T]) -> T:
+def _of(choose: Callable[..., T], values: Iterable[T]) -> T:
     found = list(values)
     unknown = [value for value in found if value != value]
     return unknown[0] if unknown else choose(found)

@@ -35,6 +35,7 @@ def test_a_nan_is_not_dropped(place: int):
 def test_kinds_of_numbers_are_kept():
     assert largest(x for x in (Fraction(1, 3), Fraction(1, 2))) == Fraction(1, 2)
     assert isinstance(least([1, 2]), int)
+    assert isinstance(least((np.int64(2), np.int64(1))), np.int64)
     with pytest.raises(ValueError, match="empty"):
         largest([])
 
