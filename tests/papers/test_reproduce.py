@@ -126,7 +126,11 @@ def test_an_installation_without_papers_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     found = importlib.util.find_spec
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "qpapers" else found(name))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, package=None: None if name == "qpapers" else found(name, package),
+    )
     assert cli.main(["reproduce", "li2017"]) == 2
     error = capsys.readouterr().err
     assert "qtheory reproduce needs a checkout" in error and error.count("\n") == 1

@@ -12,8 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
+from importlib import import_module, util
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +260,7 @@ def bench(options: Namespace) -> int:
 def reproduce(options: Namespace) -> int:
     """`qtheory reproduce`."""
     require(
-        find_spec("qpapers") is not None,
+        util.find_spec("qpapers") is not None,
         "qtheory reproduce needs a checkout, whose papers/ it runs, got an installation without",
     )
     check_writable(options.json)
