@@ -1,20 +1,21 @@
 """What discrete weights do, said exactly: definitions, laws and chains.
 
-`from qtheory import DST` finds the class of any registered spec by its name.
+`Lattice`, `Spec` and the class of every registered spec are found here by their names. They are
+imported when they are first asked for: what needs a definition alone needs NumPy alone.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from qtheory.algorithms.base import Spec as Spec
-from qtheory.lattice import Lattice as Lattice
+if TYPE_CHECKING:
+    from qtheory.algorithms.base import Spec as Spec
+    from qtheory.lattice import Lattice as Lattice
 
 
 def __getattr__(name: str) -> Any:
-    """A spec class by its own name."""
-    from qtheory import algorithms
-
-    if name[:1].isupper():
-        return getattr(algorithms, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if not name[:1].isupper():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "qtheory.lattice" if name == "Lattice" else "qtheory.algorithms"
+    return getattr(import_module(home), name)

@@ -5,17 +5,26 @@ QTHEORY_RUN_KEY=<any text> gives other random words, and with `deep` other examp
 lets nightly runs add evidence, and the same text repeats one of them.
 """
 
+from __future__ import annotations
+
 import hashlib
 import importlib.util
 import os
+import platform
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+if TYPE_CHECKING:
+    from cpu_room import Room
+
 ORDER = 20180401  # a fixed order of tests, mixed: pytest-randomly would take it from the clock
 ROOT = Path(__file__).resolve().parents[1]
+X86 = platform.machine() in ("x86_64", "AMD64", "amd64")
+LEVELS = ["v1", "v3", "v4"] if X86 else ["generic"]  # of the CPU libraries
 RUN_KEY = os.environ.get("QTHEORY_RUN_KEY", "")
 ROOMS = {
     "qtheory": ROOT,
@@ -56,3 +65,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.hypothesis_seed = str(int(digest, 16))
     if config.getoption("randomly_seed", None) == "default":
         config.option.randomly_seed = ORDER
+
+
+@pytest.fixture(scope="session", params=LEVELS)
+def room(request: pytest.FixtureRequest) -> Room:
+    """Every CPU library that this machine can run."""
+    import cpu_room
+
+    if (reason := cpu_room.missing(request.param)) is not None:
+        pytest.skip(reason)
+    return cpu_room.find_level(request.param)

@@ -11,10 +11,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conformance.rooms import COINS, words_beside
 from cpu_room import Weights, storages
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import COINS, words_beside
 from strategies import (
     examples,
     few_indices,

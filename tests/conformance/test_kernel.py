@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 import pytest
+from conformance.rooms import shares, unexplained
 from cpu_room import Weights, storages
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import shares, unexplained
 from strategies import (
     LARGE_SIZES,
     RUN,

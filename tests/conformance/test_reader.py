@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conformance.rooms import words_beside
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import words_beside
 from strategies import every_word, examples, specs
 
 from qreference import reader

@@ -11,9 +11,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conformance.rooms import place_of, shares, words_beside
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import place_of, shares, words_beside
 from strategies import (
     LATTICE_SIZES,
     every_word,

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conformance.rooms import unexplained
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import unexplained
 from strategies import (
     examples,
     gradients,

@@ -6,6 +6,7 @@ Compiled things are kept in build/gpu-tests under a hash of their sources and co
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import shutil
@@ -48,14 +49,20 @@ def compile_once(compiler: str, source: Path, name: str, flags: tuple[str, ...])
         pytest.skip(f"{compiler} is not on PATH")
     command = [found, *flags, str(source)]
     output = KEPT / f"{_digest(SOURCES, command)}-{name}"
-    if not output.exists():
-        output.parent.mkdir(parents=True, exist_ok=True)
-        made = output.with_name(f"{os.getpid()}-{output.name}")
-        done = subprocess.run([*command, "-o", made], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert "warning" not in done.stderr, done.stderr
-        os.replace(made, output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two processes of tests may want it at once
+        if not output.exists():
+            _compile(command, output)
     return output
+
+
+def _compile(command: list[str], output: Path) -> None:
+    made = output.with_name(f"{os.getpid()}-{output.name}")
+    done = subprocess.run([*command, "-o", made], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr, done.stderr
+    os.replace(made, output)
 
 
 @pytest.fixture(scope="session", name="compile_once")

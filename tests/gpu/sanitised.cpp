@@ -175,7 +175,7 @@ int main() {
   for (const Case &c : {Case{0, 0, 1, 0, 0}, Case{0, 1, 21, 3, 1}, Case{1, 0, 2051, 6, 0},            \
                         Case{1, 1, CHUNK + 4, 1, 3}, Case{1, 1, 256, 4, 0}, Case{0, 0, 4099, 0, 0}}) { \
     Launch l{99, rule, 0, storage_number, c.gradient_type, c.moment_type,                             \
-             {0.25f, 1.0f, 3, {2.0f, 0.0f, 0.0f, 0.0f}}};                                             \
+             {0.25f, 1.0f, 3, {2.0f, 1.0f, 0.0f, 0.0f}}};                                             \
     wrong += !agree("qt_step_" #name "_" #optimiser_name "_" #storage_name,                           \
                     qt_step_##name##_##optimiser_name##_##storage_name, step<name, optimiser_name>,   \
                     optimiser_name::moments, l, c);                                                   \

@@ -116,6 +116,9 @@ def test_kernels_are_the_plain_loop(flags, compile_once):
 def test_a_mutant_is_seen(name, tmp_path, compile_once):
     file, says, mutant_says, sanitised, reported = MUTANTS[name]
     shutil.copytree(SOURCES, tmp_path / "csrc")
+    for header in (tmp_path / "csrc" / "algorithms").glob("*.h"):
+        if header.stem != "dst":  # one rule, which draws words: a fourth of the time to compile
+            header.unlink()
     changed = tmp_path / "csrc" / file
     text = changed.read_text()
     assert says in text

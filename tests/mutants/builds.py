@@ -6,8 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from catalogue import Mutant
 from generated import include
+from mutants.catalogue import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "cuda" / "csrc"

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import cpu_room
-import test_environment
-import test_knife_edge
-import test_moves
-import test_optimisers
-import test_storage
-import test_words
-from forks import in_child
+from agreement import (
+    test_environment,
+    test_knife_edge,
+    test_moves,
+    test_optimisers,
+    test_storage,
+    test_words,
+)
+from mutants.forks import in_child
 
 from qtheory.algorithms import DST, DeterministicRounding, StochasticRounding
 from qtheory.lattice import Lattice

@@ -1,6 +1,6 @@
 """Mutants of the Python packages: a copy with the mistake, and the tests that import the copy.
 
-    python tests/mutants/package_checks.py [--statistics]     prints the outcomes as JSON
+    cd tests; python -m mutants.package_checks [--statistics]     prints the outcomes as JSON
 
 It is a process of its own, which has imported none of the packages: each child imports the copy
 it is given. Test files are loaded by their path, as two of them may have one name.
@@ -24,16 +24,16 @@ import hypothesis
 import numpy as np  # noqa: F401  imported here once for all children
 import pytest  # noqa: F401
 import scipy.special
-import stair_checks
 import torch
 import torch._dynamo  # torch imports it at the first step of an optimiser
-from builds import ROOT, out_of_date
-from catalogue import Mutant
-from forks import Outcome, Verdict, judge, try_out
-from packages import EQUIVALENT, MUTANTS
+from mutants import stair_checks
+from mutants.builds import ROOT, out_of_date
+from mutants.catalogue import Mutant
+from mutants.forks import Outcome, Verdict, judge, try_out
+from mutants.packages import EQUIVALENT, MUTANTS
 
-FOLDERS = ("qtheory", "reference/qreference", "cuda/qcuda")
 TESTS = Path(__file__).resolve().parents[1]
+FOLDERS = ("qtheory", "reference/qreference", "cuda/qcuda")
 UNCHANGED = "(packages unchanged)"
 SECONDS = 120  # a child that takes longer hangs
 LATER = "test_slots_that_rest_and_groups_that_come_later_keep_their_own_numbers"
@@ -166,8 +166,8 @@ def opinion(room: str) -> str | None:
     """
     if room == "qreference":
         return None
-    import battery
     import cpu_room
+    from mutants import battery
 
     kernels = None if room == "qcuda" else battery.failing(cpu_room.find_level("v3"))
     return kernels or battery.failing_training()
@@ -182,8 +182,6 @@ def inside(folder: Path, mutant: Mutant, statistics: bool) -> Verdict:
         phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
     )  # fmt: skip
     hypothesis.settings.load_profile("mutants")
-    for place in (".", "conformance", "agreement"):
-        sys.path.insert(0, str(TESTS / place))
     sys.meta_path.insert(0, PathFinder)  # before the finder of an installation in place
     for package in FOLDERS:
         sys.path.insert(0, str((folder / package).parent))

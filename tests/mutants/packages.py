@@ -5,7 +5,7 @@ Each is made in a copy of the packages, which the checks of package_checks.py th
 
 from __future__ import annotations
 
-from catalogue import Mutant
+from mutants.catalogue import Mutant
 
 OPTIMIZER, OPS, STORAGE = (
     "cuda/qcuda/optimizer.py",

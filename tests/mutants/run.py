@@ -1,13 +1,12 @@
 """Try every mutant, and see which rung of which ladder catches it, and how fast.
 
-    python tests/mutants/run.py            prints the table; exit code 1 if one survives
-    python tests/mutants/run.py --write    also puts it into tests/README.md
-
-The unmutated sources and the equivalent rewritings must pass every check.
+Prints the table; the exit code is 1 if one survives. The unmutated sources and the equivalent
+rewritings must pass every check.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -19,20 +18,16 @@ from pathlib import Path
 from shutil import which
 
 sys.path.extend(
-    str(Path(__file__).resolve().parents[2] / room)
-    for room in (".", "reference", "cuda", "tests", "tests/agreement", "tests/mutants")
+    str(Path(__file__).resolve().parents[2] / room) for room in (".", "reference", "cuda", "tests")
 )
 
-import battery
-import builds
-import catalogue
 import cpu_room
-import kernel_checks
-import packages
-from catalogue import Mutant
-from forks import Outcome, Verdict, judge, try_out
+from mutants import battery, builds, catalogue, kernel_checks, packages
+from mutants.catalogue import Mutant
+from mutants.forks import Outcome, Verdict, judge, try_out
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+TESTS = Path(__file__).resolve().parents[1]
+README = TESTS / "README.md"
 MARKS = ("<!-- mutants: written by tests/mutants/run.py --write -->", "<!-- end of mutants -->")
 SECONDS = 30  # a kernel whose checks take longer hangs
 UNCHANGED = "(kernels unchanged)"
@@ -72,9 +67,9 @@ def run_kernels(statistics: bool) -> list[Outcome]:
 
 def run_packages(statistics: bool) -> list[Outcome]:
     """The mutants of the packages, in a process that has imported none of them."""
-    script = Path(__file__).with_name("package_checks.py")
-    command = [sys.executable, str(script), *(["--statistics"] if statistics else [])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    options = ["--statistics"] if statistics else []
+    command = [sys.executable, "-m", "mutants.package_checks", *options]
+    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise ValueError(f"package_checks.py fails:\n{done.stderr}")
     return [Outcome(*row) for row in json.loads(done.stdout.splitlines()[-1])]
@@ -161,11 +156,21 @@ def why_not() -> str | None:
     return None if which(compiler) else f"there is no C++ compiler {compiler}"
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Read the command line, try all of them, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true", help="put the table into tests/README.md")
+    options = parser.parse_args()
     if (reason := why_not()) is not None:
         sys.exit(reason)
     results = run(statistics=True)
     print(table(results), summary(results), sep="\n\n")
-    if "--write" in sys.argv[1:] and not wrong(results):
+    if options.write and not wrong(results):
         write(results)
-    sys.exit(1 if wrong(results) else 0)
+    return 1 if wrong(results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,17 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from mutants import builds, catalogue, packages
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import builds
-import catalogue
-import packages
-
+HERE = Path(__file__).parent
 SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-import run
+from mutants import run
 reason = run.why_not()
 outcomes = [] if reason else getattr(run, sys.argv[2])(False)
 print(json.dumps([reason, run.table(outcomes), run.wrong(outcomes), len(outcomes)]))
@@ -30,7 +26,7 @@ print(json.dumps([reason, run.table(outcomes), run.wrong(outcomes), len(outcomes
 def test_every_mutant_is_caught(part, least, capsys):
     """In a process of its own: children are forked from it, which torch's autograd dislikes."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), part],
+        [sys.executable, "-c", SCRIPT, str(HERE.parent), part],
         capture_output=True, text=True, timeout=580,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -50,7 +46,7 @@ def test_the_catalogues_follow_the_sources():
 
 def test_the_readme_lists_the_catalogues():
     """`python tests/mutants/run.py --write` brings it up to date."""
-    import run
+    from mutants import run
 
     assert run.names_in(run.README.read_text()) == run.expected_names()
     assert len(set(run.expected_names())) == len(run.expected_names())

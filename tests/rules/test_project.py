@@ -1,4 +1,4 @@
-"""The project's own machinery: versions, the lock, the commands of the README, and the build."""
+"""The project's own machinery: versions, the commands of the README, and the build."""
 
 import importlib.util
 import os
@@ -14,25 +14,11 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 
 @pytest.fixture(scope="module")
 def project(root: Path) -> dict[str, Any]:
     return tomllib.loads((root / "pyproject.toml").read_text())
-
-
-@pytest.fixture(scope="module")
-def lock(root: Path) -> dict[str, list[Requirement]]:
-    """Constraints by canonical name; a package may have one for each range of Pythons."""
-    lines = (root / "requirements.lock").read_text().splitlines()
-    constraints: dict[str, list[Requirement]] = {}
-    for line in lines:
-        if line and not line.startswith("#"):
-            requirement = Requirement(line)
-            constraints.setdefault(canonicalize_name(requirement.name), []).append(requirement)
-    return constraints
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +29,6 @@ def bootstrap(root: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def wanted(project: dict[str, Any]) -> list[Requirement]:
-    """Every dependency, those of extras included."""
-    table = project["project"]
-    lists = [table["dependencies"], *table["optional-dependencies"].values()]
-    return [Requirement(line) for requirements in lists for line in requirements]
 
 
 def test_the_version_is_one(root: Path, project: dict[str, Any]):
@@ -63,31 +42,6 @@ def test_the_licence_is_the_one_named(root: Path, project: dict[str, Any]):
     assert project["project"]["license"] == "Apache-2.0"
     assert "Apache License" in text and "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
-
-
-# The lock
-
-
-def test_every_dependency_is_locked_within_its_range(
-    project: dict[str, Any], lock: dict[str, list[Requirement]]
-):
-    for requirement in wanted(project):
-        for constraint in lock[canonicalize_name(requirement.name)]:
-            (pin,) = constraint.specifier
-            assert requirement.specifier.contains(pin.version), f"{requirement} and {constraint}"
-
-
-def test_the_lock_is_exact_and_names_no_address(root: Path, lock: dict[str, list[Requirement]]):
-    for constraints in lock.values():
-        assert all([s.operator for s in c.specifier] == ["=="] for c in constraints), constraints
-    lines = (root / "requirements.lock").read_text().splitlines()
-    assert not [line for line in lines if re.search(r"//|\.org|\.com|@|--", line)]
-
-
-def test_the_lock_serves_every_build_of_torch(lock: dict[str, list[Requirement]]):
-    (torch,) = lock["torch"]
-    assert str(torch) == "torch==2.13.0"  # and no +cpu
-    assert not [name for name in lock if re.match(r"nvidia|cuda|triton|torchvision", name)]
 
 
 # Makefile, README and build server

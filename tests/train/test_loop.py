@@ -17,7 +17,7 @@ from qcuda.nn import MultiStep, lattice_layers
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train.config import METHODS, TrainConfig
 from qcuda.train.loop import hinge_loss, learning_rate_factor, start, train_epoch
-from qcuda.validate import predicted_moves
+from qcuda.watch.odds import predicted_moves
 from qtheory import DST, Lattice
 from qtheory.optimisers import Adam
 

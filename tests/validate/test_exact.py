@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import faults
+from validate import faults
 
 from qcuda.kernels import native
 from qcuda.validate import reference_law, same_words, tomography

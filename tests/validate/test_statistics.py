@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import faults
+from validate import faults
 
 from qcuda.validate import calibrate, cells, joint, sequential, statistics
 from qcuda.validate.kernels import key

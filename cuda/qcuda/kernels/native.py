@@ -1,8 +1,8 @@
-"""The CPU library: found, chosen by the processor's level, loaded and tried on first use.
+"""The CPU library: it is found, chosen by the processor's level, loaded and tried at its first use.
 
 Nothing is loaded on import. The folders looked through are, in order, $QTHEORY_LIB, every
-`_native` folder of the installed package, and build/native of a checkout. A library that can not
-be had is an error that names them: there is no slow path behind it.
+`_native` folder of the installed package, and build/native of a checkout. If no library can
+be loaded, the error names these folders: nothing falls back to a slower path.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from qcuda.nn.census import audit
 from qcuda.nn.slot import GradientSlot
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train.config import TrainConfig
-from qcuda.validate import predicted_moves
 from qcuda.watch.law_audit import LawAudit
+from qcuda.watch.odds import predicted_moves
 
 
 @dataclass

@@ -21,6 +21,7 @@ from qtheory.algorithms import walkers
 from qtheory.evidence import Claim, Suite
 
 FALSE_ALARM = 1e-6
+RECIPE = Path(__file__).resolve().parents[2] / "csrc" / "gpu" / "build.py"
 NO_GPU = "GPU: did NOT run, because torch sees none; nothing was compared on one"
 
 
@@ -183,7 +184,7 @@ def _say(line: str) -> None:
 
 def _acceptance() -> int:
     """The GPU's own script, which compares every kernel with the CPU's and times them."""
-    script = Path(__file__).with_name("acceptance.py")
-    if not script.is_file():
-        raise BackendUnavailable(f"GPU acceptance runs from a checkout: {script} is not there")
-    return subprocess.run([sys.executable, str(script), "--require-gpu"], check=False).returncode
+    if not RECIPE.is_file():
+        raise BackendUnavailable(f"GPU acceptance runs from a checkout: {RECIPE} is not there")
+    command = [sys.executable, "-m", "qcuda.validate.acceptance", "--require-gpu"]
+    return subprocess.run(command, check=False).returncode

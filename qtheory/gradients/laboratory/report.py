@@ -1,14 +1,15 @@
 """What the gradient laboratory reports: moments of a coarse gradient, comparisons with true ones.
 
-Errors are standard errors, and 0 for what is exact. That of a norm is the root of the sum of the
-variances of the means of its components: the root mean square of |estimate - true vector|, which
-bounds the error of the norm. That of a cosine is of first order, a sum over both vectors.
+Errors are standard errors, and 0 where a number is exact. The error of a norm is the root of the
+sum of the variances of the means of its components: the root mean square of |estimate - true
+vector|, which bounds the error of the norm. The error of a cosine is of first order, a sum over
+both vectors.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -60,12 +61,6 @@ class Report:
     def table(self) -> str:
         """Aligned text, a line for each layer and target."""
         return table(self)
-
-    def plot(self, axes: Any = None) -> Any:
-        """Bias, std and cosine by layer, as bars on three axes, which are returned."""
-        from qtheory.gradients.laboratory.plots import plot_report
-
-        return plot_report(self, axes)
 
 
 class Mean(NamedTuple):

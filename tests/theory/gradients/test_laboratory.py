@@ -30,7 +30,7 @@ from qtheory.gradients.laboratory.estimators import (
     straight_through,
 )
 from qtheory.gradients.laboratory.measure import FiniteData, measure
-from qtheory.gradients.laboratory.plots import plot_sweep, quantity
+from qtheory.gradients.laboratory.plots import plot_report, plot_sweep, quantity
 from qtheory.gradients.laboratory.report import Mean, compare
 from qtheory.gradients.laboratory.targets import (
     smoothed_gradients,
@@ -377,7 +377,7 @@ def test_a_report_as_text_and_pictures():
     lines = report.table().splitlines()
     assert len(lines) == 1 + 3 * 3 and len({len(line) for line in lines}) == 1
     assert "+-" in lines[1]
-    axes = report.plot()
+    axes = plot_report(report)
     assert len(axes[0].patches) == 9 and len(axes[2].patches) == 3
     ax = plot_sweep([report, report], [0.1, 0.2], "cosine", 0, "smoothed", ax=axes[1])
     assert ax.get_ylabel() == "cosine with the true gradient"

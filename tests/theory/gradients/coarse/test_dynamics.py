@@ -96,10 +96,11 @@ def test_lifetimes_in_closed_form():
 
 @pytest.mark.parametrize("surrogate", [IDENTITY, Gaussian(0.5), Gaussian(0.1)])
 def test_normalised_filters_stay(surrogate):
-    """A gradient along w is then without effect; so it is if that part is left out."""
+    """A gradient along w is then without effect; so it is if that part is left out. Filters that
+    are free are gone after 33 to 288 iterations."""
     for path in (
         descend(START, fixed(surrogate), RATE, 200, normalised=True),
-        descend(START, tangential(fixed(surrogate)), RATE, 3000),
+        descend(START, tangential(fixed(surrogate)), RATE, 600),
     ):
         assert np.diff(path.loss).max() <= ROUNDING
         assert abs(path.loss[-1] - 0.625) <= 1e-6
@@ -107,10 +108,10 @@ def test_normalised_filters_stay(surrogate):
 
 
 def test_relu_descent_is_monotone_and_ends_at_a_critical_point():
-    """Four random starts with |w| = 3, rate 0.2, 400 iterations: the loss never rises, |w| stays
+    """Two random starts with |w| = 3, rate 0.2, 400 iterations: the loss never rises, |w| stays
     above 1 (the theorem asks for a bound), and both gradients end below 2e-3."""
     ends = []
-    for at in settings(4, 20):
+    for at in settings(2, 20):
         w = 3 * at.student.filter / np.linalg.norm(at.student.filter)
         path = descend(Setting(at.teacher, Layer(at.student.output, w)), fixed(RELU), 0.2, 400)
         assert path.length.min() >= 1
