@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import util
+
 from jsonargparse import ArgumentParser, Namespace
 
 from qcuda.cli.common import check_writable, common, function
-from qcuda.errors import InputError
+from qcuda.errors import InputError, require
 
 SUMMARY = "run the claims of a paper and rewrite its ledger"
 
@@ -14,7 +16,7 @@ def parser() -> ArgumentParser:
     """Its options."""
     made = common(
         "Run the claims of papers, print each with the number to match, the number obtained "
-        "and the verdict, and rewrite papers/PAPER.md and .json in a checkout. Exit status 1 "
+        "and the verdict, and rewrite papers/PAPER.md and its numbers. Exit status 1 "
         "if a number is not the one to match."
     )
     made.add_argument(
@@ -27,6 +29,10 @@ def parser() -> ArgumentParser:
 
 def run(options: Namespace) -> int:
     """Run it; returns the exit status."""
+    require(
+        util.find_spec("qpapers") is not None,
+        "qtheory reproduce needs a checkout, whose papers/ it runs, got an installation without",
+    )
     check_writable(options.json)
     try:
         return function("qpapers.reproduce", "reproduce")(

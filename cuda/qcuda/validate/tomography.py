@@ -130,7 +130,8 @@ def claim(name: str, kernel: Kernel, spec: Spec, *, seed: int, own: Room | None 
         found = bisect(kernel, COUNT, Draw(spec, seed, iteration, tensor))
         words = philox.words(seed, iteration, tensor, Stream.MOVE, COUNT).astype(np.int64)
         low, high = limits(elements, found)
-        edges = _ordered(elements, found, *(elements.edges(end) for end in found), 0, 0)
+        ends = elements.edges(found.left), elements.edges(found.right)
+        edges = _ordered(elements, found, ends[0], ends[1], 0, 0)
         bad = (words < low - edges[0]) | (words >= high + edges[1])
         if own is not None:
             ours = limits(elements, found, own)
@@ -152,7 +153,8 @@ def limits(
     elements: Asked, found: Bracket, room: Room = aim.reference
 ) -> tuple[np.ndarray, np.ndarray]:
     """First and last but one of the words in a bracket, int64, where a room puts its ends."""
-    return _ordered(elements, found, *(elements.thresholds(end, room) for end in found), 0, 2**32)
+    left, right = (elements.thresholds(end, room) for end in found)
+    return _ordered(elements, found, left, right, 0, 2**32)
 
 
 def _ordered(

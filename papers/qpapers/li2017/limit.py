@@ -175,7 +175,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="fig-1",
         statement="Decision invariance: P(up given a move), g = 0.4 + noise of std 1, s = 1/2, η = "
         "0.3, 0.1, 0.03, 0.01, does not depend on small η",
-        code=off_diagonal,
+        code=weight_chain,
         test=f"{TEST}::test_where_a_weight_goes_does_not_depend_on_the_learning_rate",
         printed="0.277475, 0.267679, 0.267679, 0.267679",
         number="noted",
@@ -187,7 +187,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="fig-1-leaving",
         statement="while P(move) is proportional to η",
-        code=off_diagonal,
+        code=weight_chain,
         test=f"{TEST}::test_where_a_weight_goes_does_not_depend_on_the_learning_rate",
         printed="0.4830, 0.1722, 0.05165, 0.01722",
         number="noted",
@@ -200,7 +200,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="fig-1-jumps",
         statement="and jumps of more than a level vanish: log P(longer given a move) at η = 0.3, "
         "0.1, 0.03, and P at 0.01, which is below the smallest float",
-        code=off_diagonal,
+        code=weight_chain,
         test=f"{TEST}::test_where_a_weight_goes_does_not_depend_on_the_learning_rate",
         printed="log of 0.069, 5e-7, 6e-61; 0",
         number="noted",

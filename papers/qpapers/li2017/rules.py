@@ -245,7 +245,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="eq-6",
         statement="One step of SR under noise with a density: P(k) = E hat(z - k) = second "
         "difference of E(z - x)^+; largest difference of the two",
-        code=off_diagonal,
+        code=weight_chain,
         test="tests/theory/test_transition.py::test_closed_forms_are_the_quadrature",
         printed="0 (from Eq. 6; ours)",
         number="ours",
@@ -344,7 +344,7 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Share of binary weights whose sign changed, noise alone: the exact chain after "
         "100 and 3,000 iterations at η = 0.01, and 1/2 (1 - exp(-(sum of η) E abs(u) / 2)); "
         "saturates at 50 %",
-        code=off_diagonal,
+        code=weight_chain,
         test=f"{RULES}::test_noise_alone_changes_signs_at_the_stated_rate",
         printed="0.1645 and 0.5 (formula; ours)",
         number="ours",
