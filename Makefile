@@ -3,7 +3,6 @@ PYTHON ?= python3
 UV ?= uv
 BIN := .venv/bin
 ARGS ?=
-NOTEBOOKS := $(wildcard notebooks/source/[0-9]*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help install train test lint types notebooks check kernels validate mutants bench lock clean
@@ -27,14 +26,8 @@ lint: install ## check style and format
 types: install ## check types
 	$(BIN)/pyright
 
-notebooks: install $(NOTEBOOKS:notebooks/source/%.py=build/notebooks/%.ipynb) ## run every notebook into build/notebooks
-
-build/notebooks/%.ipynb: notebooks/source/%.py install
-	@mkdir -p $(@D)
-	$(BIN)/jupytext --quiet --to ipynb --output $@ $<
-	@begun=$$(date +%s); $(BIN)/jupyter-execute --inplace --kernel_name=python3 --timeout=120 $@ || \
-	{ rm -f $@; exit 1; }; taken=$$(($$(date +%s) - begun)); echo "$@: $$taken s"; \
-	[ $$taken -le 120 ] || { rm -f $@; echo "a notebook runs in two minutes, $< took $$taken s"; exit 1; }
+notebooks: install ## run every notebook into build/notebooks; WRITE=1 replaces those whose source changed
+	$(BIN)/python notebooks/make.py $(if $(WRITE),--write)
 
 check: lint types test notebooks ## all that the build server runs
 

@@ -1,12 +1,11 @@
 """What discrete weights do, said exactly: definitions, laws and chains.
 
-`Lattice`, `Spec` and the class of every registered spec are found here by their names. They are
-imported when they are first asked for: what needs a definition alone needs NumPy alone.
+`from qtheory import DST` finds the class of any registered spec by its name. Nothing is imported
+before it is asked for.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    """The lattice, or something of `qtheory.algorithms`, a spec class for example."""
     if not name[:1].isupper():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "qtheory.lattice" if name == "Lattice" else "qtheory.algorithms"
-    return getattr(import_module(home), name)
+    if name == "Lattice":
+        from qtheory.lattice import Lattice
+
+        return Lattice
+    from qtheory import algorithms
+
+    return getattr(algorithms, name)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Writing files so that a crash leaves either the whole file or none."""
 
 from __future__ import annotations
 

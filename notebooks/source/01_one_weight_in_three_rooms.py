@@ -97,7 +97,7 @@ for iteration in range(1, iterations + 1):
 fast = layer.index.numpy().ravel()
 print("walkers on different levels in the two rooms:", int((fast != index).sum()))
 
-# %%
+# %% tags=["cover"]
 exact = evolve(chain, np.eye(lattice.size)[0], iterations)
 measured = np.bincount(fast, minlength=lattice.size) / walkers
 plt.figure(figsize=(6, 3.2))

@@ -88,7 +88,7 @@ assert lower <= mixing_time(warm) <= upper
 # The chain is given by what is off the diagonal. A method that works with P itself sees the link
 # between the wells through 1 - P_ii, to 1e-16: below T = 0.03 its answers are made of rounding.
 
-# %%
+# %% tags=["cover"]
 temperatures = np.array([0.2, 0.1, 0.07, 0.05, 0.04, 0.03, 0.025, 0.02, 0.015, 0.01])
 exact, naive, rates, naive_rates = [], [], [], []
 for temperature in temperatures:

@@ -207,7 +207,7 @@ assert abs(up[0] - 0.267679) < 1e-6
 # Three parabolas, noise of standard deviation 3. Above BC after a simulation, below the exact
 # stationary law of SR. BC narrows onto 4.75; SR narrows a little, and then stops.
 
-# %%
+# %% tags=["cover"]
 std, noise = 3.0, Gaussian(3.0)
 levels = toy_problem.WIDE.levels
 figure, axes = plt.subplots(2, 4, figsize=(12, 5), sharex=True, sharey=True)

@@ -213,7 +213,7 @@ assert np.abs(laws[0] - laws[2]).max() < 1e-12
 # The sizes expected are not the losses measured: the noise at that one point is neither that of the
 # start nor that of the end. It is the order that is predicted, and the first choice.
 
-# %%
+# %% tags=["cover"]
 rules = {
     "SR": StochasticRounding(lattice),
     "m = 3": DST(lattice, 3.0),

@@ -116,7 +116,7 @@ display(Markdown(header + "\n".join(lines)))
 # Above: expectation. Below: slope, which is what goes backward. Under uniform noise of half width
 # 1/2 the expectation is exactly clip(x, -1, 1).
 
-# %%
+# %% tags=["cover"]
 x = np.linspace(-2.5, 2.5, 1001)
 figure, axes = plt.subplots(2, 3, figsize=(11, 5.5), sharex=True, sharey="row")
 for column, std in enumerate((0.1, 0.5 / math.sqrt(3), 0.6)):

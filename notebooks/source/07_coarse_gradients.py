@@ -108,7 +108,7 @@ assert max(found) < 5
 # most also change its length. Colours give the angle between both, in degrees; little noise is
 # nearly the truth.
 
-# %%
+# %% tags=["cover"]
 flat = Layer(teacher.output, np.array([1.0, 0.0]))
 side = np.linspace(-1.6, 1.6, 14)  # none is 0, where a filter has no direction
 rules = {

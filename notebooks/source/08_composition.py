@@ -99,7 +99,7 @@ plt.show()
 # $a_1 = 1$. Means $-m_l$, $m_l = \lambda^{p_l}$, and scales $\lambda^{2 p_l}$. The target is 1. The
 # second step sees 1 if the error $e_1$ of the first, $K$ times, is smaller than $m_2$.
 
-# %%
+# %% tags=["cover"]
 lams = np.geomspace(0.001, 0.5, 60)
 rows = (
     (Cauchy(1.0), 4, 0.0, (2, 1)),

@@ -187,7 +187,7 @@ plt.show()
 # $y = (w - t)/\eta + 1 - a$ by $a$ on a circle of length 1, exactly. The visible weight averages
 # $w^*$ and moves up $\min(a, 1 - a)$ times an iteration, whatever $\eta$.
 
-# %%
+# %% tags=["cover"]
 figure, axes = plt.subplots(2, 2, figsize=(10, 4), sharex=True)
 for column, rate in enumerate((Fraction(1, 10), Fraction(1, 100))):
     weight = OneWeight(Fraction(37, 100), rate)

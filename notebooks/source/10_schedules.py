@@ -62,7 +62,7 @@ colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, layers))
 # $2 (L - l)$ (progressive, earlier layers faster). The mean of the noise, where it moves, takes
 # half the power, so mean over scale grows.
 
-# %%
+# %% tags=["cover"]
 figure, axes = plt.subplots(2, 4, figsize=(12, 5), sharex=True, sharey=True)
 for row, powers in zip(axes, POWERS, strict=True):
     for ax, intervals in zip(row, INTERVALS, strict=True):

@@ -75,7 +75,7 @@ assert report.exact and report.layers[2].against["smoothed"].bias < 1e-12
 # difference between two. The variance has its peak there too; below it, few of the 24 points are in
 # a window at all.
 
-# %%
+# %% tags=["cover"]
 stds = np.geomspace(0.05, 2.0, 13)
 sweep = [(LayerNoise.of(Logistic(1.0), s / std_of(Logistic(1.0))),) * 2 for s in stds]
 fig, axes = plt.subplots(3, 3, figsize=(11, 8), sharex=True)

@@ -70,7 +70,7 @@ plt.show()
 # function (REINFORCE) is the only unbiased one and pays with its variance. The sample-analytic form
 # takes differences where straight-through takes derivatives. The mean field has no variance at all.
 
-# %%
+# %% tags=["cover"]
 net, loss, run = networks.deep()
 baseline = float(run.probability @ loss.value(run.layers[-1]))
 tables = {

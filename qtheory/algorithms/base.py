@@ -227,7 +227,9 @@ def from_dict(values: Mapping[str, Any]) -> Spec:
     cls = spec_class(str(rest.pop("algorithm", "")))
     rest["lattice"] = _build(Lattice, rest.get("lattice"))
     if rest.get("readout") is not None:
-        table = {key: tuple(v) if isinstance(v, list) else v for key, v in rest["readout"].items()}
+        table = dict(cast(Mapping[str, Any], rest["readout"]))
+        for key in ("levels", "thresholds"):  # JSON has no tuples
+            table[key] = tuple(table.get(key, ()))
         rest["readout"] = _build(Stair, table)
     return _build(cls, rest)
 

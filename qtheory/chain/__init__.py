@@ -1,7 +1,7 @@
-"""Exact Markov chains, from the probabilities off the diagonal; the diagonal is implied.
+"""Exact Markov chains, stored without their diagonal, which follows from the other entries.
 
-With a stored diagonal a link of 1e-12 leaves few correct digits in 1 - P_ii. Here laws, hitting
-times and hitting probabilities are sums of products of non-negative numbers: no subtraction,
+If the diagonal is stored, a link of 1e-12 leaves few correct digits in 1 - P_ii. Here laws, hitting
+times and hitting probabilities are sums of products of non-negative numbers. Nothing is subtracted,
 so every entry keeps its digits however weak the links are.
 """
 

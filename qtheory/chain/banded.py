@@ -89,7 +89,7 @@ class BandedChain:
 
     @property
     def moves(self) -> Moves:
-        """What is possible in one iteration, staying apart."""
+        """All pairs (i, j), i != j, with P_ij > 0."""
         (up, low), (down, high) = np.nonzero(self.above), np.nonzero(self.below)
         return Moves(np.concatenate([low, high]), np.concatenate([low + up + 1, high - down - 1]))
 

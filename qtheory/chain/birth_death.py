@@ -1,14 +1,14 @@
 """Birth and death: chains on 0..n-1 that move to neighbours only.
 
-up_k = P(k -> k+1) and down_k = P(k+1 -> k), so that nothing else need be said. Detailed balance
+up_k = P(k -> k+1) and down_k = P(k+1 -> k) determine the chain. Detailed balance
 gives the stationary law, and first-step analysis the times of passage [karlin1957]:
 
     pi_(k+1) / pi_k = up_k / down_k
     t_0 = 1 / up_0,   t_k = (1 + down_(k-1) t_(k-1)) / up_k,   E_a[T_b] = t_a + ... + t_(b-1)
 
-with t_k the mean number of iterations from k to k + 1. There is no subtraction, so the number of
-states is all that costs digits, and not that either in the compiled loops, which carry numbers
-of two doubles.
+with t_k the mean number of iterations from k to k + 1. Nothing is subtracted, so digits
+are lost only as the number of states grows; in the compiled loops not even then, as they carry each
+number as two doubles.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class BirthDeathChain:
 
     @property
     def moves(self) -> Moves:
-        """What is possible in one iteration, staying apart."""
+        """All pairs (i, j), i != j, with P_ij > 0."""
         up, down = np.flatnonzero(self.up), np.flatnonzero(self.down)
         return Moves(np.concatenate([up, down + 1]), np.concatenate([up + 1, down]))
 

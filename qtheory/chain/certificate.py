@@ -11,8 +11,8 @@ r has no mass, and so for the total variation distance, half of the sum of absol
 
     TV(x, pi) <= (1/2) sum |r_s| h(s) + (1/2) max(sum r_s^+ h(s), sum r_s^- h(s)).
 
-Both conditions are checked in floats with the rounding errors counted against the certificate. The
-chain is the one whose chances are the floats of its tables.
+Both conditions are checked in floating point, and rounding errors count against the certificate. It
+is about the chain whose probabilities are exactly the floats that are stored.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def verified_times(chain: Operator, ground: int, guess: PerState) -> PerState:
     """
     h = np.array(guess, dtype=np.float64)
     if h.shape != (chain.size,) or not (np.isfinite(h) & (h >= 0)).all():
-        raise ValueError(f"times are finite and >= 0, one for each of {chain.size} states")
+        raise ValueError(f"times are finite and >= 0, one for each of {chain.size} states, got {h}")
     h[ground] = 0.0
     later = chain.expect(h)
     drop = (h - later) - (chain.roundings[1] + 2) * UNIT * (h + later)
@@ -205,7 +205,7 @@ def _solved(chain: Operator, law: Pmf, ground: int) -> Pmf:
 def _gmres(
     product: Callable[[PerState], PerState], right: PerState, start: PerState, accuracy: float
 ) -> PerState:
-    """An approximate solution; that it may be poor is what certificates are for."""
+    """An approximate solution, which may be poor: the certificate then says so."""
     size = len(right)
     operator = cast(Any, linalg.LinearOperator)((size, size), matvec=product, dtype=np.float64)
     solve = cast(Callable[..., tuple[PerState, int]], cast(Any, linalg).gmres)

@@ -1,6 +1,6 @@
 """Taking states out of a chain without subtraction, a block at a time [grassmann1985].
 
-Taking out state k sends who would go there on to where k goes: for i, j < k
+When state k is taken out, a walk that would go to k goes on to where k leads: for i, j < k
 
     P_ij <- P_ij + P_ik (P_kj / S_k),      S_k = sum of P_kj over j < k, plus its exit,
 

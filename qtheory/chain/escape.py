@@ -1,4 +1,4 @@
-"""Escape from wells on a line: exact times, their exponent, and the diffusion's wrong one.
+"""Escape from wells on a line: exact times, their exponent, and the diffusion's, which is wrong.
 
 A walk on a line moves up by one level with probability p(w) and down with q(w). As the spacing D
 goes to 0 with p and q kept as functions of the weight, the time to climb from a to s grows as
@@ -48,7 +48,7 @@ def log_passage_time(up: Rates, down: Rates, start: int, target: int) -> float:
     """
     size = len(up) + 1
     if len(down) != len(up) or not ((up > 0).all() and (down > 0).all()):
-        raise ValueError("a line has positive probabilities, as many up as down")
+        raise ValueError(f"a line has positive probabilities, as many up as down, got {up}, {down}")
     if not (0 <= start < size and 0 <= target < size):
         raise ValueError(f"a state is in 0..{size - 1}, got {start} and {target}")
     if start == target:
@@ -80,7 +80,10 @@ def log_diffusion_passage_time(
     1.0
     """
     if drift.shape != diffusion.shape or len(drift) < 2 or not (diffusion > 0).all():
-        raise ValueError("drift and diffusion have one value > 0 for each of two points or more")
+        raise ValueError(
+            "drift and diffusion have a value for each of two points or more, diffusion > 0, "
+            f"got {drift.shape} and {diffusion.shape}, at least {diffusion.min(initial=math.inf)}"
+        )
     if not low <= start < high:
         raise ValueError(f"a passage needs low <= start < high, got {(low, start, high)}")
     step = (high - low) / (len(drift) - 1)

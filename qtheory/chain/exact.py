@@ -3,7 +3,7 @@
 A float is a rational number, so the law of a chain of floats is one as well, and is found here
 without rounding anything. The equations are pi (I - P) = 0 and (I - P) x = r, over whole numbers
 after each row is multiplied by its common denominator. Pivots are principal minors of I - P with
-something left out, which are positive for an irreducible chain, so none has to be looked for.
+something left out, which are positive for an irreducible chain, so rows are never exchanged.
 
 Three ways to solve, chosen by argument; all give equal Fractions:
 
@@ -107,8 +107,9 @@ def symbolic_stationary_distribution(off_diagonal: Any) -> list[Any]:
     """
     sympy = cast(Any, importlib.import_module("sympy"))
     moves, size = off_diagonal, int(off_diagonal.rows)
-    if moves.cols != size or any(moves[i, i] != 0 for i in range(size)):
-        raise ValueError("a symbolic chain is a square matrix with zeros on its diagonal")
+    if moves.cols != size:
+        raise ValueError(f"a symbolic chain is a square matrix, got {size} by {moves.cols}")
+    _check_diagonal([moves[i, i] for i in range(size)])
     exits = sympy.diag(*[sum(moves.row(i)) for i in range(size)])
     minors = [(exits - moves).minor_submatrix(j, j).det(method="berkowitz") for j in range(size)]
     total = sum(minors)
@@ -120,6 +121,12 @@ def flint_available() -> bool:
     return importlib.util.find_spec("flint") is not None
 
 
+def _check_diagonal(diagonal: list[Any]) -> None:
+    for state, p in enumerate(diagonal):
+        if p != 0:
+            raise ValueError(f"the diagonal of a chain is written as zero, got {p} at {state}")
+
+
 def _read(chain: MarkovChain | Rationals) -> tuple[list[list[Fraction]], MarkovChain]:
     """Entries as Fractions, and a chain with the same non-zero entries."""
     if isinstance(chain, MarkovChain):
@@ -127,11 +134,11 @@ def _read(chain: MarkovChain | Rationals) -> tuple[list[list[Fraction]], MarkovC
     size = len(chain)
     if size == 0 or any(len(row) != size for row in chain):
         raise ValueError(f"a chain is a square matrix, at least 1 by 1, got {size} rows")
-    if not all(math.isfinite(p) and p >= 0 for row in chain for p in row):
-        raise ValueError("probabilities are finite and >= 0")
+    for p in (p for row in chain for p in row):
+        if not (math.isfinite(p) and p >= 0):
+            raise ValueError(f"probabilities are finite and >= 0, got {p}")
     moves = [[Fraction(p) for p in row] for row in chain]
-    if any(moves[i][i] != 0 for i in range(size)):
-        raise ValueError("the diagonal of a chain is implied and written as zero")
+    _check_diagonal([moves[i][i] for i in range(size)])
     most = max(sum(row) for row in moves)
     if most > 1:
         raise ValueError(f"the probability of leaving a state is at most one, got {most}")

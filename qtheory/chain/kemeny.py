@@ -37,8 +37,8 @@ def kemeny_constant(chain: AnyChain) -> float:
     A chain of neighbours takes the closed form, O(n) if it is a `BirthDeathChain`, with a relative
     error below that of its law and 3 n 2**-53. Any other costs 3 n**3 operations, with one below
     4 n**3 2**-53 (n**3 each for pi and E_i[T_j], doubled); observed is a few 2**-53.
-    Raises ValueError, with the closed classes, if the chain is not irreducible; OverflowError if a
-    probability of the law, or a flow, is out of a float's range.
+    Raises ValueError, with the recurrent classes, if the chain is not irreducible; OverflowError if
+    a probability of the law, or a flow, is out of a float's range.
 
     >>> from qtheory.chain import MarkovChain
     >>> chain = MarkovChain(np.array([[0.0, 2.0**-99], [3 * 2.0**-99, 0.0]]))

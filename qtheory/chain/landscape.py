@@ -227,7 +227,7 @@ def _read(
         energy.tolist() if isinstance(energy, ndarray) else list(energy)
     )
     if not heights or not all(math.isfinite(h) for h in heights):
-        raise ValueError("a landscape has at least one state and finite energies")
+        raise ValueError(f"a landscape has at least one state and finite energies, got {heights}")
     neighbours: list[list[int]] = [[] for _ in heights]
     for a, b in edges:
         if not (0 <= a < len(heights) and 0 <= b < len(heights)):

@@ -9,9 +9,9 @@ with V' the gradient of the energy and a the step. Accepted with the probability
 
     min(1, e^(-(V(y) - V(x)) / T) q(x | y) / q(y | x))
 
-the law is that of Gibbs. Taken always, it is not: for a quadratic energy the error vanishes as the
-step goes to 0, like exp(-spacing**2 / (2 a)); for others it does not vanish, as half of
-V'(x) (y - x) + V'(y) (y - x) is then not V(y) - V(x).
+the law is that of Gibbs. If every proposal is taken, it is not: for a quadratic energy the error
+vanishes as the step goes to 0, like exp(-spacing**2 / (2 a)); for others it does not vanish, as
+half of V'(x) (y - x) + V'(y) (y - x) is then not V(y) - V(x).
 """
 
 from __future__ import annotations

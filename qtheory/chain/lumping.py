@@ -46,13 +46,18 @@ def is_lumpable(chain: MarkovChain, blocks: Blocks) -> bool:
     >>> is_lumpable(ring, np.array([0, 1, 1])), is_lumpable(ring, np.array([0, 0, 1]))
     (True, False)
     """
+    return _torn_block(chain, blocks) is None
+
+
+def _torn_block(chain: MarkovChain, blocks: Blocks) -> int | None:
+    """The first block whose states move into some other block with different probabilities."""
     into = _into_blocks(chain, blocks)
     for block in range(into.shape[1]):
         rows = np.delete(into[blocks == block], block, axis=1)
         least, most = rows.min(axis=0), rows.max(axis=0)
         if (most - least > (chain.size + 4) * 2.0**-53 * most).any():
-            return False
-    return True
+            return block
+    return None
 
 
 def lump(chain: MarkovChain, blocks: Blocks) -> MarkovChain:
@@ -65,8 +70,11 @@ def lump(chain: MarkovChain, blocks: Blocks) -> MarkovChain:
     >>> lump(ring, np.array([0, 1, 1])).off_diagonal.tolist()
     [[0.0, 0.4], [0.3, 0.0]]
     """
-    if not is_lumpable(chain, blocks):
-        raise ValueError("a lumped chain needs equal probabilities from all states of a block")
+    if (block := _torn_block(chain, blocks)) is not None:
+        raise ValueError(
+            "a lumped chain needs equal probabilities from all states of a block, "
+            f"got others from those of block {block}"
+        )
     into = _into_blocks(chain, blocks)
     first = [int(np.argmax(blocks == block)) for block in range(into.shape[1])]
     lumped = into[first]
@@ -142,15 +150,17 @@ def lump_permutations(joint: JointChain) -> CountChain:
     than 2**-40 (sums of increments may be taken in another order), or a state and its reverse
     do: of all orders of a state only these two are looked at.
     """
-    levels, dimension = joint.spec.lattice.size, joint.dimension
+    levels, dimension = joint.lattice.size, joint.dimension
     counts = np.array(list(_spreads(dimension, levels)), dtype=np.int64)
     number = {tuple(c): block for block, c in enumerate(counts.tolist())}
     index = np.array([np.repeat(np.arange(levels), c) for c in counts])
     matrix = np.zeros((len(counts), len(counts)))
     forward, backward = _chances(joint, index), _chances(joint, index[:, ::-1])
-    if not np.allclose(forward, backward[:, :, ::-1], rtol=0.0, atol=SAME):
+    apart = float(np.abs(forward - backward[:, :, ::-1]).max())
+    if not apart <= SAME:
         raise ValueError(
-            "weights that may be exchanged have laws that do not depend on their order"
+            "weights that may be exchanged have laws that do not depend on their order, "
+            f"got laws {apart:.3g} apart"
         )
     for block, count in enumerate(counts):
         start = np.cumsum(count) - count
@@ -158,8 +168,12 @@ def lump_permutations(joint: JointChain) -> CountChain:
             law: dict[tuple[int, ...], float] = {(0,) * levels: float(p)}
             for level in np.flatnonzero(count):
                 pmfs = forward[block, atom, start[level] : start[level] + count[level]]
-                if not np.allclose(pmfs, pmfs[0], rtol=0.0, atol=SAME):
-                    raise ValueError("weights that may be exchanged move alike from one level")
+                apart = float(np.abs(pmfs - pmfs[0]).max())
+                if not apart <= SAME:
+                    raise ValueError(
+                        "weights that may be exchanged move alike from one level, "
+                        f"got laws {apart:.3g} apart from level {level}"
+                    )
                 law = _convolved(law, pmfs[0], int(count[level]))
             for after, mass in law.items():
                 matrix[block, number[after]] += mass

@@ -54,7 +54,7 @@ class FiniteChain(Protocol):
 
     @property
     def moves(self) -> Moves:
-        """What is possible in one iteration, staying apart."""
+        """All pairs (i, j), i != j, with P_ij > 0."""
         ...
 
 
@@ -76,8 +76,9 @@ class MarkovChain:
             raise ValueError(f"a chain is a square matrix, at least 1 by 1, got {moves.shape}")
         if not (np.isfinite(moves).all() and (moves >= 0).all()):
             raise ValueError(f"probabilities are finite and >= 0, got {moves.min()}")
-        if moves.diagonal().any():
-            raise ValueError("the diagonal of a chain is implied and written as zero")
+        for state in np.flatnonzero(moves.diagonal()):
+            p = moves[state, state]
+            raise ValueError(f"the diagonal of a chain is written as zero, got {p} at {state}")
         most = float(moves.sum(axis=1).max())
         if most > 1.0 + len(moves) * 2.0**-52:
             raise ValueError(f"the probability of leaving a state is at most one, got {most!r}")
@@ -91,7 +92,7 @@ class MarkovChain:
 
     @property
     def moves(self) -> Moves:
-        """What is possible in one iteration, staying apart."""
+        """All pairs (i, j), i != j, with P_ij > 0."""
         source, target = np.nonzero(self.off_diagonal)
         return Moves(source, target)
 

@@ -1,4 +1,4 @@
-"""Pictures of laws, chains and mixing by matplotlib, on the axes of the caller or on new ones."""
+"""Figures of laws, chains and mixing, drawn by matplotlib on the caller's axes or on new ones."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def plot_law(
 def plot_chain(chain: AnyChain, levels: Levels | None = None, *, ax: Axes = None) -> Axes:
     """Decimal logarithm of the transition matrix as a picture, row = now, column = next.
 
-    Weak links show as what they are; moves of probability 0 stay white. States outside the closed
-    classes have hatched rows. Labels are the levels if they are given, at most nine of them.
+    The colours reach down to the weakest link; moves of probability 0 stay white. States outside
+    the recurrent classes have hatched rows. Labels are the levels if given, at most nine of them.
     """
     chain, ax = dense(chain), _axes(ax)
     full = chain.transition_matrix
@@ -66,8 +66,8 @@ def plot_chain(chain: AnyChain, levels: Levels | None = None, *, ax: Axes = None
     np.log10(full, out=shown, where=full > 0)
     image = ax.imshow(shown, aspect="equal", interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label="log10 probability")
-    closed = {state for states in recurrent_classes(chain) for state in states}
-    for state in sorted(set(range(chain.size)) - closed):
+    recurrent = {state for states in recurrent_classes(chain) for state in states}
+    for state in sorted(set(range(chain.size)) - recurrent):
         ax.axhspan(state - 0.5, state + 0.5, fill=False, hatch="////", linewidth=0.0)
     if levels is not None:
         ticks = np.unique(np.linspace(0, chain.size - 1, min(chain.size, 9)).astype(int))

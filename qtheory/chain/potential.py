@@ -93,5 +93,5 @@ def escape_time(chain: AnyChain, inside: Iterable[int]) -> PerState:
     chain = as_stored(chain)
     outside = ~states_of(chain, inside)
     if not outside.any():
-        raise ValueError("there is no escape from all states")
+        raise ValueError(f"an escape leaves a set for other states, got all {chain.size} states")
     return hitting_times(chain, np.flatnonzero(outside).tolist())

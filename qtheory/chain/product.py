@@ -110,8 +110,12 @@ class SingleSiteChain:
                 raise ValueError(f"probabilities are finite and >= 0, got {moves.min()}")
             moves.setflags(write=False)
         for k in range(len(up)):
-            if up[k].take(-1, axis=k).any() or down[k].take(0, axis=k).any():
-                raise ValueError(f"coordinate {k} has a move that leaves the lattice")
+            leaving = float(max(up[k].take(-1, axis=k).max(), down[k].take(0, axis=k).max()))
+            if leaving > 0:
+                raise ValueError(
+                    "no move leaves the lattice, got one along coordinate "
+                    f"{k} with probability {leaving}"
+                )
         most = float((up + down).sum(axis=0).max())
         if most > 1.0 + (2 * len(up) + 1) * 2.0**-52:
             raise ValueError(f"the probability of leaving a state is at most one, got {most!r}")
@@ -209,11 +213,11 @@ def single_site_limit(joint: JointChain) -> SingleSiteChain:
     I + m Q; the law of I + Q does not depend on the learning rate if increments are proportional
     to it. Raises ValueError if rates add up to more than one: a smaller learning rate is needed.
     """
-    levels = joint.spec.lattice.size
+    levels = joint.lattice.size
     shape = (levels,) * joint.dimension
     index = joint.indices()
-    weights = joint.spec.lattice.levels[index]
-    z = np.asarray(joint.increments(weights), dtype=np.float64) / joint.spec.lattice.spacing
+    weights = joint.lattice.levels[index]
+    z = np.asarray(joint.increments(weights), dtype=np.float64) / joint.lattice.spacing
     up = np.einsum("a,sak->ks", joint.probabilities, np.maximum(z, 0.0)) * (index.T < levels - 1)
     down = np.einsum("a,sak->ks", joint.probabilities, np.maximum(-z, 0.0)) * (index.T > 0)
     return SingleSiteChain(up.reshape(-1, *shape), down.reshape(-1, *shape))

@@ -4,10 +4,10 @@ With Q the moves within the set, the quasi-stationary law nu is the left Perron 
 
     nu Q = theta nu,    P_nu(T > n) = theta**n,    E_nu[T] = 1 / (1 - theta),
 
-T the first time outside; where the chain then is does not depend on T [darroch1965] (not
-verified against the print). theta near 1 holds no digit of the rate 1 - theta of leaving, so that
-is found first: it is 1 / root of G = (I - Q)**-1, the mean visits within the set, which
-has no negative term.
+T the first time outside; where the chain then is does not depend on T [darroch1965] (not verified
+against the print). theta near 1 holds no digit of the rate 1 - theta of leaving, so that rate is
+found first: it is 1 / root of G = (I - Q)**-1, the mean visits within the set, which has no
+negative term.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def metropolis_hastings(proposals: AnyChain, weights: Weights) -> MarkovChain:
 
 
 def barker(proposals: AnyChain, weights: Weights) -> MarkovChain:
-    """The same with Barker's rule, which accepts with probability b / (a + b).
+    """The chain of Barker's rule, which accepts with probability b / (a + b).
 
     >>> flip = MarkovChain(np.array([[0.0, 1.0], [1.0, 0.0]]))
     >>> barker(flip, np.array([0.75, 0.25])).off_diagonal.tolist()

@@ -1,6 +1,6 @@
 """The spectral gap, 1 - max |lambda| over the eigenvalues of P other than one eigenvalue 1.
 
-Slow modes, lambda near 1, are lost in P to rounding. They are the large eigenvalues
+Rounding hides the slow modes of P, with lambda near 1. They are the large eigenvalues
 1 / (1 - lambda) of the deviation matrix
 
     D = (I - 1 pi) G (I - 1 pi),

@@ -1,4 +1,4 @@
-"""What a chain is made of: its matrix, its period, its closed classes and their laws.
+"""The structure of a chain: its matrix, its period, its recurrent classes and their laws.
 
 The period of a state is the greatest common divisor of the lengths of all ways back to it; it is
 the same for all states of a class. A chain of period d moves in a circle through d cyclic classes,
@@ -86,12 +86,12 @@ def from_transition_matrix(matrix: TransitionMatrix) -> MarkovChain:
 
 
 def require_irreducible(chain: MarkovChain, quantity: str) -> None:
-    """Raises ValueError, with the closed classes, if not every state can be reached from each."""
+    """Raises ValueError, with the recurrent classes, unless each state leads to each other."""
     classes = recurrent_classes(chain)
     if len(classes) > 1 or len(classes[0]) < chain.size:
         raise ValueError(
-            f"{quantity} needs an irreducible chain, got one of {chain.size} states whose closed "
-            "classes are " + ", ".join(str(states) for states in classes)
+            f"{quantity} needs an irreducible chain, got one of {chain.size} states whose "
+            "recurrent classes are " + ", ".join(str(states) for states in classes)
         )
 
 
@@ -117,7 +117,7 @@ def links_of(chain: AnyChain, quantity: str) -> Links | None:
             closed = ", ".join(map(str, closed_spans(chain)))
             raise ValueError(
                 f"{quantity} needs an irreducible chain, got one of {chain.size} states whose "
-                f"closed classes are {closed}"
+                f"recurrent classes are {closed}"
             )
         up, down = chain.up, chain.down
     else:
@@ -222,7 +222,7 @@ def composed(first: MarkovChain, second: MarkovChain) -> MarkovChain:
 
 
 def stationary_laws(chain: AnyChain) -> list[Pmf]:
-    """The stationary law on each closed class, in order; all others are mixtures of these.
+    """The stationary law on each recurrent class, in order; all others are mixtures of these.
 
     >>> [law.tolist() for law in stationary_laws(MarkovChain(np.zeros((2, 2))))]
     [[1.0, 0.0], [0.0, 1.0]]

@@ -58,7 +58,7 @@ def _cells(counts: ArrayLike, pmf: ArrayLike) -> tuple[NDArray[np.int64], NDArra
     if n.shape != p.shape or n.ndim != 1:
         raise ValueError(f"counts and pmf have one shape (levels,), got {n.shape} and {p.shape}")
     if n.dtype.kind not in "iu" or (n < 0).any() or not n.any():
-        raise ValueError("counts are whole numbers >= 0, and one of them is positive")
+        raise ValueError(f"counts are whole numbers >= 0, and one of them is positive, got {n}")
     if not ((p >= 0) & (p <= 1)).all() or abs(p.sum() - 1) > p.size * 2.0**-50:
         raise ValueError(f"probabilities are in 0..1 and sum to one, got the sum {p.sum()}")
     return n.astype(np.int64), p

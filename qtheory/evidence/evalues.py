@@ -55,10 +55,12 @@ def log_beta_mixture(
     s, n, q, c = np.broadcast_arrays(
         *(np.asarray(a, dtype=np.float64) for a in (successes, trials, p, concentration))
     )
-    if not ((s >= 0) & (s <= n)).all():
-        raise ValueError("successes lie in 0..trials")
-    if not ((q >= 0) & (q <= 1)).all() or not (c > 0).all():
-        raise ValueError("a mixture has 0 <= p <= 1 and concentration > 0")
+    if not (fits := (s >= 0) & (s <= n)).all():
+        raise ValueError(f"successes lie in 0..trials, got {s[~fits][0]:g} of {n[~fits][0]:g}")
+    if not (fits := (q >= 0) & (q <= 1)).all():
+        raise ValueError(f"a mixture has 0 <= p <= 1, got {q[~fits][0]}")
+    if not (fits := c > 0).all():
+        raise ValueError(f"a concentration is > 0, got {c[~fits][0]}")
     certain = (q == 0) | (q == 1)
     inside = np.where(certain, 0.5, q)
     prior, other = c * inside, c * (1 - inside)
@@ -114,7 +116,8 @@ def audit_terms(
     if x.dtype != np.bool_ or x.ndim != 1 or p.shape != x.shape:
         raise ValueError(f"moved is a boolean vector with a probability each, got {x.dtype}")
     if p.dtype.kind != "f" or (p.size and not (p.min() >= 0 and p.max() <= 1)):
-        raise ValueError("a probability is a float between 0 and 1")
+        got = p.dtype if p.dtype.kind != "f" else f"{p.min()} to {p.max()}"
+        raise ValueError(f"a probability is a float between 0 and 1, got {got}")
     j = np.zeros(1, np.intp) if strata is None else np.asarray(strata)
     if strata is not None and (j.shape != x.shape or j.dtype.kind not in "iu"):
         raise ValueError(f"strata are whole numbers, one for each event, got {j.dtype}")

@@ -1,4 +1,4 @@
-"""The ledger of a run: which claims were judged, and what each may cost in false alarms."""
+"""The ledger of a run: the claims judged, and the false-alarm rate that each may spend."""
 
 from __future__ import annotations
 

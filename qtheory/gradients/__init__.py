@@ -1,1 +1,1 @@
-"""Gradients through stairs: what reaches a discrete weight, and how wrong it is."""
+"""Gradients through stairs: the estimates that reach a discrete weight, and their errors."""

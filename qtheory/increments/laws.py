@@ -154,7 +154,7 @@ def minibatch_increments(
     _check_learning_rate(learning_rate)
     gradients = np.asarray(gradients, dtype=np.float64)
     if gradients.ndim != 1 or gradients.size == 0 or not np.isfinite(gradients).all():
-        raise ValueError("gradients are a list of finite numbers, at least one")
+        raise ValueError(f"gradients are a list of finite numbers, at least one, got {gradients}")
     most = None if replacement else gradients.size
     if batch_size < 1 or (most is not None and batch_size > most):
         raise ValueError(f"a batch has 1 to {most or 'any number of'} examples, got {batch_size}")

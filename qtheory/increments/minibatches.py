@@ -137,7 +137,7 @@ def lattice_minibatch_increments(
     ([-1.5, 0.0], [0.666667, 0.333333])
     """
     if gradients.ndim != 1 or gradients.size == 0 or not np.isfinite(gradients).all():
-        raise ValueError("gradients are a list of finite numbers, at least one")
+        raise ValueError(f"gradients are a list of finite numbers, at least one, got {gradients}")
     if not (math.isfinite(unit) and unit > 0):
         raise ValueError(f"the unit of gradients is positive and finite, got {unit}")
     _check_batch(gradients.size, batch_size, replacement=replacement)

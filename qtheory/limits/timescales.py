@@ -2,8 +2,9 @@
 
 The epsilon-mixing time M is the smallest number of iterations after which, from every start, the
 law is within epsilon of the stationary one in total variation. With A the generator of
-`limit_law` and s the time after which exp(t A) is so close, rate * M tends to s as the rate falls,
-and gap(T) / rate tends to the gap of A: time is all that a small learning rate costs.
+`qtheory.limits.generator` and s the first time at which exp(t A) is that close to its own limit,
+rate * M tends to s as the rate falls, and gap(T) / rate tends to the gap of A: time is all that a
+small learning rate costs.
 """
 
 from __future__ import annotations

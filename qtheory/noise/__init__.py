@@ -2,7 +2,7 @@
 
 The parameter in a constructor is named for what it is: `std` of the normal law, `half_width` of
 the uniform and triangular, `scale` of the logistic, Student-t and Cauchy. `scale_of` and `std_of`
-give the one and the other for every law.
+give the scale and the standard deviation of every law.
 """
 
 from qtheory.noise.facts import (

@@ -1,4 +1,4 @@
-"""What smoothing asks of a law of noise; one scale convention for all of them.
+"""The numbers that smoothing needs of a law of noise, in one scale convention for all laws.
 
     scale_of     the parameter: half width, std of the normal, scale of the others
     std_of       the standard deviation; it is the scale for the normal law only

@@ -1,4 +1,4 @@
-"""Straight-through estimators as smoothing noises, and what is none.
+"""Straight-through estimators that are smoothing noises, and some that are not.
 
 A variant replaces the derivative of a step of height h at 0 by a surrogate g. It is the slope of
 the step under an additive noise if and only if g / h is a density:
@@ -7,11 +7,11 @@ the step under an additive noise if and only if g / h is a density:
 
 and then f = g / h is the density of mean + noise. Some variants are limits of smoothings, c g_a
 with c growing (identity); a window that is open to one side has infinite mass for every c, and no
-smoothed step has it for its derivative. Surrogates that change their sign are none either. That
+smoothed step has it for its derivative. A surrogate that changes its sign is none either. That
 annealed noise contains these variants is said in [spallanzani2022]; the pairs are derived here.
 
-Formulas are sympy's, so that masses are exact. Names are those in use; which paper was first with
-which is not verified here.
+Formulas are sympy's, so that masses are exact. Names are those in use; we have not
+verified which paper was the first to use which.
 """
 
 # sympy has few types.

@@ -11,7 +11,7 @@ With a_i = (x - mean - t_i) / scale, and F and f the distribution function and t
 a forward pass hands on one of
 
     expectation   q_0 + sum_i d_i F(a_i)
-    mode          the most probable level, P(level i) = F(a_i) - F(a_(i+1)); of equals the lowest
+    mode          the lowest of the most probable levels, P(level i) = F(a_i) - F(a_(i+1))
     random        level number #{i : word < floor(F(a_i) 2**32)}, one word for each element
     hard          the stair at x - mean, with its tie rule; all of them are this at scale 0
 

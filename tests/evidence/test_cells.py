@@ -78,3 +78,8 @@ def test_order_sees_what_is_spread_over_levels():
 def test_what_are_no_counts_is_refused(test, counts, pmf):
     with pytest.raises(ValueError, match=r"counts|probabilities"):
         test(counts, pmf)
+
+
+def test_a_refusal_of_counts_names_them():
+    with pytest.raises(ValueError, match=r"one of them is positive, got \[ 1 -1\]"):
+        dkw_p_value(np.array([1, -1]), np.array([0.5, 0.5]))

@@ -158,6 +158,20 @@ def test_binning_keeps_31_of_32_parts_of_the_evidence_of_a_tilt(seed: int):
     assert -1e-9 <= lost <= tilt**2 * (p * (1 - p)).sum() / 2 / 32 * 1.02 + 1e-9
 
 
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        ((4, 3, 0.5, 1.0), "successes lie in 0..trials, got 4 of 3"),
+        ((1, 3, 1.5, 1.0), "0 <= p <= 1, got 1.5"),
+        ((1, 3, [0.5, math.nan], 1.0), "0 <= p <= 1, got nan"),
+        ((1, 3, 0.5, 0.0), "a concentration is > 0, got 0.0"),
+    ],
+)
+def test_a_mixture_refuses_what_is_no_bet(arguments, rule):
+    with pytest.raises(ValueError, match=rule):
+        log_beta_mixture(*arguments)
+
+
 def test_the_audit_refuses_what_is_no_audit():
     x, p = np.zeros(3, bool), np.full(3, 0.5)
     for wrong in (

@@ -26,10 +26,8 @@ TEXTS = {
 }
 NAMES = {f"qt_step_{name}" for name in TEXTS} | {"qt_words", "qt_decode", "qt_outcomes", "qt_put"}
 
-FORBIDDEN = re.compile(
-    r"\b(fma|mad\.(rn|f32)|ex2|lg2|sin|cos|tanh|rcp|rsqrt)\b|\.approx|\.ftz|\.full"
-)
-FLOATING = re.compile(r"\b(add|sub|mul|div|sqrt)(\.\w+)*\.f(32|64)\b")
+FORBIDDEN = re.compile(r"\b(fma|mad\.(rn|f32)|ex2|lg2|sin|cos|tanh|rsqrt)\b|\.approx|\.ftz|\.full")
+FLOATING = re.compile(r"\b(add|sub|mul|div|rcp|sqrt)(\.\w+)*\.f(32|64)\b")
 
 # Registers of a thread: 3 blocks of 256 threads share the 65536 of a multiprocessor, 2 for Adam.
 BUDGET = {True: 128, False: 80}
@@ -42,7 +40,7 @@ def inexact(ptx: str) -> list[str]:
         if line.lstrip().startswith(("//", ".")):
             continue
         floating = FLOATING.search(line)
-        division = floating and floating.group(1) in ("div", "sqrt")
+        division = floating and floating.group(1) in ("div", "rcp", "sqrt")
         if FORBIDDEN.search(line) or (division and ".rn" not in floating.group(0)):
             wrong.append(line.strip())
     return wrong

@@ -1,1 +1,1 @@
-"""Benchmarks: the weight update, the cost of watching, exact chains."""
+"""Benchmarks of the weight update, of the law audit, and of exact chains."""

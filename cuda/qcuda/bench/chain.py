@@ -1,8 +1,8 @@
 """Benchmark of exact chains: seconds and relative errors, beside other packages.
 
-A row is one question about one chain. An error is the largest relative one of any entry above
-1e-290, against the answers of `qcuda.bench.chain_cases`. Times are medians: of the wall clock, and
-of the processors, which other programs on the machine change less.
+A row is one question about one chain. Its error is the largest relative error of any entry above
+1e-290, measured against the answers of `qcuda.bench.chain_cases`. Times are medians of the wall
+clock and of processor time, which depends less on what else the machine is doing.
 """
 
 from __future__ import annotations
@@ -102,12 +102,12 @@ def relative_error(found: ndarray, exact: cases.Exact) -> float:
 
 
 def against(exact: cases.Exact) -> Judge:
-    """The judge of answers that are known."""
+    """A function that gives the relative error of an answer, from the one that is known."""
     return lambda found: relative_error(found, exact)
 
 
 def questions(states: int) -> list[Case]:
-    """All that others are asked too."""
+    """The questions that other packages are asked as well."""
     walk, few = cases.random_birth_death(states), min(states, 10_000)
     wide, exponent = cases.reversible_banded(states)
     halves, of_halves = cases.coupled_halves(2000)
@@ -166,7 +166,7 @@ def timed(run: Callable[[], Any], repeats: int) -> Taken:
 
 
 def answers(package: str, interpreter: str, folder: Path) -> tuple[dict[str, Any], str]:
-    """What a package answers, by the case's file, and what is to be said about it, if anything."""
+    """A package's answers by the file of the case, and a remark on them, which may be empty."""
     program = [interpreter, chain_others.__file__, package, str(folder)]
     note = ""
     try:
@@ -287,7 +287,7 @@ def chain(
 
 
 def _size(case: Case, found: ndarray) -> str:
-    """How large or small what was found is."""
+    """The size of an answer, as text."""
     if case.question == "law":
         return ""
     value = float(found[0] if case.question == "gap" else found.max())

@@ -2,8 +2,8 @@
 
 Laws and times of birth and death are worked out in whole numbers of 190 bits and more, times of
 banded chains in numbers of 40 digits, and n operations lose log2(n) bits. Laws of reversible chains
-with dyadic entries are known exactly, however many states there are. Answers are given as long
-doubles, of 2**-63 where those have 64 bits.
+with dyadic entries are known exactly, however many states there are. Answers are long
+doubles, with a relative error of 2**-63 where those have 64 bits.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Rows of `qtheory bench chain` on weights that move at once, and on exact rationals.
 
-Run as a program it takes steps of a joint chain in a fresh process, whose memory can be told.
+Run as a program, it takes steps of a joint chain in a fresh process, so that the memory of these
+steps alone can be measured.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def rational(states: int = 500) -> Measured:
 
 
 def rows() -> list[Measured]:
-    """Both."""
+    """The rows of both questions."""
     return [joint(), rational()]
 
 

@@ -1,7 +1,8 @@
-"""What other packages answer to the questions of `qtheory bench chain`, and how long they take.
+"""The answers of other packages to the questions of `qtheory bench chain`, and their times.
 
-Run as a program by an interpreter that has them, with a package's name and a folder of questions:
-one line of JSON for each answer, which is saved beside its question. Imports nothing of ours.
+This file is run as a program, by an interpreter that has the packages; its arguments are a
+package's name and a folder of questions. It prints one line of JSON for each answer, and saves the
+answer beside its question. It imports nothing of ours.
 """
 
 # pyright: basic, reportMissingImports=false
@@ -34,7 +35,7 @@ def dense(chain) -> Any:
 
 
 def sparse(chain) -> Any:
-    """The same as a sparse matrix, of a banded question."""
+    """The transition matrix of a banded question, as a sparse matrix."""
     import scipy.sparse
 
     above, below = chain["above"], chain["below"]

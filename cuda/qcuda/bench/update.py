@@ -1,4 +1,4 @@
-"""Benchmarks: medians and ratios from one run, every contestant in turn in every round."""
+"""Benchmark of the weight update: medians and ratios from one run of all contestants in turn."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEARNING_RATE, NONLINEARITY = 0.05, 3.0
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Something that is timed."""
+    """One of the updates that are timed."""
 
     name: str
     run: Callable[[], Any]
@@ -49,7 +49,7 @@ def eager_dst(code: Tensor, gradient: Tensor) -> None:
 def eager_adam_dst(
     code: Tensor, gradient: Tensor, first: Tensor, second: Tensor, iteration: Tensor
 ) -> None:
-    """Adam and DST, likewise."""
+    """Adam followed by DST as a torch user would write them."""
     first.mul_(0.9).add_(gradient, alpha=0.1)
     second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
     corrected = (second / (1 - 0.999**iteration)).sqrt() + 1e-8

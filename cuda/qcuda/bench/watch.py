@@ -1,4 +1,4 @@
-"""Benchmark: what the audit of the law costs a training run on digits."""
+"""Benchmark of the law audit: how much longer a training run on digits takes with it."""
 
 from __future__ import annotations
 

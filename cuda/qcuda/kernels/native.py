@@ -1,8 +1,8 @@
-"""The CPU library: found, chosen by the processor's level, loaded and tried on first use.
+"""The CPU library: it is found, chosen by the processor's level, loaded and tried at its first use.
 
 Nothing is loaded on import. The folders looked through are, in order, $QTHEORY_LIB, every
-`_native` folder of the installed package, and build/native of a checkout. A library that can not
-be had is an error that names them: there is no slow path behind it.
+`_native` folder of the installed package, and build/native of a checkout. If no library can
+be loaded, the error names these folders: nothing falls back to a slower path.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import sys
 from functools import cache, partial
 from itertools import count, takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qcuda.errors import BackendUnavailable, require
 from qcuda.kernels import abi, source
 from qtheory import native
-from qtheory.algorithms import Spec, parameters, spec_class, stem
-from qtheory.arrays import Outcomes
-from qtheory.lattice import Lattice
+
+if TYPE_CHECKING:  # a bare machine, which compares kernels, has no jaxtyping
+    from qtheory.algorithms import Spec
+    from qtheory.arrays import Outcomes
 
 LEVELS = {4: "v4", 3: "v3", 1: "v1", 0: "generic"}
 
@@ -192,6 +194,9 @@ def known_answers(library: ctypes.CDLL, rule: str) -> dict[str, str]:
 
 def _three_steps(library: ctypes.CDLL, rule: str, optimiser: str, storage: abi.Storage) -> str:
     """64 weights on three levels 0.75 apart, under the default spec of the rule."""
+    from qtheory.algorithms import spec_class
+    from qtheory.lattice import Lattice
+
     weights = 64
     launch = launch_of(
         spec_class(rule)(Lattice(3, 0.75, -0.75)), seed=11, optimiser=optimiser, storage=storage
@@ -223,6 +228,8 @@ def launch_of(
     storage: abi.Storage = abi.Storage.INT8,
 ) -> abi.Launch:
     """What a spec and a seed are to the kernels; increments are taken as given by default."""
+    from qtheory.algorithms import parameters, stem
+
     lattice = spec.lattice
     numbers = abi.spec(lattice.spacing, lattice.zero, lattice.size, parameters(spec))
     return abi.launch(numbers, seed=seed, rule=stem(spec), optimiser=optimiser, storage=storage)
@@ -235,6 +242,8 @@ def outcomes(
 
     codes: int8, shape (n,). increments: float32, shape (n,), in weight units.
     """
+    from qtheory.arrays import Outcomes
+
     places = library.qt_destinations(ctypes.byref(launch))
     thresholds = np.empty((codes.size, places - 1), np.uint64)
     destinations = np.empty((codes.size, places), np.int32)

@@ -1,4 +1,4 @@
-"""Weights as indices: codes, trits, and the way in from outside."""
+"""How weights are stored, as codes or trits, and how those from outside are checked."""
 
 from __future__ import annotations
 

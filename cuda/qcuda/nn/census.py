@@ -1,4 +1,4 @@
-"""Proof that a discrete network is discrete: levels counted, bits counted, leftovers named."""
+"""A census of a discrete network: it counts levels and bits, and names floating-point leftovers."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def no_gpu(reason: str, required: bool) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--require-gpu", action="store_true", help="exit 3 if there is no GPU")
     parser.add_argument("--no-timings", action="store_true", help="only compare")

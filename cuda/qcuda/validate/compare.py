@@ -355,8 +355,9 @@ def check_outcomes(machine: Machine, launcher: Launcher, library: Any) -> list[s
         empty = [np.zeros(array.nbytes, np.uint8) for array in want]
         parts = (codes.view(np.uint8), increments.view(np.uint8), *empty)
         memory = [machine.upload(part) for part in parts]
-        a, b, *out = map(machine.address, memory)
-        launcher.outcomes(case.launch, a, b, count, *out, machine.stream())
+        a, b, thresholds, destinations = map(machine.address, memory)
+        stream = machine.stream()
+        launcher.outcomes(case.launch, a, b, count, thresholds, destinations, stream)
         for name, array, got in zip(("thresholds", "destinations"), want, memory[2:], strict=True):
             if machine.download(got).tobytes() != array.tobytes():
                 wrong.append(f"{name} of {rule}")

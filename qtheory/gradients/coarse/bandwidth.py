@@ -164,7 +164,7 @@ def _pairs(model: TwoLayers) -> float:
 
 
 def variance(model: TwoLayers, noise: Smoothing) -> float:
-    """Of one sample of g."""
+    """The variance of one sample of g along u."""
     return second_moment(model, noise) - (model.overlap * surface_mean(model, noise)) ** 2
 
 

@@ -12,8 +12,8 @@ along w, and n = w / |w|,
     d/dw    = -v'v* / (2 pi |w|) u.
 
 The derivative of H is 0, so what trains w is a coarse gradient: the chain rule with a surrogate
-derivative m'(z'w) in place of H'. Its expectation is below for the identity (m' = 1), the ReLU
-(m' = H) and the clipped ReLU (m' = 1 on (0, 1)); any other surrogate is in `coarse_noise`.
+derivative m'(z'w) in place of H'. Its expectation is below for the identity (m' = 1), the ReLU (m'
+= H) and the clipped ReLU (m' = 1 on (0, 1)); `qtheory.gradients.coarse.surrogates` has all others.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Where the loss of the hidden layer of thresholds is critical, and what coarse gradients do there.
+"""The critical points of the loss of one layer of thresholds, and coarse gradients at them.
 
-Letters are those of `coarse_gradient` [yin2019]; m is the number of patches, S = 1'v*. For a fixed
+The letters are those of `formulas` [yin2019]; m is the number of patches, S = 1'v*. For a fixed
 angle t the best output weights are v(t) = (I + 11')^-1 ((1 - 2t / pi) I + 11') v*, and on them
 
     h = 2 (1 - t / pi) v'v*.

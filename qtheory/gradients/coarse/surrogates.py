@@ -1,6 +1,7 @@
 """The coarse gradient of any surrogate, noise densities among them, and its distance to the truth.
 
-Model and letters are those of `coarse_gradient`. With a surrogate derivative m' and z one patch,
+Model and letters are those of `qtheory.gradients.coarse.formulas`. With a surrogate derivative m'
+and z one patch,
 
     a0 = E z m'(z'w),    a1 = E z m'(z'w) H(z'w),    a2 = E z m'(z'w) H(z'w*)
     E g = |v|**2 a1 - v'v* a2 + ((1'v)**2 - |v|**2 - (1'v)(1'v*) + v'v*) a0 / 2.

@@ -4,7 +4,7 @@ The forward pass hands on expectations, most probable levels, levels without noi
 from the law of the noisy stair. Going back, the slope of each stair is that of a surrogate:
 
     a LayerNoise     sum_i d_i f(a - mean - t_i), the smoothed stair's [spallanzani2022]; 0 if none
-    Identity         gain: the straight-through estimator as it was first
+    Identity         gain: the original straight-through estimator
     Window           gain for low <= a < high, else 0: the clipped identity
 
 Rows carry weights that sum to one, so that a sum over every level and a mean over draws are the

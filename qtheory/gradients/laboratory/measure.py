@@ -8,8 +8,9 @@ gradients g (see `targets`). For each layer, as one vector:
     cosine           of E G and g
 
 Over finite data, and when every level is enumerated, all are exact and errors are 0. Otherwise they
-are means over draws with the standard errors that `laboratory_report` describes. Inputs of a draw
-are shared with the smoothed and the mean-field gradient: differences are seen better than either.
+are means over draws, with the standard errors that `report` describes. A draw gives the same inputs
+to the coarse, the smoothed and the mean-field gradient, so their differences are more precise than
+each of them.
 """
 
 from __future__ import annotations

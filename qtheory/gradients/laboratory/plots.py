@@ -1,4 +1,4 @@
-"""Pictures of reports of the gradient laboratory, by matplotlib."""
+"""Figures of the gradient laboratory's reports, drawn by matplotlib."""
 
 from __future__ import annotations
 

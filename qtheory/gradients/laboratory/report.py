@@ -1,8 +1,9 @@
 """What the gradient laboratory reports: moments of a coarse gradient, comparisons with true ones.
 
-Errors are standard errors, and 0 for what is exact. That of a norm is the root of the sum of the
-variances of the means of its components: the root mean square of |estimate - true vector|, which
-bounds the error of the norm. That of a cosine is of first order, a sum over both vectors.
+Errors are standard errors, and 0 where a number is exact. The error of a norm is the root of the
+sum of the variances of the means of its components: the root mean square of |estimate - true
+vector|, which bounds the error of the norm. The error of a cosine is of first order, a sum over
+both vectors.
 """
 
 from __future__ import annotations

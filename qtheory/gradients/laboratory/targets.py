@@ -5,9 +5,9 @@
     discrete     of the mean loss of the network without noise, over the data
 
 The discrete gradient in a layer of stairs is 0 almost everywhere if the layer gets finitely many
-values: over finite data, and behind another layer of stairs. Then there is no number, but None.
-For the first layer and inputs N(0, I) it is an integral over surfaces. Let D_ij(x) be the loss with
-unit j at level i less the loss with it at level i - 1, other units as they are. Then
+values: over finite data, and behind another layer of stairs. There the result is None and no
+number. For the first layer and inputs N(0, I) it is an integral over surfaces. Let D_ij(x) be the
+loss with unit j at level i less the loss with it at level i - 1, other units as they are. Then
 
     dF/dw_j = sum_i E[D_ij(x) x delta(w_j x + b_j - t_i)]
             = sum_i phi((t_i - b_j) / |w_j|) / |w_j| E[D_ij(x) x, given w_j x + b_j = t_i]

@@ -34,7 +34,7 @@ Adam [kingma2015] divides an average of g S by the root of one of (g S)**2. Over
 Adam without S, with the same start and rate, if r is small against 1 - beta2.
 
 A stair with finitely many levels has cells of another shape at its ends: `rates_of_cells`.
-The argument is ours; the paper's theorem was read about, not in print.
+The argument is ours; we know the paper's theorem from descriptions, not from the print.
 """
 
 from __future__ import annotations

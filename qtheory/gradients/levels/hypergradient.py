@@ -16,7 +16,7 @@ Forward and reverse mode [franceschi2017], with J = dw/dphi and the adjoint a = 
     J' = J - eta (dg/dw J + dg/ds ds/dphi)
     a  = a' - eta (dg/dw)' a',    dL/ds_k = -eta a' dg/ds
 
-Validation is at scale `floor`, on which phi has no say, so dL/dphi = a_T J_T and nothing else.
+Validation is at scale `floor`, which does not depend on phi, so dL/dphi = a_T J_T.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def hard_validation(toy: Toy, w: Weights) -> float:
 
 
 def validation_gradient(toy: Toy, w: Weights) -> Weights:
-    """Its gradient in w."""
+    """The gradient of `validation` in w."""
     outer = toy.validation.gradient(expectation(TERNARY, toy.last, w))
     return slope(TERNARY, toy.last, w) * outer
 

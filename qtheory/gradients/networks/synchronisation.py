@@ -1,4 +1,4 @@
-"""Schedules of noise over the layers of a fixed stair network, and how soon it is hard.
+"""Schedules of noise over the layers of a fixed stair network, and the time when it is hard.
 
 Means and scales follow a policy of `qtheory.schedules`, time being a share of the whole
 [spallanzani2022]. First values of the public code: mean -1/2, or 0 if it is static; scale 1/2 for

@@ -121,5 +121,5 @@ def dual_step(u: Points, gradient: Points, learning_rate: float) -> Points:
 
 
 def mirror_step(noise: Smoothing, w: Points, gradient: Points, learning_rate: float) -> Points:
-    """The same as a step of w: project(dual_step(lift(w)))."""
+    """The dual step, written as a step of w: project(dual_step(lift(w)))."""
     return project(noise, dual_step(lift(noise, w), gradient, learning_rate))

@@ -165,7 +165,7 @@ def _half_flips(objective: Objective, y: States) -> States:
 
 
 def sample_analytic(network: Network, objective: Objective, run: Run) -> Layers:
-    """The same with differences in place of derivatives."""
+    """The sample-analytic estimator: straight-through with differences in place of derivatives."""
     g, found = _half_flips(objective, run.layers[-1]), list[Layer]()
     for layer in reversed(range(len(network.weights))):
         y, below, a = run.layers[layer + 1], run.layers[layer], run.activations[layer]

@@ -106,13 +106,15 @@ def test_a_drifting_motion_in_closed_form(start):
 
 def test_bad_use_is_refused():
     half = np.full(3, 0.5)
-    with pytest.raises(ValueError, match="positive probabilities"):
+    with pytest.raises(
+        ValueError, match=r"as many up as down, got \[0\.5 0\.5 0\.5\], \[0\. 0\. 0\.\]"
+    ):
         log_passage_time(half, np.zeros(3), 0, 1)
     with pytest.raises(ValueError, match=r"in 0..3, got 0 and 4"):
         log_passage_time(half, half, 0, 4)
     with pytest.raises(ValueError, match="low <= start < high"):
         log_diffusion_passage_time(half, half, 0.0, 1.0, 1.0)
-    with pytest.raises(ValueError, match="one value > 0"):
+    with pytest.raises(ValueError, match=r"diffusion > 0, got \(3,\) and \(3,\), at least -0\.5"):
         log_diffusion_passage_time(half, -half, 0.0, 1.0, 0.0)
     with pytest.raises(ValueError, match="rates are positive"):
         escape_exponents(lambda w: w, lambda w: 1.0, 0.0, 1.0)

@@ -112,9 +112,9 @@ def test_stochastic_rounding_forgets_its_learning_rate_in_symbols():
         ([[0, Fraction(1, 2)]], "square"),
         ([], "square"),
         ([[0, Fraction(3, 2)], [1, 0]], "at most one, got 3/2"),
-        ([[0, Fraction(-1, 2)], [1, 0]], ">= 0"),
-        ([[0, float("nan")], [1, 0]], "finite"),
-        ([[Fraction(1, 2), 0], [1, 0]], "diagonal"),
+        ([[0, Fraction(-1, 2)], [1, 0]], ">= 0, got -1/2"),
+        ([[0, float("nan")], [1, 0]], "finite and >= 0, got nan"),
+        ([[Fraction(1, 2), 0], [1, 0]], "diagonal .* got 1/2 at 0"),
         ([[0, 0], [0, 0]], r"one recurrent class, got 2: \[0\], \[1\]"),
     ],
 )
@@ -138,5 +138,5 @@ def test_a_missing_solver_says_what_to_install():
 
 
 def test_a_symbolic_chain_has_an_empty_diagonal():
-    with pytest.raises(ValueError, match="zeros on its diagonal"):
+    with pytest.raises(ValueError, match="written as zero, got 1 at 0"):
         symbolic_stationary_distribution(sympy.eye(2))

@@ -101,7 +101,7 @@ def test_weights_that_differ_are_not_lumped():
     joint = joint_chain(
         StochasticRounding(Lattice.ternary()), 2, quadratic_increments(hessian, np.zeros(2), 0.3)
     )
-    with pytest.raises(ValueError, match="may be exchanged"):
+    with pytest.raises(ValueError, match=r"may be exchanged .* apart"):
         lump_permutations(joint)
 
 
@@ -132,7 +132,7 @@ def test_chains_made_to_be_lumpable_are_and_others_are_not(count, most, seed):
         broken = matrix.copy()
         broken[0] *= 1 - 1e-9
         assert not is_lumpable(MarkovChain(broken), blocks)
-        with pytest.raises(ValueError, match="equal probabilities"):
+        with pytest.raises(ValueError, match=r"equal probabilities .* block 0"):
             lump(MarkovChain(broken), blocks)
 
 

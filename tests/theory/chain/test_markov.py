@@ -314,7 +314,10 @@ def test_a_law_between_two_cliffs():
         (np.zeros((0, 0)), "at least 1 by 1"),
         (np.array([[0.0, -0.1], [0.0, 0.0]]), "finite and >= 0"),
         (np.array([[0.0, math.nan], [0.0, 0.0]]), "finite and >= 0"),
-        (np.array([[0.5, 0.5], [0.5, 0.5]]), "diagonal of a chain is implied"),
+        (
+            np.array([[0.5, 0.5], [0.5, 0.5]]),
+            r"diagonal of a chain is written as zero, got 0\.5 at 0",
+        ),
         (np.array([[0.0, 1.1], [0.0, 0.0]]), "at most one, got 1.1"),
     ],
 )

@@ -116,7 +116,11 @@ def test_the_limit_does_not_depend_on_the_learning_rate():
 @pytest.mark.parametrize(
     ("up", "down", "rule"),
     [
-        (np.full((1, 2), 0.25), np.zeros((1, 2)), "leaves the lattice"),
+        (
+            np.full((1, 2), 0.25),
+            np.zeros((1, 2)),
+            "leaves the lattice, got one along coordinate 0 with probability 0.25",
+        ),
         (np.zeros((2, 2)), np.zeros((2, 2)), "one array of d axes"),
         (np.array([[-0.1, 0.0]]), np.zeros((1, 2)), ">= 0"),
         (np.array([[1.1, 0.0]]), np.zeros((1, 2)), "at most one"),

@@ -269,7 +269,7 @@ def test_bad_questions_about_mixing_are_refused():
         mixing_bounds(chain, 0.5)
     with pytest.raises(ValueError, match="a reversible chain"):
         mixing_bounds(ring(4, 0.5, 0.25))
-    with pytest.raises(ValueError, match=r"closed classes are \[1\]"):
+    with pytest.raises(ValueError, match=r"recurrent classes are \[1\]"):
         mixing_bounds(MarkovChain(np.array([[0.0, 0.5], [0.0, 0.0]])))
     with pytest.raises(ValueError, match="times increase from 0"):
         distances(chain, [3, 2])
@@ -277,7 +277,7 @@ def test_bad_questions_about_mixing_are_refused():
         total_variation(np.ones(1), np.array([0.5, 0.5]))
     with pytest.raises(ValueError, match="sums to one"):
         total_variation(np.ones(2), np.array([0.5, 0.5]))
-    with pytest.raises(ValueError, match=r"Kemeny's constant needs .* closed classes are \[1\]"):
+    with pytest.raises(ValueError, match=r"Kemeny's constant needs .* recurrent classes are \[1\]"):
         kemeny_constant(MarkovChain(np.array([[0.0, 0.5], [0.0, 0.0]])))
     with pytest.raises(ValueError, match=r"a state is in 0\.\.1, got 2"):
         times_from(chain, 2)

@@ -360,7 +360,7 @@ def test_a_median_is_needed():
 def test_bad_questions_about_reversible_chains_are_refused():
     parts = MarkovChain(np.array([[0.0, 0.5, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
     for question in (kolmogorov_criterion, time_reversal, conductance, cheeger_bounds):
-        with pytest.raises(ValueError, match=r"closed classes are \[1\], \[2\]"):
+        with pytest.raises(ValueError, match=r"recurrent classes are \[1\], \[2\]"):
             question(parts)
     with pytest.raises(ValueError, match="at least two states"):
         conductance(MarkovChain(np.zeros((1, 1))))

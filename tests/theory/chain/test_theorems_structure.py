@@ -221,7 +221,9 @@ def test_a_hundred_thousand_levels_without_a_matrix():
 
 def test_a_birth_death_chain_in_parts_is_refused():
     chain = BirthDeathChain(np.array([0.5, 0.0, 0.5]), np.array([0.5, 0.5, 0.5]))
-    with pytest.raises(ValueError, match=r"Kemeny's constant needs .* closed classes are 0\.\.1"):
+    with pytest.raises(
+        ValueError, match=r"Kemeny's constant needs .* recurrent classes are 0\.\.1"
+    ):
         kemeny_constant(chain)
 
 

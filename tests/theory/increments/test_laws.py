@@ -71,7 +71,7 @@ def test_equal_gradients_keep_large_batches_exact():
 
 
 def test_a_law_that_is_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr("qtheory.increments.MAX_MINIBATCH_SUMS", 10**4)
+    monkeypatch.setattr("qtheory.increments.laws.MAX_MINIBATCH_SUMS", 10**4)
     with pytest.raises(ValueError, match="keeps at most 10000 sums; batches of 20 from 40"):
         minibatch_increments(np.sqrt(np.arange(1.0, 41.0)), 20, 1.0)
 
@@ -84,7 +84,9 @@ def test_a_batch_has_the_right_size(size, replacement):
 
 @pytest.mark.parametrize("gradients", [[], [math.nan], [1.0, math.inf]])
 def test_gradients_of_examples_are_finite(gradients):
-    with pytest.raises(ValueError, match="gradients are a list of finite numbers"):
+    with pytest.raises(
+        ValueError, match=r"gradients are a list of finite numbers, at least one, got \["
+    ):
         minibatch_increments(np.array(gradients, dtype=np.float64), 1, 1.0)
 
 

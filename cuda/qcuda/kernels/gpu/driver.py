@@ -1,4 +1,4 @@
-"""The CUDA driver library by ctypes: the dozen functions that launching kernels takes.
+"""The CUDA driver library through ctypes: the dozen functions that are needed to launch kernels.
 
 The driver's C ABI is the one thing that every machine with an NVIDIA GPU has, whatever its
 toolkit and its torch; nothing here links to a CUDA runtime.

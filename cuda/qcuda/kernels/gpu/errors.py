@@ -1,4 +1,4 @@
-"""What can be missing between Python and a GPU kernel, each with its own name."""
+"""Exceptions for everything that can be missing between Python and a GPU kernel."""
 
 from __future__ import annotations
 
