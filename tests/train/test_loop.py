@@ -13,7 +13,7 @@ from torch import nn
 from qcuda.data.digits import load, split
 from qcuda.models import digits
 from qcuda.models.baselines import RealLayer, clip_latent
-from qcuda.nn import MultiStep, lattice_layers
+from qcuda.nn import NoisyStair, lattice_layers
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train.config import METHODS, TrainConfig
 from qcuda.train.loop import hinge_loss, learning_rate_factor, start, train_epoch
@@ -61,7 +61,7 @@ def test_methods_differ_in_weights_and_activations_alone(architecture: str):
     # Every weight layer of dst is on a lattice, first and last included.
     assert len(lattice_layers(built["dst"])) == len(shapes["dst"])
     assert not any(isinstance(m, nn.Linear | nn.Conv2d) for m in built["dst"].modules())
-    assert not any(isinstance(m, MultiStep) for m in built["full"].modules())
+    assert not any(isinstance(m, NoisyStair) for m in built["full"].modules())
 
 
 @pytest.mark.parametrize(("levels", "lattice"), [(2, Lattice.binary()), (3, Lattice.ternary())])

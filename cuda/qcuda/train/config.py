@@ -83,7 +83,7 @@ class TrainConfig:
             value = getattr(self, key)
             require(value >= least, f"{key} is at least {least}, got {value}")
         last = max(self.seed + self.seeds - 1, self.split_seed)
-        require(last <= MAX_SEED, f"a seed is at most 2**64 - 1, got {last}")
+        require(last <= MAX_SEED, f"a seed is at most {MAX_SEED}, got {last}")
         require(self.shift <= 4, f"shift is at most 4 pixels, half an image, got {self.shift}")
         for key in ("dst_learning_rate", "full_learning_rate", "ste_learning_rate"):
             value = getattr(self, key)
