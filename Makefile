@@ -16,8 +16,8 @@ install: ## make .venv with dependencies, package and kernels, if not up to date
 train: install ## train a ternary network on handwritten digits on the CPU; ARGS="--help" lists options
 	$(BIN)/qtheory train $(ARGS)
 
-test: install ## run the tests; ARGS="-k dst" picks some
-	$(BIN)/python -m pytest $(ARGS)
+test: install ## run the tests, a process for each of up to four cores; ARGS="-k dst" picks some
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: install ## check style and format
 	$(BIN)/ruff check .

@@ -40,6 +40,10 @@ os.environ.setdefault(
     str(ROOT / "build" / "inductor" / os.environ.get("ATEN_CPU_CAPABILITY", "native")),
 )
 
+# One thread for NumPy's matrices, here and in the processes that tests start: they are small, and
+# threads that wait for each other keep the other cores of a run busy.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 for package, folder in ROOMS.items():
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:  # tests/qcuda is a folder, and no package

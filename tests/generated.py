@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from qcuda.kernels import source
-
 ROOT = Path(__file__).resolve().parents[1]
 CSRC = ROOT / "cuda" / "csrc"
 
 
 def include(csrc: Path = CSRC) -> tuple[str, str]:
     """Flags for the sources, or a changed copy of them, and for the list of their algorithms."""
+    from qcuda.kernels import source  # not above: mutants' processes import copies of it
+
     text = source.registry(source.headers(csrc))
     folder = ROOT / "build" / "generated" / source.digest(text)[:16]
     file = folder / "registry.h"

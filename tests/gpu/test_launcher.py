@@ -168,7 +168,7 @@ def test_a_tensor_is_checked(change, rule):
 @pytest.mark.parametrize(
     ("field", "value", "rule"),
     [
-        ("rule", 99, r"a rule's number is in \[0, \d\), got 99"),
+        ("rule", 99, r"a rule's number is in \[0, \d+\), got 99"),
         ("optimiser", -1, "an? optimiser's number"),
         ("storage", 2, "2 is not a valid Storage"),
         ("gradient_type", 7, "7 is not a valid Real"),

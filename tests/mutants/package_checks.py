@@ -50,9 +50,15 @@ def load(path: str) -> ModuleType:
 
 
 def stems() -> list[str]:
-    from qtheory.algorithms import SPECS
+    from qtheory.algorithms import walkers
 
-    return list(SPECS)
+    return list(walkers())
+
+
+def coins() -> list[str]:
+    from qtheory.algorithms import contract
+
+    return [stem for stem in stems() if contract(stem).destinations == "coin"]
 
 
 def exact(room: str) -> Iterator:
@@ -75,14 +81,18 @@ def increments() -> Iterator:
 
 
 def laws() -> Iterator:
-    law = load("conformance/test_law")
+    law, coin = load("conformance/test_law"), load("conformance/test_coin")
     for stem in stems():
-        for name, words in (
-            ("test_it_sums_to_one_on_two_neighbours", "a law is a pmf"),
-            ("test_moves_have_the_sign_of_the_increment", "sign of a move"),
-            ("test_whole_spacings_are_certain", "whole spacings are certain"),
-        ):
-            yield words, lambda n=name, s=stem: getattr(law, n)(name=s)
+        yield "a law is a pmf", lambda s=stem: law.test_it_sums_to_one(name=s)
+    for stem in coins():
+        yield (
+            "sign of a move",
+            lambda s=stem: coin.test_moves_have_the_sign_of_the_increment(stem=s),
+        )
+        yield (
+            "whole spacings are certain",
+            lambda s=stem: coin.test_whole_spacings_are_certain(stem=s),
+        )
 
 
 def runs() -> Iterator:
@@ -101,25 +111,19 @@ def runs() -> Iterator:
 
 def law() -> Iterator:
     """Law = reference, by enumeration."""
-    plain = load("conformance/test_reference")
-    for stem in stems():
+    plain, coin = load("conformance/test_reference"), load("conformance/test_coin")
+    thresholds = plain.test_thresholds_are_the_laws_probabilities_to_the_last_integer
+    divides = coin.test_the_threshold_divides_the_words_that_move_from_those_that_do_not
+    for stem in coins():
         yield "enumeration of words", lambda s=stem: plain.test_step_has_the_law(stem=s)
         yield (
             "NaN and infinities",
-            lambda s=stem: plain.test_nan_does_not_move_and_infinities_go_to_the_ends(s),
+            lambda s=stem: coin.test_steps_by_nothing_stay_and_by_infinity_go_to_the_ends(s),
         )
-        yield (
-            "words at the threshold",
-            lambda s=stem: (
-                plain.test_the_threshold_divides_the_words_that_move_from_those_that_do_not(stem=s)
-            ),
-        )
-        yield (
-            "thresholds",
-            lambda s=stem: plain.test_the_threshold_is_the_laws_probability_to_the_last_integer(
-                stem=s
-            ),
-        )
+        yield "words at the threshold", lambda s=stem: divides(stem=s)
+        yield "thresholds", lambda s=stem: thresholds(stem=s)
+    for stem in stems():
+        yield "NaN", lambda s=stem: plain.test_nan_does_not_move(s)
 
 
 def agreement() -> Iterator:

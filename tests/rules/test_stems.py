@@ -32,14 +32,14 @@ OTHER_WORDS = {("qtheory/chain/", "metropolis"): "the chain that has a given law
 REMAINING = """
 cuda/qcuda/bench/chain_joint.py: stochastic_rounding
 cuda/qcuda/bench/update.py: dst stochastic_rounding
-cuda/qcuda/validate/calibrate.py: dst stochastic_rounding
-cuda/qcuda/validate/cells.py: dst
-cuda/qcuda/validate/joint.py: dst
-cuda/qcuda/validate/reference_law.py: dst
-cuda/qcuda/validate/run.py: stochastic_rounding
-cuda/qcuda/validate/same_words.py: dst
-cuda/qcuda/validate/tomography.py: dst
-cuda/qcuda/watch/odds.py: dst
+cuda/qcuda/bench/watch.py: dst
+cuda/qcuda/cli/__init__.py: dst
+cuda/qcuda/models/digits.py: dst
+cuda/qcuda/train/audits.py: dst
+cuda/qcuda/train/config.py: dst
+cuda/qcuda/train/figures.py: dst
+cuda/qcuda/train/loop.py: dst
+cuda/qcuda/train/results.py: dst
 papers/qpapers/deng2018/chain.py: dst
 papers/qpapers/li2017/training.py: stochastic_rounding
 qtheory/limits/generator.py: stochastic_rounding

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qcuda.files import write_atomically
-from qcuda.kernels import native, source
+from qcuda.kernels import source
 from qcuda.kernels.gpu import nvrtc
+from qtheory import native
 
 VARIABLE = "QTHEORY_CUDA_IMAGE"
 CACHE = "QTHEORY_CACHE"
@@ -43,7 +44,7 @@ def cache_folder() -> Path:
 
 def fatbin_places() -> list[Path]:
     """Where the package's fatbin may be: beside the CPU libraries."""
-    return [folder / FATBIN for folder in native.folders()]
+    return [folder / FATBIN for folder in native.folders("qcuda")]
 
 
 def find(capability: tuple[int, int], driver: tuple[int, int], tried: list[str]) -> Iterator[Image]:
