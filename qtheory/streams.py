@@ -11,6 +11,14 @@ Words come from Philox4x32-10 [salmon2011] with a 64-bit key, the seed, and a co
 The generator returns four words for a counter; an element takes word number element % 4.
 The element is the global element number of a tensor, so shards of it draw what the whole would.
 Streams separate purposes. Nothing else enters: no thread, no device, no clock.
+
+Tensors are numbered by whoever draws, 0, 1, ..., and there are three such numberings. Moves and
+roundings of moments take the order of an optimiser's gradient slots (`qcuda.LatticeOptimizer`);
+initial levels take the order of the layers in the model (`qcuda.nn.draw_levels`, and the real
+layers of `qcuda.models`); activations take the order of the noisy stairs in it
+(`qcuda.nn.number_stairs`). The same number may therefore mean three tensors. That is no clash,
+because no stream is drawn by two of the numberings: MOVE and MOMENT belong to the first, INITIALISE
+to the second, ACTIVATE to the third.
 """
 
 from __future__ import annotations

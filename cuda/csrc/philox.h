@@ -5,8 +5,15 @@
 
 namespace qt {
 
-// Purposes of a word, as in qtheory.streams.Stream.
-enum Stream : uint32_t { STREAM_MOVE = 0, STREAM_MOMENT = 1 };
+// Purposes of a word, as in qtheory.streams.Stream; kernels draw the first two.
+enum Stream : uint32_t {
+  STREAM_MOVE = 0,
+  STREAM_MOMENT = 1,
+  STREAM_INITIALISE = 2,
+  STREAM_READ = 3,
+  STREAM_DATA = 4,
+  STREAM_ACTIVATE = 5,
+};
 
 struct Words {
   uint32_t lane[4];

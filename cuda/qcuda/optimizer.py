@@ -16,8 +16,8 @@ from typing_extensions import TypeIs
 from qcuda.errors import require
 from qcuda.kernels import abi
 from qcuda.kernels.ops import REALS
-from qcuda.nn import LatticeLayer
-from qcuda.nn.slot import GradientSlot
+from qcuda.kernels.words import as_signed
+from qcuda.nn.slot import GradientSlot, Owner
 from qtheory.algorithms import Spec, contract, parameters, stem
 from qtheory.optimisers import OPTIMISERS, SGD, Adam, Momentum, Optimiser, Scalars
 from qtheory.streams import MAX_ITERATION, MAX_SEED
@@ -86,13 +86,13 @@ class LatticeOptimizer(torch.optim.Optimizer):
         moments: str = "float32",
     ) -> None:
         base = Adam() if base is None else base
-        require(0 <= seed <= MAX_SEED, f"a seed is in 0..2**64 - 1, got {seed}")
+        require(0 <= seed <= MAX_SEED, f"a seed is in 0..{MAX_SEED}, got {seed}")
         require(
             moments in MOMENT_TYPES,
             f"moments are one of {sorted(MOMENT_TYPES)}, got {moments!r}",
         )
         self.spec, self.rule = spec, stem(spec)
-        self.base = next(name for name, cls in OPTIMISERS.items() if type(base) is cls)
+        self.base_name = next(name for name, cls in OPTIMISERS.items() if type(base) is cls)
         self.moment_type = MOMENT_TYPES[moments]
         self.spec_knobs = [knob.name for knob in contract(spec).knobs]
         knobs = {name: getattr(spec, name) for name in self.spec_knobs}
@@ -129,9 +129,10 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 lattice == self.spec.lattice,
                 f"a layer has the spec's lattice, {self.spec.lattice}, got {lattice}",
             )
+            gradient = None if slot.grad is None else slot.grad.dtype
             require(
-                slot.grad is None or slot.grad.dtype in REALS,
-                f"a gradient of a lattice weight is float32 or bfloat16, got {slot.dtype}",
+                gradient is None or gradient in REALS,
+                f"a gradient of a lattice weight is float32 or bfloat16, got {gradient}",
             )
         return self.next_numbers(group)
 
@@ -143,9 +144,10 @@ class LatticeOptimizer(torch.optim.Optimizer):
             f"an iteration is in 0..{MAX_ITERATION - 1} before a step, got {iteration}",
         )
         require(
-            type(seed) is int and 0 <= seed <= MAX_SEED, f"a seed is in 0..2**64 - 1, got {seed}"
+            type(seed) is int and 0 <= seed <= MAX_SEED,
+            f"a seed is in 0..{MAX_SEED}, got {seed}",
         )
-        base = _base_of(self.base, group)
+        base = _base_of(self.base_name, group)
         knobs = {
             knob.name: group[knob.name] if knob.choices else float(group[knob.name])
             for knob in contract(self.spec).knobs
@@ -183,7 +185,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         group: dict[str, Any],
         numbers: StepNumbers,
     ) -> None:
-        spec, device, kept = numbers.spec, slots[0].device, abi.MOMENTS[self.base]
+        spec, device, kept = numbers.spec, slots[0].device, abi.MOMENTS[self.base_name]
         for slot in slots:
             for name in ("first", "second")[:kept]:
                 if name not in self.state[slot]:
@@ -203,9 +205,9 @@ class LatticeOptimizer(torch.optim.Optimizer):
             torch.tensor([group["iteration"]], dtype=torch.int64, device=device),
             places,
             [0] * len(slots),
-            seed if seed < 2**63 else seed - 2**64,
+            as_signed(seed),
             self.rule,
-            self.base,
+            self.base_name,
             int(storage),
             spec.lattice.spacing,
             spec.lattice.zero,
@@ -321,7 +323,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 self._check_saved_tensors(param, found)
 
     def _check_saved_tensors(self, param: Tensor, found: dict[str, Any]) -> None:
-        moments = ["first", "second"][: abi.MOMENTS[self.base]]
+        moments = ["first", "second"][: abi.MOMENTS[self.base_name]]
         names = moments if _is_slot(param) else ["step", *(moments or ["first"])]
         require(
             set(found) == set(names),
@@ -340,7 +342,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes along: torch's part, and ours."""
-        ours = ("spec", "rule", "base", "moment_type", "spec_knobs", "moved", "nan")
+        ours = ("spec", "rule", "base_name", "moment_type", "spec_knobs", "moved", "nan")
         kept = {name: getattr(self, name) for name in ours}
         return {**super().__getstate__(), **kept, "_recorded": {}}
 
@@ -349,7 +351,7 @@ def _is_slot(param: Tensor) -> TypeIs[GradientSlot]:
     return isinstance(param, GradientSlot)
 
 
-def _layer(slot: GradientSlot) -> LatticeLayer:
+def _layer(slot: GradientSlot) -> Owner:
     layer = slot.owner()
     if layer is None:
         raise ReferenceError("the layer of a gradient slot no longer exists")

@@ -13,6 +13,7 @@ The tie rule says what H(0) is [spallanzani2022]:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -97,6 +98,32 @@ class Stair:
         high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
         levels = tuple(spacing * k for k in range(low, high + 1))
         return cls(levels, tuple(spacing * (k + 0.5) for k in range(low, high)))
+
+    @classmethod
+    def multi_step(cls, order: int, threshold: float = 0.5) -> Stair:
+        """The activation of order N_2 = 0, 1, ... of GXNOR-Net [deng2018], at |x| if N_2 > 0.
+
+        K = 2**(N_2 - 1) levels k / K above 0 start at t_k = r + (k - 1)(1 - r) / K, where r is the
+        threshold; the activation is sign(x) q(|x|), and |x| = t_k is not yet level k. Order 0 is
+        the sign, +1 at 0, and is given whole.
+
+        Raises ValueError if the order is below 0, or r is negative, infinite, or not below 1 for
+        an order above 1.
+
+        >>> Stair.multi_step(2)
+        Stair(levels=(0.0, 0.5, 1.0), thresholds=(0.5, 0.75), tie='down')
+        """
+        if order < 0:
+            raise ValueError(f"the order of an activation is >= 0, got {order}")
+        if not 0 <= threshold < (1 if order > 1 else math.inf):
+            raise ValueError(
+                f"the first threshold is >= 0, and below 1 for order > 1, got {threshold}"
+            )
+        if order == 0:
+            return cls.step(-1.0)
+        steps = 2 ** (order - 1)
+        thresholds = tuple(threshold + k * (1 - threshold) / steps for k in range(steps))
+        return cls(tuple(k / steps for k in range(steps + 1)), thresholds, "down")
 
     @property
     def jumps(self) -> Levels:

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qreference import activations, layers, optimisers, walker
-from qreference.activations import MultiStep
+from qreference import layers, optimisers, stairs, walker
 from qreference.arrays import Real
 from qreference.layers import Features, Inputs, Labels, Normalised, Outputs, Weights
 from qreference.optimisers import Moments
 from qreference.philox import words
+from qreference.stairs import NoisyStair, multi_step
 from qtheory.algorithms import Spec
 from qtheory.algorithms.dst import DST
 from qtheory.arrays import Index
@@ -44,7 +44,7 @@ class Config:
     spec: Spec = field(default_factory=lambda: DST(Lattice.ternary()))
     optimiser: Optimiser = field(default_factory=Adam)
     real_optimiser: Optimiser = field(default_factory=Adam)
-    activation: MultiStep = field(default_factory=MultiStep)
+    activation: NoisyStair = field(default_factory=multi_step)
     averaging: float = 0.1
     epsilon: float = 1e-5
 
@@ -130,7 +130,7 @@ def loss_and_gradients(
     norm1 = layers.batch_norm(
         layers.linear(inputs, first.weights), first.gain, first.bias, config.epsilon
     )
-    hidden = activations.activate(config.activation, norm1.y)
+    hidden = stairs.activate(config.activation, norm1.y, "hard")
     norm2 = layers.batch_norm(
         layers.linear(hidden, second.weights), second.gain, second.bias, config.epsilon
     )
@@ -138,7 +138,7 @@ def loss_and_gradients(
 
     dlinear2, dgain2, dbias2 = layers.batch_norm_gradients(norm2, second.gain, dscores)
     dhidden, dweights2 = layers.linear_gradients(hidden, second.weights, dlinear2)
-    dy1 = dhidden * activations.derivative(config.activation, norm1.y)
+    dy1 = dhidden * stairs.derivative(config.activation, norm1.y)
     dlinear1, dgain1, dbias1 = layers.batch_norm_gradients(norm1, first.gain, dy1)
     _, dweights1 = layers.linear_gradients(inputs, first.weights, dlinear1)
     gradients = (
@@ -163,7 +163,7 @@ def step(
 def scores(config: Config, state: NetworkState, inputs: Inputs) -> Outputs:
     """What the network says in use, when batch norms take their running averages."""
     x = inputs.astype(state.first.gain.dtype)
-    hidden = activations.activate(config.activation, _in_use(config, state.first, x))
+    hidden = stairs.activate(config.activation, _in_use(config, state.first, x), "hard")
     return _in_use(config, state.second, hidden)
 
 

@@ -15,14 +15,25 @@ a forward pass hands on one of
     random        level number #{i : word < floor(F(a_i) 2**32)}, one word for each element
     hard          the stair at x - mean, with its tie rule; all of them are this at scale 0
 
-and, whichever it is, the backward slope is that of the expectation:
+and, whichever it is, the backward slope in training is that of the expectation:
 
     in x       sum_i d_i f(a_i) / scale
     in mean    minus that
     in scale   -sum_i d_i a_i f(a_i) / scale
 
-but 0 at scale 0 and for `hard`. Sums are in float64; what is handed on has the type of x. A NaN
-is handed on as NaN, with slope NaN where slopes are not 0.
+but 0 at scale 0. Sums are in float64, thresholds of a hard pass have the type of x, and so has what
+is handed on. A NaN is handed on as NaN, with slope NaN where slopes are not 0.
+
+An odd stair, as in GXNOR-Net [deng2018], has a hard pass only. If its lowest level is 0 it is given
+for x >= 0 alone and stands for sign(x) q(|x|), and its windows are around |x| = t_i: one that
+reaches over 0 ends there and loses area. Windows of uniform noise have both their ends. For order
+N_2 >= 1 there are K = 2**(N_2 - 1) levels k / K above 0, so that N_2 = 1 is ternary, and a window
+is, at half width a,
+
+    rectangular   1 / (2 a K)                          for | |x| - t_k | <= a, else 0
+    triangular    max(0, 1 - | |x| - t_k | / a) / (a K)
+
+Order 0 is binary, +1 at 0: one window of area 2 around 0.
 """
 
 from __future__ import annotations
@@ -51,14 +62,17 @@ class NoisyStair:
     """A stair and its noise. scale >= 0 and mean in units of the pre-activation.
 
     scale: half width of uniform and triangular, standard deviation of normal, scale of logistic.
+    odd: see the module.
 
-    Raises ValueError if the family is not known, or scale or mean is not such a number.
+    Raises ValueError if the family is not known, or scale or mean is not such a number, or an odd
+    stair has another noise than uniform or triangular of scale > 0 and mean 0.
     """
 
     stair: Stair
     family: str = "uniform"
     scale: float = 0.5
     mean: float = 0.0
+    odd: bool = False
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -67,6 +81,40 @@ class NoisyStair:
             raise ValueError(f"a scale of noise is finite and >= 0, got {self.scale}")
         if not math.isfinite(self.mean):
             raise ValueError(f"the mean of a noise is finite, got {self.mean}")
+        window = self.family in ("uniform", "triangular") and self.scale > 0 and self.mean == 0
+        if self.odd and not window:
+            raise ValueError(
+                "an odd stair has uniform or triangular noise of scale > 0 and mean 0, got "
+                f"{self.family}, {self.scale}, {self.mean}"
+            )
+
+    @property
+    def half(self) -> bool:
+        """Whether the stair is given for x >= 0 alone."""
+        return self.odd and self.stair.levels[0] == 0
+
+
+def multi_step(
+    order: int = 1, threshold: float = 0.5, half_width: float = 0.5, window: str = "rectangular"
+) -> NoisyStair:
+    """The activation of GXNOR-Net and its surrogate derivative [deng2018].
+
+    order: N_2 >= 0. threshold: r in [0, 1), half the width of the zone that gives 0; unused by
+    order 0. half_width: a > 0. Both are in units of the pre-activation. window: "rectangular" or
+    "triangular".
+
+    >>> spec = multi_step(order=2)
+    >>> activate(spec, np.array([-2.0, 0.5, 0.6, 0.8]), "hard").tolist()
+    [-1.0, 0.0, 0.5, 1.0]
+    >>> derivative(multi_step(half_width=0.25), np.array([-0.5, 0.0, 0.25, 0.8])).tolist()
+    [2.0, 0.0, 2.0, 0.0]
+    """
+    if not (math.isfinite(half_width) and half_width > 0):
+        raise ValueError(f"the half-width is positive and finite, got {half_width}")
+    if window not in ("rectangular", "triangular"):
+        raise ValueError(f"a window is rectangular or triangular, got {window!r}")
+    family = "uniform" if window == "rectangular" else "triangular"
+    return NoisyStair(Stair.multi_step(order, threshold), family, half_width, odd=True)
 
 
 def activate(spec: NoisyStair, x: Real, forward: str, words: Words | None = None) -> Real:
@@ -82,6 +130,8 @@ def activate(spec: NoisyStair, x: Real, forward: str, words: Words | None = None
     """
     if forward not in FORWARDS:
         raise ValueError(f"a forward pass is one of {', '.join(FORWARDS)}, got {forward!r}")
+    if spec.odd and forward != "hard":
+        raise ValueError(f"an odd stair has a hard pass, got {forward!r}")
     if (words is not None) != (forward == "random"):
         raise ValueError(f"words are for a random pass, and it needs them, got {forward!r}")
     levels = np.array(spec.stair.levels)
@@ -89,6 +139,8 @@ def activate(spec: NoisyStair, x: Real, forward: str, words: Words | None = None
         out = levels[0] + cumulative(spec, x) @ np.diff(levels)
     else:
         out = levels[index(spec, x, forward, words)]
+    if spec.half:
+        out = np.sign(x) * out
     return np.where(np.isnan(x), x, out).astype(x.dtype)
 
 
@@ -107,18 +159,23 @@ def index(spec: NoisyStair, x: Real, forward: str, words: Words | None = None) -
 
 def _hard(spec: NoisyStair, x: Real) -> Index:
     """#{i : x - mean is past t_i}, where a tie is past by the tie rule."""
-    at = x.astype(np.float64) - spec.mean
+    at = _at(spec, x)
     passed = np.zeros(x.shape, np.int64)
-    for t in spec.stair.thresholds:
+    for t in np.array(spec.stair.thresholds).astype(x.dtype):
         up = {"up": True, "down": False, "away": t >= 0}[spec.stair.tie]
         passed += at >= t if up else at > t
     return passed
 
 
+def _at(spec: NoisyStair, x: Real) -> Real:
+    """Where the stair is read, float64: x - mean, or |x| for half a stair."""
+    at = x.astype(np.float64) - spec.mean
+    return np.abs(at) if spec.half else at
+
+
 def _standard(spec: NoisyStair, x: Real) -> Steps:
     """a_i, float64, shape (..., T)."""
-    thresholds = np.array(spec.stair.thresholds)
-    return (x.astype(np.float64)[..., None] - spec.mean - thresholds) / spec.scale
+    return (_at(spec, x)[..., None] - np.array(spec.stair.thresholds)) / spec.scale
 
 
 def cumulative(spec: NoisyStair, x: Real) -> Steps:
@@ -141,7 +198,7 @@ def density(spec: NoisyStair, x: Real) -> Steps:
     a = _standard(spec, x)
     match spec.family:
         case "uniform":
-            return 0.5 * ((-1 <= a) & (a < 1))
+            return 0.5 * ((-1 <= a) & ((a <= 1) if spec.odd else (a < 1)))
         case "triangular":
             return np.maximum(1 - np.abs(a), 0)
         case "normal":
@@ -174,7 +231,12 @@ def derivative_in_mean(spec: NoisyStair, x: Real) -> Real:
 
 
 def derivative_in_scale(spec: NoisyStair, x: Real) -> Real:
-    """The slope in the scale, in the type of x; a noise that is not reached contributes 0."""
+    """The slope in the scale, in the type of x; a noise that is not reached contributes 0.
+
+    Raises ValueError for an odd stair, whose scale is not learned.
+    """
+    if spec.odd:
+        raise ValueError(f"the scale of an odd stair is not learned, got {spec}")
     if spec.scale == 0:
         return np.zeros_like(x)
     a, f = _standard(spec, x), density(spec, x)

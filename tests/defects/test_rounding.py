@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qreference import walker
-from qreference.activations import MultiStep, derivative
+from qreference.stairs import derivative, multi_step
 from qtheory import DeterministicRounding, Lattice, StochasticRounding
 from qtheory.evidence import multinomial_p_value
 
@@ -168,7 +168,7 @@ def test_closed_windows_that_touch_count_a_level_twice():
     gradient = lambda x: (np.abs(x - thresholds) <= 0.5).sum()  # noqa: E731
     assert [gradient(x) for x in (-1.0, 0.0, 1.0)] == [2, 2, 2]
     assert [gradient(x) for x in (-0.9, 0.3)] == [1, 1]
-    spec = MultiStep(1, threshold=0.5, half_width=0.25)
+    spec = multi_step(1, threshold=0.5, half_width=0.25)
     x = (np.arange(-(2**14), 2**14) + 0.5) / 2**13
     assert derivative(spec, np.array([0.0])).tolist() == [0.0]
     assert abs(derivative(spec, x).sum() / 2**13 - 2) <= 2.0**-30

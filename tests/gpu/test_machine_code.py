@@ -26,9 +26,7 @@ TEXTS = {
 }
 NAMES = {f"qt_step_{name}" for name in TEXTS} | {"qt_words", "qt_decode", "qt_outcomes", "qt_put"}
 
-FORBIDDEN = re.compile(
-    r"\b(fma|mad\.(rn|f32)|ex2|lg2|sin|cos|tanh|rsqrt)\b|\.approx|\.ftz|\.full"
-)
+FORBIDDEN = re.compile(r"\b(fma|mad\.(rn|f32)|ex2|lg2|sin|cos|tanh|rsqrt)\b|\.approx|\.ftz|\.full")
 FLOATING = re.compile(r"\b(add|sub|mul|div|rcp|sqrt)(\.\w+)*\.f(32|64)\b")
 
 # Registers of a thread: 3 blocks of 256 threads share the 65536 of a multiprocessor, 2 for Adam.

@@ -16,6 +16,7 @@ NN, WORDS = "cuda/qcuda/nn/layers.py", "cuda/qcuda/kernels/words.py"
 SCALARS, LAW = "qtheory/optimisers.py", "qtheory/algorithms"
 PLAIN = "reference/qreference"
 STAIRS, PLAIN_STAIRS = "cuda/qcuda/nn/stairs.py", "reference/qreference/stairs.py"
+ACTIVATIONS = "cuda/qcuda/nn/activations.py"
 
 MUTANTS = [
     # The optimiser of torch
@@ -27,7 +28,7 @@ MUTANTS = [
            'torch.tensor([self.param_groups[0]["iteration"]]'),
     Mutant("Adam counts from 2", OPTIMIZER, "base.scalars(iteration + 1)",
            "base.scalars(iteration + 2)"),
-    Mutant("seed forgotten", OPTIMIZER, "seed if seed < 2**63 else seed - 2**64", "0"),
+    Mutant("seed forgotten", OPTIMIZER, "as_signed(seed)", "0"),
     Mutant("gradients through half precision", OPTIMIZER, "slot.grad.contiguous()",
            "slot.grad.half().to(slot.grad.dtype).contiguous()"),
     Mutant("moments forgotten", OPTIMIZER, "if name not in self.state[slot]:", "if True:"),
@@ -36,8 +37,8 @@ MUTANTS = [
     Mutant("knobs of groups ignored", OPTIMIZER,
            "spec = dataclasses.replace(self.spec, **knobs)", "spec = self.spec"),
     Mutant("learning rate of the first group", OPTIMIZER,
-           "base = _base_of(self.base, group)\n        knobs",
-           "base = _base_of(self.base, self.param_groups[0])\n        knobs"),
+           "base = _base_of(self.base_name, group)\n        knobs",
+           "base = _base_of(self.base_name, self.param_groups[0])\n        knobs"),
     Mutant("bfloat16 moments widened on resuming", OPTIMIZER,
            "self.state[param][name] = value.detach().clone().to(device)",
            "self.state[param][name] = value.detach().clone().to(device).float()"),
@@ -55,12 +56,14 @@ MUTANTS = [
     # The operators, layers and storage
     Mutant("element offset local", OPS, "                offsets[i],\n", "                0,\n"),
     Mutant("tensor number local", OPS, "                tensors[i],\n", "                i,\n"),
-    Mutant("half a seed", OPS, "seed=seed & (2**64 - 1)", "seed=seed & (2**32 - 1)"),
+    Mutant("half a seed", OPS, "seed=as_unsigned(seed)", "seed=seed & (2**32 - 1)"),
     Mutant("one buffer for both moments", OPS, "second[i].data_ptr() if len",
            "first[i].data_ptr() if len"),
     Mutant("sign code swapped on storing", STORAGE, "index.detach().reshape(-1).to(torch.int64)",
            "(lattice.size - 1 - index.detach().reshape(-1).to(torch.int64))"),
-    Mutant("words of another stream", WORDS, "tensor, int(stream), offset", "tensor, 0, offset"),
+    Mutant("words of another stream", WORDS, "tensor, int(Stream(stream)), offset",
+           "tensor, 0, offset"),
+    Mutant("words of half a seed", WORDS, "return seed & MAX_SEED", "return seed & (2**32 - 1)"),
     # Base optimisers, which all rooms share
     Mutant("first bias correction missing", SCALARS,
            "self.learning_rate / (1.0 - power(beta1, iteration))", "self.learning_rate"),
@@ -97,8 +100,8 @@ MUTANTS = [
     Mutant("stairs: sign of the mean backward", STAIRS,
            "at, s = x.to(dtype) - mean.to(dtype), scale.to(dtype)\n        slope,",
            "at, s = x.to(dtype) + mean.to(dtype), scale.to(dtype)\n        slope,"),
-    Mutant("stairs: mean forgotten in evaluation", STAIRS,
-           "x.to(_computed(x)) - self.mean.detach().to(_computed(x))", "x.to(_computed(x))"),
+    Mutant("stairs: mean forgotten in evaluation", ACTIVATIONS,
+           "x.to(computed(x)) - self.mean.detach().to(computed(x))", "x.to(computed(x))"),
     Mutant("stairs: <= for < in a draw", STAIRS, "(words < torch.floor", "(words <= torch.floor"),
     Mutant("stairs: 24-bit words", STAIRS, "torch.floor(f.to(torch.float64) * 2.0**32)",
            "(torch.floor(f.to(torch.float64) * 2.0**24) * 2.0**8)"),
@@ -116,17 +119,15 @@ MUTANTS = [
     Mutant("stairs: slopes at scale 0", STAIRS, "noisy = s > 0", "noisy = s >= 0"),
     Mutant("stairs: slopes at scales that underflow", STAIRS, "noisy = s > 0",
            "noisy = scale > 0"),
-    Mutant("stairs: words of moves", STAIRS,
-           "            int(Stream.ACTIVATE),\n            offset,\n            out.numel(),\n"
-           "            out.data_ptr(),\n            torch.get_num_threads(),",
-           "            0,\n            offset,\n            out.numel(),\n"
-           "            out.data_ptr(),\n            torch.get_num_threads(),"),
-    Mutant("stairs: row of the batch forgotten", STAIRS, "self.row * math.prod(inputs.shape[1:])",
+    Mutant("stairs: words of moves", ACTIVATIONS, "int(Stream.ACTIVATE)", "int(Stream.MOVE)"),
+    Mutant("stairs: row of the batch forgotten", ACTIVATIONS,
+           "self.row * math.prod(inputs.shape[1:])",
            "0 * math.prod(inputs.shape[1:])"),
-    Mutant("stairs: rows counted as elements", STAIRS, "self.row * math.prod(inputs.shape[1:])",
+    Mutant("stairs: rows counted as elements", ACTIVATIONS,
+           "self.row * math.prod(inputs.shape[1:])",
            "self.row"),
-    Mutant("stairs: all layers are number 0", STAIRS, "layer.seed, layer.tensor = seed, tensor",
-           "layer.seed, layer.tensor = seed, 0"),
+    Mutant("stairs: all layers are number 0", ACTIVATIONS,
+           "layer.seed, layer.tensor = seed, tensor", "layer.seed, layer.tensor = seed, 0"),
     Mutant("stairs: levels swapped", STAIRS, "torch.where(past == i, level, out)",
            "torch.where(past == len(stair.levels) - 1 - i, level, out)"),
     Mutant("stairs: ties away from 0 at 0 itself", STAIRS, '"away" and t >= 0', '"away" and t > 0'),
@@ -137,15 +138,17 @@ MUTANTS = [
            "[*reached[1:], torch.ones_like(x)]"),
     Mutant("stairs: NaN takes a level", STAIRS,
            "torch.where(at.isnan() | s.isnan(), torch.nan, out)", "out"),
+    Mutant("odd stairs: windows without their ends", STAIRS, "(distance <= a)", "(distance < a)"),
+    Mutant("odd stairs: not folded back", STAIRS,
+           "at = x.abs() if _is_half(stair) else x\n        slope", "at = x\n        slope"),
+    Mutant("odd stairs: ties up", STAIRS, 'stair.tie == "up" else at > t', 'True else at > t'),
     # Noisy stairs of the plain reference
-    Mutant("plain stairs: sign of the mean", PLAIN_STAIRS, "[..., None] - spec.mean - thresholds",
-           "[..., None] + spec.mean - thresholds"),
-    Mutant("plain stairs: sign of the mean at scale 0", PLAIN_STAIRS,
+    Mutant("plain stairs: sign of the mean", PLAIN_STAIRS,
            "x.astype(np.float64) - spec.mean\n", "x.astype(np.float64) + spec.mean\n"),
     Mutant("plain stairs: <= for < in a draw", PLAIN_STAIRS, "words[..., None] < below",
            "words[..., None] <= below"),
-    Mutant("plain stairs: windows closed at both ends", PLAIN_STAIRS, "(-1 <= a) & (a < 1)",
-           "(-1 <= a) & (a <= 1)"),
+    Mutant("plain stairs: windows closed at both ends", PLAIN_STAIRS,
+           "if spec.odd else (a < 1)", "if spec.odd else (a <= 1)"),
     Mutant("plain stairs: slope without 1 / scale", PLAIN_STAIRS,
            "np.diff(spec.stair.levels) / spec.scale\n    return slopes",
            "np.diff(spec.stair.levels)\n    return slopes"),
@@ -160,7 +163,8 @@ MUTANTS = [
 ]  # fmt: skip
 
 EQUIVALENT = [
-    Mutant("seed by another formula", OPTIMIZER, "seed if seed < 2**63 else seed - 2**64",
+    Mutant("seed by another formula", WORDS,
+           "seed - (MAX_SEED + 1) if seed > MAX_SEED // 2 else seed",
            "(seed + 2**63) % 2**64 - 2**63"),
     Mutant("law: the same mass by another name", f"{LAW}/walker.py", "((near, 1.0 - p)",
            "((near, 1.0 - 1.0 * p)"),

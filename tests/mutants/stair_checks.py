@@ -18,6 +18,7 @@ def exact(load: Load) -> Iterator:
     yield "the same draws", tests.test_the_same_numbers_give_the_same_draws
     yield "ends of windows", lambda: _windows(faults)
     yield "NaN", tests.test_nan_is_handed_on
+    yield "bits of the multi-step activation", lambda: _bits(load("qcuda/test_activations"))
     for family in FAMILIES:
         yield "differences", lambda f=family: tests.test_gradcheck_of_the_expectation(f)
         yield (
@@ -33,6 +34,14 @@ def exact(load: Load) -> Iterator:
             )
     network = load("qcuda/test_stairs_network")
     yield "rows of a batch", network.test_ranks_and_microbatches_draw_what_the_whole_batch_would
+
+
+def _bits(activations: ModuleType) -> None:
+    import torch
+
+    test = activations.test_bits_are_those_of_the_published_formulas
+    for order in (0, 2):
+        test(order, "rectangular", (0.5, 0.5), torch.float32)
 
 
 def _windows(faults: ModuleType) -> None:
@@ -72,7 +81,7 @@ def law(load: Load) -> Iterator:
 def agreement(load: Load) -> Iterator:
     """torch's stairs against the plain ones, and against the laboratory's networks."""
     tests, network = load("qcuda/test_stairs"), load("qcuda/test_stairs_network")
-    yield "words of stairs", tests.test_opcheck_of_the_words
+    yield "words of stairs", lambda: tests.test_opcheck_of_the_words(2**64 - 1)
     for family in FAMILIES:
         for noise in NOISES:
             for name, test in (

@@ -1,4 +1,4 @@
-"""AdditiveNoiseStair: the plain reference, derivatives, draws by counter, and known faults."""
+"""NoisyStair: the plain reference, derivatives, draws by counter, and known faults."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 import torch._dynamo.testing
 from torch import nn
 
-import qcuda
-from qcuda.nn import AdditiveNoiseStair, noise_stairs, number_stairs, set_iteration
-from qcuda.nn.stairs import FAMILIES, FORWARDS, additive_noise_stair
+from qcuda.kernels.words import as_signed, as_unsigned
+from qcuda.nn import NoisyStair, noise_stairs, number_stairs, set_iteration
+from qcuda.nn.stairs import FAMILIES, FORWARDS, noisy_stair
 from qreference import stairs as reference
 from qreference.philox import words as reference_words
 from qtheory.lattice import Lattice
@@ -32,8 +32,8 @@ STEEPEST = {"uniform": 0.0, "triangular": 1.0, "normal": 0.242, "logistic": 0.09
 UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
 
 
-def layer(forward="expectation", family="uniform", scale=0.5, mean=0.0, stair=TERNARY):
-    made = AdditiveNoiseStair(stair, family=family, scale=scale, mean=mean, forward=forward)
+def layer(forward="expectation", family="uniform", scale=0.5, mean=0.0, stair=TERNARY, odd=False):
+    made = NoisyStair(stair, family=family, scale=scale, mean=mean, forward=forward, odd=odd)
     number_stairs(made, 7)
     return made
 
@@ -89,7 +89,7 @@ def test_derivatives_in_scale_and_mean_are_the_references(family, scale, mean):
     numbers = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (scale, mean)]
     weights = np.random.default_rng(2).normal(size=X.size)
     for forward in ("expectation", "mode"):
-        out = additive_noise_stair(torch.from_numpy(X), *numbers, UNEVEN, family, forward)
+        out = noisy_stair(torch.from_numpy(X), *numbers, UNEVEN, family, forward)
         got = torch.autograd.grad(out, numbers, torch.from_numpy(weights))
         wanted = [
             (weights * f(spec, X)).sum()
@@ -137,7 +137,7 @@ def test_draws_are_the_references_but_at_the_knife_edge(family, scale, mean, dty
         wanted = reference.activate(spec, x, "random", words.astype(np.uint32))
         given = torch.from_numpy(words.astype(np.int64))
         numbers = (torch.tensor(v, dtype=torch.float64) for v in (scale, mean))
-        got = additive_noise_stair(torch.from_numpy(x), *numbers, UNEVEN, family, "random", given)
+        got = noisy_stair(torch.from_numpy(x), *numbers, UNEVEN, family, "random", given)
         edge = (np.abs(words.astype(np.int64)[:, None] - edges) <= error).any(axis=1)
         return got.numpy() != wanted, edge
 
@@ -163,7 +163,7 @@ def test_gradcheck_of_the_expectation(family):
     mean = torch.tensor(-0.1, dtype=torch.float64, requires_grad=True)
 
     def function(*numbers):
-        return additive_noise_stair(*numbers, UNEVEN, family, "expectation")
+        return noisy_stair(*numbers, UNEVEN, family, "expectation")
 
     assert torch.autograd.gradcheck(function, (x, scale, mean), eps=1e-6, atol=1e-7, rtol=1e-6)
 
@@ -172,18 +172,18 @@ def test_gradcheck_of_the_expectation(family):
 @forwards
 @pytest.mark.parametrize("tie", ["up", "down", "away"])
 def test_without_noise_it_is_the_stair_and_nothing_flows_back(family, forward, tie):
-    """Scale 0 and evaluation, the latter at any scale; the mean still shifts, 64ths hit ties."""
+    """Scale 0 and evaluation, the latter at any scale; the mean still shifts, 64ths hit ties. A
+    hard pass is the stair with slopes, in evaluation as well."""
     stair = Stair(UNEVEN.levels, (-1.0, 0.0, 0.5), tie)
     x = torch.from_numpy(X[:513])
     for scale, training in ((0.0, True), (0.7, False)):
         module = layer(forward, family, scale, -0.25, stair).train(training)
         assert module(x).numpy().tolist() == stair(X[:513] + 0.25).tolist()
-        assert (
-            not module(x.clone().requires_grad_()).requires_grad or not slopes(module, x)[1].any()
-        )
+        flows = module(x.clone().requires_grad_()).requires_grad and slopes(module, x)[1].any()
+        assert bool(flows) == (forward == "hard" and scale > 0)
     numbers = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.0, -0.25)]
     words = torch.zeros(x.shape, dtype=torch.int64) if forward == "random" else None
-    out = additive_noise_stair(x, *numbers, stair, family, forward, words)
+    out = noisy_stair(x, *numbers, stair, family, forward, words)
     assert all(not g.any() for g in torch.autograd.grad(out.sum(), numbers))
 
 
@@ -219,22 +219,23 @@ def test_draws_have_the_law_by_every_word(family):
     words = (torch.arange(2**16) << 16) + 2**15
     scale, mean = (torch.tensor(v, dtype=torch.float64) for v in (0.6, 0.05))
     for x in (-1.1, 0.1, 0.45):
-        out = additive_noise_stair(
-            torch.full((2**16,), x), scale, mean, UNEVEN, family, "random", words
-        )
+        out = noisy_stair(torch.full((2**16,), x), scale, mean, UNEVEN, family, "random", words)
         spec = reference.NoisyStair(UNEVEN, family, 0.6, 0.05)
         past = [1.0, *reference.cumulative(spec, np.array([x], np.float32))[0], 0.0]
         counts = [(out == level).double().mean().item() for level in UNEVEN.levels]
         assert np.abs(np.array(counts) + np.diff(past)).max() <= 2 * 2.0**-16
 
 
-def test_opcheck_of_the_words():
+@pytest.mark.parametrize("seed", [9, 2**63 - 1, 2**63, 2**64 - 1])
+def test_opcheck_of_the_words(seed):
+    """In the shape of `like`, for seeds on both sides of a signed number's end."""
     x = torch.zeros(3, 5)
-    arguments = (x, torch.tensor(4), 9, 2, 1)
+    arguments = (x, torch.tensor(4), as_signed(seed), 2, 1, int(Stream.ACTIVATE))
     results = torch.library.opcheck(torch.ops.qtheory.words.default, arguments)
     assert set(results.values()) == {"SUCCESS"}
-    wanted = qcuda.words(9, 4, 2, 15, stream=Stream.ACTIVATE, offset=1)
-    assert torch.equal(torch.ops.qtheory.words(*arguments).flatten(), wanted)
+    drawn = torch.ops.qtheory.words(*arguments)
+    assert drawn.shape == x.shape and as_unsigned(as_signed(seed)) == seed
+    assert drawn.flatten().tolist() == reference_words(seed, 4, 2, Stream.ACTIVATE, 15, 1).tolist()
 
 
 # Compiled, converted, saved
@@ -266,7 +267,7 @@ def test_conversions_keep_the_scale_and_checkpoints_carry_it():
     assert float(other.scale) == 0.1 and float(other.mean) == 0.3
     assert set(module.state_dict()) == {"scale", "mean"}
     assert "normal" in repr(module) and "scale=0.1" in repr(module)
-    learned = AdditiveNoiseStair(TERNARY, scale=0.1, learned=True).bfloat16()
+    learned = NoisyStair(TERNARY, scale=0.1, learned=True).bfloat16()
     assert learned.scale.dtype == torch.float64 and learned.scale.item() == 0.1
     learned(torch.zeros(2, dtype=torch.bfloat16)).sum().backward()
     assert learned.scale.grad.dtype == torch.float64
@@ -274,7 +275,7 @@ def test_conversions_keep_the_scale_and_checkpoints_carry_it():
 
 def test_a_learned_noise_is_trained():
     """Descent on (E q - 0.3)**2 at x = 0.3 finds a mean or scale that meets it."""
-    module = AdditiveNoiseStair(TERNARY, family="logistic", scale=0.3, mean=0.2, learned=True)
+    module = NoisyStair(TERNARY, family="logistic", scale=0.3, mean=0.2, learned=True)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     x = torch.full((8,), 0.3)
     losses = []
@@ -295,9 +296,7 @@ def test_tiny_scales_and_huge_inputs_have_no_nan(family, forward):
     far = torch.tensor([0.1, 3e38, -3e38, float("inf"), -float("inf")])
     x = torch.cat([far, torch.tensor([-0.5, 0.5])])
     for scale in (1e-46, 1e-40, 1e-3, 3e38):
-        module = AdditiveNoiseStair(
-            TERNARY, family=family, scale=scale, forward=forward, learned=True
-        )
+        module = NoisyStair(TERNARY, family=family, scale=scale, forward=forward, learned=True)
         number_stairs(module, 7)
         out, slope = slopes(module, x)
         numbers = torch.stack([module.scale.grad, module.mean.grad])
@@ -344,7 +343,7 @@ def test_draws_do_not_depend_on_threads():
 
 def test_nan_is_handed_on():
     x = torch.tensor([float("nan"), 0.3])
-    lost = AdditiveNoiseStair(TERNARY, learned=True)
+    lost = NoisyStair(TERNARY, learned=True)
     with torch.no_grad():
         lost.scale.fill_(float("nan"))
     assert lost(x).isnan().all()
@@ -369,19 +368,31 @@ def test_nan_is_handed_on():
         (lambda: set_iteration(layer(), 2**32), "an iteration is in 0..4294967295, got 4294967296"),
         (lambda: set_iteration(layer(), 1, -1), "the first row of a batch is >= 0, got -1"),
         (
-            lambda: AdditiveNoiseStair(TERNARY, forward="random")(torch.ones(2)),
+            lambda: NoisyStair(TERNARY, forward="random")(torch.ones(2)),
             "its own tensor number, from number_stairs",
         ),
         (
-            lambda: additive_noise_stair(
+            lambda: noisy_stair(
                 torch.ones(2), torch.ones(()), torch.zeros(()), TERNARY, "normal", "random"
             ),
             "it needs them, got 'random'",
         ),
         (
-            lambda: torch.ops.qtheory.words(torch.ones(2), torch.tensor(1), 0, -1, 0),
+            lambda: torch.ops.qtheory.words(torch.ones(2), torch.tensor(1), 0, -1, 0, 0),
             "the number of a tensor is in 0..4294967295, got -1",
         ),
+        (
+            lambda: torch.ops.qtheory.words(torch.ones(2), torch.tensor(1.0), 0, 0, 0, 0),
+            "an iteration is int64 on the CPU, got torch.float32",
+        ),
+        (
+            lambda: torch.ops.qtheory.words(torch.ones(2), torch.tensor(1), 0, 0, 0, 6),
+            "6 is not a valid Stream",
+        ),
+        (lambda: layer(forward="hard", scale=0.0, odd=True), "a scale > 0 and mean 0, got 0.0 and"),
+        (lambda: layer(forward="hard", mean=0.1, odd=True), "a scale > 0 and mean 0, got 0.5 and"),
+        (lambda: layer(odd=True), "an odd stair has a hard pass .*, got expectation, uniform"),
+        (lambda: layer("hard", "normal", odd=True), "an odd stair has .*, got hard, normal"),
     ],
 )
 def test_bad_input(make, message):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from qcuda.nn import AdditiveNoiseStair, number_stairs
-from qcuda.nn.stairs import FAMILIES, FORWARDS, additive_noise_stair
+from qcuda.nn import NoisyStair, number_stairs
+from qcuda.nn.stairs import FAMILIES, FORWARDS, noisy_stair
 from qreference import stairs as reference
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
@@ -20,7 +20,7 @@ X = np.concatenate([np.arange(-256, 257) / 64, np.random.default_rng(1).normal(s
 
 
 def layer(forward="expectation", family="uniform", scale=0.5, mean=0.0, stair=TERNARY):
-    made = AdditiveNoiseStair(stair, family=family, scale=scale, mean=mean, forward=forward)
+    made = NoisyStair(stair, family=family, scale=scale, mean=mean, forward=forward)
     number_stairs(made, 7)
     return made
 
@@ -41,7 +41,7 @@ def test_no_word_finds_a_position_outside_the_levels(family, dtype):
     x = torch.from_numpy(X).to(dtype)
     words = torch.full(x.shape, 2**32 - 1)
     scale, mean = (torch.tensor(v, dtype=torch.float64) for v in (0.2551, 0.0))
-    low = additive_noise_stair(x, scale, mean, UNEVEN, family, "random", words)
+    low = noisy_stair(x, scale, mean, UNEVEN, family, "random", words)
     assert set(low.tolist()) <= set(UNEVEN.levels)
     spec = reference.NoisyStair(UNEVEN, family, 0.2551)
     certain = reference.below(spec, x.double().numpy()) == 2**32
@@ -49,7 +49,7 @@ def test_no_word_finds_a_position_outside_the_levels(family, dtype):
     wanted = np.array(UNEVEN.levels)[certain.sum(axis=1)]
     assert (low.double().numpy() == wanted)[clear].all() and clear.mean() > 0.1
     far = torch.tensor([1e6, float("inf")], dtype=dtype)
-    assert additive_noise_stair(far, scale, mean, UNEVEN, family, "random", words[:2]).tolist() == [
+    assert noisy_stair(far, scale, mean, UNEVEN, family, "random", words[:2]).tolist() == [
         4.0,
         4.0,
     ]
@@ -67,7 +67,7 @@ def test_words_at_a_threshold_stay_below_it(dtype):
         for edges in reference.below(spec, at).astype(np.int64).T:
             words = np.clip(edges + beside, 0, 2**32 - 1)
             given = torch.from_numpy(words)
-            drawn = additive_noise_stair(x, one, none, TERNARY, "uniform", "random", given)
+            drawn = noisy_stair(x, one, none, TERNARY, "uniform", "random", given)
             levels.append(drawn.double().numpy())
             wanted = reference.activate(spec, at, "random", words.astype(np.uint32))
             assert np.array_equal(levels[-1], wanted)
@@ -81,7 +81,7 @@ def test_the_word_zero_takes_a_level_that_is_possible(family):
     x = torch.tensor([1e6, 50.0, -50.0, -1e6], dtype=torch.float64)
     words = torch.zeros(4, dtype=torch.int64)
     scale, mean = (torch.tensor(v, dtype=torch.float64) for v in (0.25, 0.0))
-    out = additive_noise_stair(x, scale, mean, TERNARY, family, "random", words)
+    out = noisy_stair(x, scale, mean, TERNARY, family, "random", words)
     assert out.tolist() == [1.0, 1.0, -1.0, -1.0]
 
 

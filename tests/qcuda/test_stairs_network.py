@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import qcuda
-from qcuda.nn import AdditiveNoiseStair, noise_stairs, number_stairs, set_iteration
+from qcuda.nn import NoisyStair, noise_stairs, number_stairs, set_iteration
 from qtheory.algorithms import DST
 from qtheory.gradients.laboratory.estimators import annealed, backward, passed, starting
 from qtheory.gradients.networks.loss_network import random_network
@@ -47,7 +47,7 @@ def in_torch(family: str, forward: str) -> nn.Sequential:
         if k < 2:
             scale, mean = SCALES[family][k], MEANS[k]
             parts.append(
-                AdditiveNoiseStair(TERNARY, family=family, scale=scale, mean=mean, forward=forward)
+                NoisyStair(TERNARY, family=family, scale=scale, mean=mean, forward=forward)
             )
     model = nn.Sequential(*parts)
     number_stairs(model, 5)
@@ -90,8 +90,8 @@ def test_a_network_is_trained_by_a_schedule_down_to_stairs(forward):
     x = torch.randn(400, 2)
     labels = (x[:, 0] - 0.5 * x[:, 1] > 0.25).float()
     model = nn.Sequential(
-        nn.Linear(2, 8), AdditiveNoiseStair(TERNARY, family="normal", forward=forward),
-        nn.Linear(8, 8), AdditiveNoiseStair(TERNARY, family="normal", forward=forward),
+        nn.Linear(2, 8), NoisyStair(TERNARY, family="normal", forward=forward),
+        nn.Linear(8, 8), NoisyStair(TERNARY, family="normal", forward=forward),
         nn.Linear(8, 1),
     )  # fmt: skip
     number_stairs(model, 1)
@@ -117,7 +117,7 @@ class Annealed:
         torch.manual_seed(1)
         lattice, parts = Lattice.ternary(), []
         for size in (6, 9):
-            stair = AdditiveNoiseStair(TERNARY, family="normal", forward=forward, learned=learned)
+            stair = NoisyStair(TERNARY, family="normal", forward=forward, learned=learned)
             parts += [qcuda.nn.Linear(size, 9, lattice), nn.BatchNorm1d(9), stair]
         self.model = nn.Sequential(*parts, nn.Linear(9, 2))
         qcuda.nn.draw_levels(self.model, 3)

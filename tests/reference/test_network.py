@@ -9,30 +9,29 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from qreference import activations, layers, network, optimisers, walker
-from qreference.activations import MultiStep
+from qreference import layers, network, optimisers, stairs, walker
 from qreference.network import Config, Parameters
 from qreference.philox import words
+from qreference.stairs import NoisyStair, multi_step
 from qtheory.optimisers import SGD, Adam
 from qtheory.streams import Stream
 
 EPS = 2.0**-52
 
 
-def relaxed(spec: MultiStep, x: np.ndarray) -> np.ndarray:
+def relaxed(spec: NoisyStair, x: np.ndarray, forward: str) -> np.ndarray:
     """The odd function whose true derivative is the surrogate: windows integrated from 0."""
-    a, total = spec.half_width, np.zeros_like(x)
-    height = 2.0 if spec.order == 0 else 1 / len(spec.thresholds)
-    for t in spec.thresholds:
+    a, total = spec.scale, np.zeros_like(x)
+    for t, height in zip(spec.stair.thresholds, spec.stair.jumps, strict=True):
         near, start = (np.clip((u - t) / a, -1, 1) for u in (np.abs(x), 0.0))
-        if spec.window == "rectangular":
+        if spec.family == "uniform":
             total += height * (near - start) / 2
         else:
             total += height * (near - near * abs(near) / 2 - start + start * abs(start) / 2)
     return np.sign(x) * total
 
 
-def small(activation: MultiStep, seed: int = 0):
+def small(activation: NoisyStair, seed: int = 0):
     """A network of real weights, so that every one of them may be varied, in float64."""
     config = Config(5, 6, 3, activation=activation)
     rng = np.random.default_rng(seed)
@@ -75,7 +74,7 @@ def assert_gradients(config, parameters, inputs, labels, chosen: list[int]) -> N
 
 
 ACTIVATIONS = [
-    MultiStep(order, 0.5, half_width, window)
+    multi_step(order, 0.5, half_width, window)
     for order in (0, 1, 3)
     for half_width in (0.4, 1.5)
     for window in ("rectangular", "triangular")
@@ -91,7 +90,7 @@ def test_gradients_behind_the_activation_are_those_of_the_loss(activation):
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
 def test_all_gradients_are_those_of_the_loss_of_the_relaxed_network(activation, monkeypatch):
     """With the surrogate's integral for activation, the surrogate is no longer one."""
-    monkeypatch.setattr(activations, "activate", relaxed)
+    monkeypatch.setattr(stairs, "activate", relaxed)
     assert_gradients(*small(activation), chosen=[0, 1])
 
 

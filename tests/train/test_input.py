@@ -21,7 +21,7 @@ OPTIONS = {
     "--epochs many": "epochs is a whole number, got many",
     "--seeds 2.5": "seeds is a whole number, got 2.5",
     "--seed -1": "seed is at least 0, got -1",
-    f"--seed {2**64 - 1}": f"a seed is at most 2**64 - 1, got {2**64 + 1}",
+    f"--seed {2**64 - 1}": f"a seed is at most {2**64 - 1}, got {2**64 + 1}",
     "--batch 1": "batch is at least 2, got 1",
     "--batch 9999": "got 9999",
     "--examples 3": "got 3",

@@ -15,7 +15,7 @@ from qcuda.models.baselines import RealLayer, clip_latent
 from qcuda.models.cnn import network
 from qcuda.models.config import CNN
 from qcuda.models.weights import on_lattice, real, relu, weight_layers
-from qcuda.nn import Linear, MultiStep, lattice_layers
+from qcuda.nn import Linear, NoisyStair, lattice_layers
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.schedules.shapes import Cosine, Exponential, Shape
 from qcuda.schedules.table import Stretched, apply
@@ -101,7 +101,7 @@ def test_methods_differ_in_weights_and_activations_alone(model: dict[str, Any]):
     # Every weight layer of dst is on a lattice, first and last included.
     assert len(lattice_layers(built["dst"])) == len(shapes["dst"])
     assert not any(isinstance(m, nn.Linear | nn.Conv2d) for m in built["dst"].modules())
-    assert not any(isinstance(m, MultiStep) for m in built["full"].modules())
+    assert not any(isinstance(m, NoisyStair) for m in built["full"].modules())
 
 
 @pytest.mark.parametrize("stem", walkers())

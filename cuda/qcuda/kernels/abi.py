@@ -17,6 +17,22 @@ OPTIMISERS = ("given", "sgd", "momentum", "adam")
 MOMENTS = {"given": 0, "sgd": 0, "momentum": 1, "adam": 2}  # moments an optimiser keeps
 
 
+# As in qtheory.streams, which is not imported: this file is read where only numpy and torch are.
+MAX_SEED = 2**64 - 1
+MAX_ELEMENT = 2**58 - 1
+
+
+class Error(IntEnum):
+    """Which rule a launch breaks, as the functions of cuda/csrc/cpu/library.cpp return it."""
+
+    OK = 0
+    BAD_RULE = 1
+    BAD_OPTIMISER = 2
+    BAD_STORAGE = 3
+    BAD_REAL = 4
+    BAD_SIZE = 5
+
+
 class Storage(IntEnum):
     """How indices are stored: one int8 code a byte, or four 2-bit trits a byte."""
 
@@ -119,8 +135,8 @@ def launch(
         raise ValueError(f"a rule is one of {', '.join(rules)}, got {rule!r}")
     if optimiser not in OPTIMISERS:
         raise ValueError(f"an optimiser is one of {', '.join(OPTIMISERS)}, got {optimiser!r}")
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"a seed is in [0, 2**64), got {seed}")
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"a seed is in 0..{MAX_SEED}, got {seed}")
     return Launch(
         seed,
         rules.index(rule),

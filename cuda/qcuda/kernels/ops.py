@@ -18,6 +18,7 @@ from torch import Tensor
 from qcuda.errors import require
 from qcuda.kernels import abi, native, source
 from qcuda.kernels.gpu import launcher
+from qcuda.kernels.words import as_unsigned
 from qtheory.algorithms import contract
 from qtheory.streams import MAX_ELEMENT, MAX_TENSOR
 
@@ -154,7 +155,7 @@ def _describe(
         )
     launch = abi.launch(
         abi.spec(spacing, zero, size, parameters),
-        seed=seed & (2**64 - 1),
+        seed=as_unsigned(seed),
         rule=rule,
         optimiser=optimiser,
         storage=storage,
@@ -194,7 +195,7 @@ def _step_cpu(states: list[Tensor], *arguments: Any) -> None:
         counters.data_ptr(),
         torch.get_num_threads(),
     )
-    require(error == 0, f"the kernel takes this launch, got error {error}")
+    require(error == 0, f"the kernel takes this launch, got {abi.Error(error).name}")
 
 
 def _step_cuda(states: list[Tensor], *arguments: Any) -> None:
@@ -239,7 +240,7 @@ def _decode_cpu(
         REALS[dtype],
         torch.get_num_threads(),
     )
-    require(error == 0, f"the kernel takes this state, got error {error}")
+    require(error == 0, f"the kernel takes this state, got {abi.Error(error).name}")
     return weights
 
 

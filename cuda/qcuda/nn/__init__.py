@@ -1,12 +1,12 @@
 """Layers whose weights are indices, activations with few levels, and conversion of a model."""
 
 from qcuda.nn.activations import MultiStep as MultiStep
+from qcuda.nn.activations import NoisyStair as NoisyStair
+from qcuda.nn.activations import noise_stairs as noise_stairs
+from qcuda.nn.activations import number_stairs as number_stairs
+from qcuda.nn.activations import set_iteration as set_iteration
 from qcuda.nn.layers import Conv2d as Conv2d
 from qcuda.nn.layers import LatticeLayer as LatticeLayer
 from qcuda.nn.layers import Linear as Linear
 from qcuda.nn.layers import draw_levels as draw_levels
 from qcuda.nn.layers import lattice_layers as lattice_layers
-from qcuda.nn.stairs import AdditiveNoiseStair as AdditiveNoiseStair
-from qcuda.nn.stairs import noise_stairs as noise_stairs
-from qcuda.nn.stairs import number_stairs as number_stairs
-from qcuda.nn.stairs import set_iteration as set_iteration

@@ -11,13 +11,26 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from qcuda.nn import LatticeLayer
+from qcuda.kernels.abi import Storage
+from qtheory.lattice import Lattice
+
+
+class Owner(Protocol):
+    """What an optimiser asks of the layer whose gradient arrives in a slot."""
+
+    lattice: Lattice
+    storage: Storage
+    state: Tensor
+
+    @property
+    def index(self) -> Tensor:
+        """The weight as indices, int64, on the CPU (a copy)."""
+        ...
 
 
 def _hollow(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -27,7 +40,7 @@ def _hollow(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> T
 class GradientSlot(torch.nn.Parameter):
     """A parameter with a shape and a gradient but no values. `owner` is its layer (a weakref)."""
 
-    owner: weakref.ref[LatticeLayer]
+    owner: weakref.ref[Owner]
 
     def __new__(
         cls,

@@ -58,7 +58,7 @@ class Run:
             value = getattr(self, key)
             require(value >= least, f"{key} is at least {least}, got {value}")
         last = self.seed + self.seeds - 1
-        require(last <= MAX_SEED, f"a seed is at most 2**64 - 1, got {last}")
+        require(last <= MAX_SEED, f"a seed is at most {MAX_SEED}, got {last}")
 
     @property
     def plan(self) -> list[tuple[str, int]]:

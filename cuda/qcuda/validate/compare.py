@@ -204,7 +204,7 @@ def expected(case: Case, library: Any) -> tuple[Case, np.ndarray]:
             1,
         )
         if error:
-            raise RuntimeError(f"the CPU library takes {case.name}, got error {error}")
+            raise RuntimeError(f"the CPU library takes {case.name}, got {abi.Error(error).name}")
     return after, counters
 
 

@@ -66,7 +66,7 @@ def library_kernel(library: ctypes.CDLL, storage: abi.Storage = abi.Storage.INT8
             now.ctypes.data, counters.ctypes.data, 1,
         )  # fmt: skip
         if error:
-            raise ValueError(f"the kernel takes this launch, got error {error}")
+            raise ValueError(f"the kernel takes this launch, got {abi.Error(error).name}")
         return _codes(library, state, index.size, storage) + draw.spec.lattice.centre
 
     return kernel
@@ -78,6 +78,7 @@ def torch_kernel(device: str = "cpu") -> Kernel:
 
     from qcuda.kernels import ops
     from qcuda.kernels.storage import storage_for
+    from qcuda.kernels.words import as_signed
 
     assert ops.LIBRARY is not None  # the import registers the operator
     library = native.library()
@@ -92,7 +93,7 @@ def torch_kernel(device: str = "cpu") -> Kernel:
         torch.ops.qtheory.step_(
             [state], [torch.from_numpy(increments).to(device)], [], [], [], counters, scalars,
             torch.tensor([iteration], device=device), [tensor], [0],
-            seed - 2**64 if seed >= 2**63 else seed, stem(spec), "given", int(storage),
+            as_signed(seed), stem(spec), "given", int(storage),
             lattice.spacing, lattice.zero, lattice.size, list(parameters(spec)),
         )  # fmt: skip
         return _codes(library, state.cpu().numpy(), index.size, storage) + lattice.centre

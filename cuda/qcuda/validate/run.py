@@ -19,6 +19,7 @@ from qcuda.validate.cells import Group
 from qcuda.validate.kernels import Kernel, cpu_libraries, key, one_thread, torch_kernel
 from qtheory.algorithms import walkers
 from qtheory.evidence import Claim, Suite
+from qtheory.streams import MAX_SEED
 
 FALSE_ALARM = 1e-6
 RECIPE = Path(__file__).resolve().parents[2] / "csrc" / "gpu" / "build.py"
@@ -62,8 +63,8 @@ def validate(
     for name in (*wanted, claimed):
         if name not in walkers():
             raise ValueError(f"a stem is one of {sorted(walkers())}, got {name!r}")
-    if seed is not None and not 0 <= seed < 2**64:
-        raise ValueError(f"a seed is in 0..2**64 - 1, got {seed}")
+    if seed is not None and not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"a seed is in 0..{MAX_SEED}, got {seed}")
     began, run_seed = perf_counter(), randbits(64) if seed is None else seed
     plan = statistics.DEEP if deep else statistics.DEFAULT
     devices = [d for d in ("cpu", "cuda") if device in (d, "auto") and (d == "cpu" or gpu)]

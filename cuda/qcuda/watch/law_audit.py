@@ -27,8 +27,7 @@ import torch
 from torch import Tensor
 
 from qcuda.kernels import abi
-from qcuda.nn import LatticeLayer
-from qcuda.nn.slot import GradientSlot
+from qcuda.nn.slot import GradientSlot, Owner
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.watch import conditional
 from qcuda.watch.conditional import Expected
@@ -178,7 +177,7 @@ class _Watched:
 
     place: int
     slot: GradientSlot
-    layer: LatticeLayer
+    layer: Owner
     spec: Spec  # with the knobs of this step
     iteration: int
     window: tuple[int, int]
@@ -254,7 +253,7 @@ def _watched(optimizer: LatticeOptimizer) -> Iterator[_Watched]:
             )
 
 
-def levels(layer: LatticeLayer, start: int, stop: int) -> np.ndarray:
+def levels(layer: Owner, start: int, stop: int) -> np.ndarray:
     """Indices of elements start..stop - 1, start a multiple of 4; -1 for an illegal code.
 
     Read from the bytes here and not by the kernels' own decoder, which is on trial too.

@@ -41,7 +41,7 @@ def quantity(report: Report, name: Quantity, layer: int, target: Target) -> tupl
 
 
 def plot_report(report: Report, axes: Axes = None) -> Axes:
-    """Relative bias and cosine for each target, and std, as bars for each layer."""
+    """Bars for each layer: relative bias and cosine for each target, and std. Returns the axes."""
     axes = _three(axes)
     names = [each.layer for each in report.layers]
     places = np.arange(len(names), dtype=np.float64)

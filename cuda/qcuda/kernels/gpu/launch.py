@@ -23,7 +23,6 @@ from qcuda.kernels.gpu.errors import DriverError, ImageMissing
 # As in cuda/csrc/gpu/group.h and kernels.cu.
 GROUP, THREADS, CHUNK = 8, 256, 8192
 _MAX_BLOCKS = 2**31 - 1
-_MAX_ELEMENT = 2**58
 _COUNTS = f"{abi.Tensor.count.offset}xq{ctypes.sizeof(abi.Tensor) - abi.Tensor.count.offset - 8}x"
 
 
@@ -244,9 +243,9 @@ def check(launch: abi.Launch, tensors: Iterable[abi.Tensor]) -> None:
     needed = ("state", "gradient", "first", "second")[: 2 + moments]
     sizes = (1, abi.Real(launch.gradient_type).bytes, *(abi.Real(launch.moment_type).bytes,) * 2)
     for place, tensor in enumerate(tensors):
-        if tensor.count < 0 or not 0 <= tensor.offset <= _MAX_ELEMENT - tensor.count:
+        if tensor.count < 0 or not 0 <= tensor.offset <= abi.MAX_ELEMENT - tensor.count:
             raise ValueError(
-                f"a tensor's elements are in [0, 2**58), got {tensor.count} from "
+                f"a tensor's elements are in 0..{abi.MAX_ELEMENT}, got {tensor.count} from "
                 f"{tensor.offset} on in tensor {place}"
             )
         for name, size in zip(needed, sizes, strict=False):
