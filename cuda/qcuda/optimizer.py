@@ -250,7 +250,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         """Within the context, a step tells the increments that it used.
 
         They are the kernel's own numbers, float32 in weight units, one tensor of the weight's shape
-        for each slot that the step moved; the next step overwrites them.
+        for each slot that the step moved; the next step overwrites them. Contexts may be nested.
         Raises ValueError if a slot is not one of the optimiser's.
         """
         wanted, own = list(slots), {id(slot) for slot in self.slots}
@@ -258,14 +258,17 @@ class LatticeOptimizer(torch.optim.Optimizer):
             all(id(slot) in own for slot in wanted),
             "a slot is one of the optimiser's, got another",
         )
-        self._recorded = {
+        outer = self._recorded
+        fresh = {
             slot: torch.zeros(slot.shape, dtype=torch.float32, device=slot.device)
             for slot in wanted
+            if slot not in outer
         }
+        self._recorded = outer | fresh
         try:
-            yield self._recorded
+            yield {slot: self._recorded[slot] for slot in wanted}
         finally:
-            self._recorded = {}
+            self._recorded = outer
 
     def _places_to_record(self, slots: list[GradientSlot]) -> list[Tensor]:
         """Where the increments of a launch go: nowhere unless some of them are asked for."""

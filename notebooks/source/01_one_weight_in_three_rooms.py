@@ -24,8 +24,7 @@ import torch
 
 from qcuda import LatticeOptimizer
 from qcuda.nn import Linear
-from qreference import dst as slow
-from qreference import philox
+from qreference import philox, walker
 from qtheory import DST, Lattice, StochasticRounding
 from qtheory.algorithms.dst import law as dst_law
 from qtheory.algorithms.stochastic_rounding import law as sr_law
@@ -91,7 +90,7 @@ index = start
 for iteration in range(1, iterations + 1):
     g = np.float32(lattice.levels[index] - 0.3) + noises[iteration - 1]
     words = philox.words(seed, iteration, 0, Stream.MOVE, walkers)
-    index = slow.step(spec, index, -(np.float32(learning_rate) * g), words)
+    index = walker.step(spec, index, -(np.float32(learning_rate) * g), words)
     layer.slot.grad = torch.from_numpy(g).reshape(1, -1)
     optimizer.step()
 fast = layer.index.numpy().ravel()

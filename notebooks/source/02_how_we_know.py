@@ -32,11 +32,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 
-import qcuda.kernels.ops  # noqa: F401  registers the operators
-from qreference import dst, philox
-from qtheory import DST, Lattice
+from qcuda.kernels import native
+from qcuda.validate.kernels import Draw, torch_kernel
+from qreference import edge, philox
+from qreference.walker import outcomes, step
+from qtheory import DST, Lattice, StochasticRounding
 from qtheory.algorithms.dst import law
 from qtheory.evidence import (
     EProcess,
@@ -52,16 +53,12 @@ from qtheory.streams import Stream
 spec = DST(Lattice.z(2))  # five levels, spacing 1/2
 seed, tensor = 20180401, 3
 
+installed = torch_kernel()
 
-def kernel(index, increment, iteration):
-    """The CPU kernel as a function: indices in, indices out."""
-    codes = torch.from_numpy((index - spec.lattice.centre).astype(np.int8))
-    torch.ops.qtheory.step_(
-        [codes], [torch.from_numpy(increment)], [], [], torch.zeros(1, 2, dtype=torch.int64),
-        torch.zeros(7), torch.tensor([iteration]), [tensor], [0], seed, "dst", "given", 0,
-        spec.lattice.spacing, spec.lattice.zero, spec.lattice.size, [spec.nonlinearity],
-    )  # fmt: skip
-    return codes.numpy().astype(np.int64) + spec.lattice.centre
+
+def kernel(index, increment, iteration, spec=spec):
+    """The installed CPU kernel as a function: indices in, indices out."""
+    return installed(index, increment, Draw(spec, seed, iteration, tensor))
 
 
 # %% [markdown]
@@ -77,7 +74,7 @@ every_word = (np.arange(2**16, dtype=np.uint32) << 16) + 2**15
 increments = np.linspace(-1.2, 1.2, 193).astype(np.float32)
 middle = np.full(2**16, 2)
 shares = np.array([
-    np.bincount(dst.step(spec, middle, np.full(2**16, x), every_word), minlength=5) / 2**16
+    np.bincount(step(spec, middle, np.full(2**16, x), every_word), minlength=5) / 2**16
     for x in increments
 ])  # fmt: skip
 exact = law(spec, np.full(increments.size, 2), increments)
@@ -103,29 +100,13 @@ assert np.abs(shares - exact).max() <= 2.0**-17 + 2.0**-31
 # approximation.
 
 # %%
-from qcuda.kernels.native import library  # noqa: E402
-from qcuda.watch.odds import knife_edge  # noqa: E402
-
-
-def kernel_thresholds(fractions):
-    import ctypes
-
-    from qcuda.kernels import abi
-
-    numbers = abi.spec(1.0, 1.0, 3, [spec.nonlinearity])
-    launch = abi.launch(numbers, seed=0, rule="dst", optimiser="given")
-    codes, out = np.zeros(fractions.size, np.int8), np.zeros(fractions.size, np.uint64)
-    library().qt_thresholds(
-        ctypes.byref(launch), codes.ctypes.data, fractions.ctypes.data, fractions.size,
-        out.ctypes.data,
-    )  # fmt: skip
-    return out.astype(np.int64)
-
-
 fractions = np.linspace(0, 1, 20_001, endpoint=False).astype(np.float32)
 unit = DST(Lattice.ternary())
-theirs = dst.threshold(unit, np.ones(fractions.size, np.int64), fractions).astype(np.int64)
-apart, width = kernel_thresholds(fractions) - theirs, knife_edge(theirs / 2.0**32)
+codes = np.zeros(fractions.size, np.int8)
+ours = native.outcomes(native.library(), native.launch_of(unit, seed=0), codes, fractions)
+theirs = outcomes(unit, codes.astype(np.int64) + 1, fractions).thresholds
+apart = ours.thresholds.astype(np.int64) - theirs.astype(np.int64)
+width = edge(unit, theirs)
 plt.figure(figsize=(9, 2.8))
 plt.plot(fractions, apart, "k.", ms=1, label="kernel - reference")
 plt.plot(fractions, width, "r", fractions, -width, "r", lw=1, label="derived width")
@@ -140,11 +121,13 @@ count = 2_000_000
 rng = np.random.default_rng(1)
 index, increment = rng.integers(0, 5, count), rng.normal(0, 0.4, count).astype(np.float32)
 words = philox.words(seed, 1, tensor, Stream.MOVE, count)
-differ = kernel(index, increment, 1) != dst.step(spec, index, increment, words)
-away = np.abs(words.astype(np.int64) - dst.threshold(spec, index, increment).astype(np.int64))
+differ = kernel(index, increment, 1) != step(spec, index, increment, words)
+thresholds = outcomes(spec, index, increment).thresholds
+away = np.abs(words.astype(np.int64)[:, None] - thresholds.astype(np.int64))
+explained = (away <= edge(spec, thresholds)).any(axis=-1)
 print(
     f"{count:,} decisions, {differ.sum()} differ, "
-    f"{(differ & (away > knife_edge(words / 2.0**32 + 1e-6))).sum()} without an explanation"
+    f"{(differ & ~explained).sum()} without an explanation"
 )
 
 # %% [markdown]
@@ -159,13 +142,8 @@ print(
 
 # %%
 def moved(fraction):
-    codes = torch.zeros(fraction.size, dtype=torch.int8)
-    torch.ops.qtheory.step_(
-        [codes], [torch.from_numpy(fraction)], [], [], torch.zeros(1, 2, dtype=torch.int64),
-        torch.zeros(7), torch.tensor([5]), [tensor], [0], seed, "stochastic_rounding", "given", 0,
-        1.0, 1.0, 3, [],
-    )  # fmt: skip
-    return codes.numpy() == 1
+    start = np.ones(fraction.size, np.int64)
+    return kernel(start, fraction, 5, StochasticRounding(Lattice.ternary())) == 2
 
 
 low, high = np.zeros(4096), np.ones(4096)  # word / 2**32 is in [low, high)
@@ -239,8 +217,8 @@ plt.figure(figsize=(9, 3))
 for bias, colour in ((0.0, "k"), (0.01, "r")):
     for k in range(6):
         process, trace = EProcess(), []
-        for step in range(60):
-            wins = np.random.default_rng((k, step)).random(4000) < 0.5 + bias
+        for batch in range(60):
+            wins = np.random.default_rng((k, batch)).random(4000) < 0.5 + bias
             process.multiply(audit_terms(wins, np.full(4000, 0.5)))
             trace.append(process.log_e / np.log(10))
         plt.plot(np.arange(1, 61) * 4000, trace, colour, lw=0.8)

@@ -43,7 +43,7 @@ from qtheory.limits.generator import generator, limit_law
 from qtheory.limits.temperature import rounding_temperature, temperature_floor
 from qtheory.limits.timescales import time_to_mix
 from qtheory.noise import Gaussian, StudentT
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 plt.rcParams["figure.constrained_layout.use"] = True
 
@@ -190,7 +190,7 @@ rates = np.geomspace(1e-3, 2.0, 30)
 up, leave = [], []
 for rate in rates:
     laws = [ContinuousIncrements(-0.4 * rate, Gaussian(rate))] * wide.size
-    move = off_diagonal(StochasticRounding(wide), laws)[20]
+    move = weight_chain(StochasticRounding(wide), laws).off_diagonal[20]
     leave.append(move.sum())
     up.append(move[21:].sum() / move.sum())
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3))

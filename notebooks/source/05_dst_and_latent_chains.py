@@ -34,6 +34,7 @@ from qtheory.latent import MomentumWalker, momentum_chain, weight_law
 from qtheory.limits.diffusion import sign_temperature, temperature
 from qtheory.limits.temperature import temperature_floor
 from qtheory.noise import Gaussian, StudentT, Uniform
+from qtheory.transition import weight_chain
 
 # %% [markdown]
 # ## The nonlinearity is a factor of the learning rate
@@ -193,8 +194,8 @@ plt.figure(figsize=(6, 3.2))
 laws = []
 for r in (0.1, 0.01, 0.001):
     increments = minibatch_increments_at_levels(along, lattice, 2, r)
-    moves = small.off_diagonal(StochasticRounding(lattice), increments)
-    laws.append(stationary_distribution(small.MarkovChain(moves)))
+    chain = weight_chain(StochasticRounding(lattice), increments)
+    laws.append(stationary_distribution(chain))
     plt.plot(lattice.levels, laws[-1], label=f"η = {r:g}")
 plt.xlabel("weight")
 plt.ylabel("settled law")

@@ -1,34 +1,38 @@
 """Ledgers: what a paper claims, in our notation, and what running the claim gives.
 
 A `Claim` names a statement, the code that evaluates it, the test that checks it, the numbers to
-match and a function that obtains them. Its verdict is
+match, whose numbers these are, and a function that obtains them. Its verdict is
 
     holds             the numbers match, and so does the statement as it is usually quoted
     holds corrected   they match a corrected statement, which the text gives
     not reproduced    they do not match; or the statement is known not to be seen, and the numbers
                       to match are those seen instead
 
-`papers/qpapers/<key>/numbers.json` keeps the numbers last obtained and `papers/<key>.md` has their
-table between two markers; `qtheory reproduce <key>` rewrites both, and a test fails when they and
-the claims disagree.
+The verdict of a claim that only excludes something says "guard" in place of "holds". A verdict on
+numbers that are not printed in the paper says whose they are, after a comma.
+
+`qpapers.tables` writes the ledger into `papers/<key>.md`, `qpapers.kept` keeps the numbers last
+obtained in `papers/qpapers/<key>/numbers.json`, and `qpapers.digest` ties the numbers to match to
+a file that no command writes.
 """
 
 from __future__ import annotations
 
-import json
+import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["holds", "holds corrected", "not reproduced"]
 Relation: TypeAlias = Literal["=", "<=", ">="]
+Origin: TypeAlias = Literal["printed", "noted", "ours"]
 Values: TypeAlias = tuple[float, ...]
-Kept: TypeAlias = Mapping[str, Values]
-"""Numbers obtained, by the id of the claim."""
 
-BEGIN, END = "<!-- ledger: begin -->", "<!-- ledger: end -->"
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout."""
 MOST_DECIMALS, BOUND_DECIMALS = 15, 4
 
 
@@ -36,12 +40,17 @@ MOST_DECIMALS, BOUND_DECIMALS = 15, 4
 class Claim:
     """One statement of a paper and the numbers that decide it.
 
-    id: unique within the paper. statement: in our notation. where: "file.py:function" of the code
+    id: unique within the paper. statement: in our notation. code: the function, class or method
     that evaluates it. test: "file.py::function" of a test that checks it. printed: the numbers to
-    match as they are given, in words if there is something to say. expected, tolerance, relation:
+    match as they are given, in words if there is something to say. number: whose they are -
+    "printed" in the paper; "noted" from elsewhere, such as memory of the paper, its public code,
+    another text or an earlier simulation; or "ours", derived here. expected, tolerance, relation:
     each number obtained is `relation` the expected one, up to an absolute tolerance; why: a
     sentence that derives the tolerance. run: obtains the numbers. verdict: what it means if they
-    match. slow: longer than a second or two, so not run by the tests.
+    match. slow: longer than a second or two, so not run by the tests. guard: numbers that say
+    nothing, such as zeros or those of another claim, match as well, so that the claim only
+    excludes something. printed_of: the numbers that `printed` gives, computed another way, if
+    they are not those expected; see `qpapers.printed`.
 
     Raises ValueError if nothing is expected, a number is not finite, or the tolerance is negative
     or has no derivation.
@@ -49,9 +58,10 @@ class Claim:
 
     id: str
     statement: str
-    where: str
+    code: object
     test: str
     printed: str
+    number: Origin
     expected: Values
     tolerance: float
     why: str
@@ -59,6 +69,8 @@ class Claim:
     verdict: Verdict = "holds"
     slow: bool = False
     relation: Relation = "="
+    guard: bool = False
+    printed_of: str = ""
 
     def __post_init__(self) -> None:
         if not self.expected or not all(math.isfinite(x) for x in self.expected):
@@ -67,9 +79,14 @@ class Claim:
             raise ValueError(f"a tolerance is finite and >= 0, got {self.tolerance}")
         if not self.why:
             raise ValueError(f"a tolerance has a sentence that derives it, got none for {self.id}")
-        texts = (self.id, self.statement, self.where, self.test, self.printed, self.why)
+        texts = (self.id, self.statement, self.test, self.printed, self.why, self.printed_of)
         if any("|" in text or "\n" in text for text in texts):
             raise ValueError(f"a text of a table has no | and no line end, got one in {self.id}")
+
+    @property
+    def where(self) -> str:
+        """The code as "file.py:name", the file as seen from the checkout."""
+        return place(self.code)
 
     def obtain(self) -> Values:
         """Run it. Raises ValueError if it gives another number of numbers than are expected."""
@@ -83,6 +100,14 @@ class Claim:
     def judge(self, values: Values) -> Verdict:
         """The verdict on numbers obtained."""
         return self.verdict if self.matches(values) else "not reproduced"
+
+    def says(self, values: Values) -> str:
+        """The verdict as the ledger shows it: whether it is a guard, and whose number was met."""
+        verdict: str = self.judge(values)
+        if self.guard:
+            guard = verdict.replace("holds", "guard")
+            verdict = guard if guard != verdict else f"{verdict}, guard"
+        return verdict if self.number == "printed" else f"{verdict}, {self.number}"
 
     def matches(self, values: Values) -> bool:
         """Whether numbers obtained are those expected; NaN is never a match."""
@@ -122,10 +147,22 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """A paper and its claims: key is that of references.bib, chapters are modules with CLAIMS."""
+    """A paper and its claims: key is that of references.bib, chapters are modules with CLAIMS.
+
+    verified: whether the paper's print was at hand. Raises ValueError if it was not, and a claim
+    says that its number is printed there.
+    """
 
     key: str
     chapters: tuple[ModuleType, ...]
+    verified: bool
+
+    def __post_init__(self) -> None:
+        said = [claim.id for claim in self.claims if claim.number == "printed"]
+        if said and not self.verified:
+            raise ValueError(
+                f"a number is said to be printed if the print was at hand, got {said} of {self.key}"
+            )
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -133,60 +170,20 @@ class Paper:
         return tuple(claim for chapter in self.chapters for claim in chapter.CLAIMS)
 
 
-def shown(value: float, decimals: int) -> str:
-    """A number with so many decimals, without trailing zeros; smaller ones with an exponent.
+def place(code: object) -> str:
+    """A function, class or method as "file.py:name", the file as seen from the checkout.
 
-    >>> shown(0.3117400001, 5), shown(-0.0, 3), shown(2.5e-8, 9), shown(-4.44e-16, 3)
-    ('0.31174', '0', '2.5e-08', '-4.4e-16')
+    Raises ValueError for what has no source in the checkout.
+
+    >>> place(Claim.judge)
+    'papers/qpapers/ledger.py:Claim.judge'
     """
-    if not math.isfinite(value) or 0 < abs(value) < max(1e-4, 10.0**-decimals):
-        return f"{value:.2g}"
-    text = f"{value:.{decimals}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text.removeprefix("-") if float(text) == 0 else text
-
-
-def table(claims: Iterable[Claim], kept: Kept) -> str:
-    """The ledger as a table in Markdown; a claim without numbers says "not run"."""
-    head = "| id | claim, in our notation | code | test | to match | within | obtained | verdict |"
-    lines = [head, "|" + "---|" * 8]
-    for claim in claims:
-        values = kept.get(claim.id)
-        sign = "" if claim.relation == "=" else f"{claim.relation} "
-        cells = [
-            claim.id,
-            claim.statement,
-            f"`{claim.where}`",
-            f"`{claim.test}`",
-            claim.printed,
-            f"{sign}{', '.join(f'{e:g}' for e in claim.expected)} ± {claim.tolerance:.2g}: "
-            f"{claim.why}",
-            ", ".join(shown(v, claim.decimals) for v in values) if values else "not run",
-            claim.judge(values) if values else "not run",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def between_markers(text: str) -> str:
-    """What stands between the markers of a note. Raises ValueError if they are not there once."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"a note has one {BEGIN} and, after it, one {END}")
-    return text[text.index(BEGIN) + len(BEGIN) : text.index(END)].strip("\n")
-
-
-def with_table(text: str, new: str) -> str:
-    """The note with another table between its markers. Raises ValueError as `between_markers`."""
-    between_markers(text)
-    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-    return f"{before}\n{new}\n{after}"
-
-
-def dumped(claims: Iterable[Claim], kept: Kept) -> str:
-    """Kept numbers as JSON, in the order of the claims; those of no claim are dropped."""
-    return json.dumps({c.id: list(kept[c.id]) for c in claims if c.id in kept}, indent=1) + "\n"
-
-
-def loaded(text: str) -> dict[str, Values]:
-    """Kept numbers from JSON."""
-    return {name: tuple(float(v) for v in values) for name, values in json.loads(text).items()}
+    if isinstance(code, property):
+        code = code.fget
+    found = inspect.unwrap(code) if callable(code) else code
+    name = getattr(found, "__qualname__", "")
+    file = Path(getattr(inspect.getmodule(found), "__file__", ""))
+    ours = file.is_relative_to(ROOT) and "site-packages" not in file.parts
+    if not name or "<" in name or not ours:
+        raise ValueError(f"the code of a claim is named in the checkout, got {code}")
+    return f"{file.relative_to(ROOT).as_posix()}:{name}"

@@ -16,6 +16,7 @@ from qtheory.noise.facts import (
     with_scale,
 )
 from qtheory.noise.families import (
+    EXAMPLES,
     Cauchy,
     Gaussian,
     Logistic,
@@ -28,6 +29,7 @@ from qtheory.noise.families import (
 )
 
 __all__ = [
+    "EXAMPLES",
     "Cauchy",
     "Gaussian",
     "Logistic",

@@ -305,3 +305,13 @@ Noise: TypeAlias = Gaussian | StudentT | Uniform | Triangular | Logistic
 
 Smoothing: TypeAlias = Noise | Cauchy
 """The laws a stair is smoothed by."""
+
+EXAMPLES: dict[str, Smoothing] = {
+    "uniform": Uniform(0.7),
+    "triangular": Triangular(0.7),
+    "normal": Gaussian(0.4),
+    "logistic": Logistic(0.2),
+    "student": StudentT(3.0, 0.3),
+    "cauchy": Cauchy(0.2),
+}
+"""One noise of every law, about as wide as each other, the heaviest tails last."""

@@ -21,9 +21,7 @@ from qreference.optimisers import Moments
 from qreference.philox import words
 from qreference.stairs import NoisyStair, multi_step
 from qtheory.algorithms import Spec
-from qtheory.algorithms.dst import DST
 from qtheory.arrays import Index
-from qtheory.lattice import Lattice
 from qtheory.optimisers import Adam, Optimiser
 from qtheory.streams import Stream
 
@@ -40,8 +38,8 @@ class Config:
     inputs: int
     hidden: int
     classes: int
+    spec: Spec
     seed: int = 0
-    spec: Spec = field(default_factory=lambda: DST(Lattice.ternary()))
     optimiser: Optimiser = field(default_factory=Adam)
     real_optimiser: Optimiser = field(default_factory=Adam)
     activation: NoisyStair = field(default_factory=multi_step)

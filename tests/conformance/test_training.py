@@ -221,7 +221,7 @@ class Launches(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.qtheory.step_.default:
-            (_, grads, _, _, _, _, iteration, tensors, offsets, seed) = args[:10]
+            (_, grads, _, _, _, _, _, iteration, tensors, offsets, seed) = args[:11]
             for grad, tensor, offset in zip(grads, tensors, offsets, strict=True):
                 self.keys.append((seed, int(iteration), tensor, offset, offset + grad.numel()))
         return func(*args, **(kwargs or {}))

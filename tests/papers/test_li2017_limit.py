@@ -28,14 +28,14 @@ from qtheory.limits.generator import (
 )
 from qtheory.limits.timescales import time_to_mix
 from qtheory.noise import Gaussian, StudentT, Uniform
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 
 def moves(mean: float, noise: Gaussian, rate: float) -> np.ndarray:
     """Law of the move from the middle of 41 levels."""
     lattice = Lattice(size=41, spacing=0.5, low=-10.0)
     laws = [ContinuousIncrements(-rate * mean, noise.scaled(rate))] * lattice.size
-    return off_diagonal(StochasticRounding(lattice), laws)[20]
+    return weight_chain(StochasticRounding(lattice), laws).off_diagonal[20]
 
 
 @pytest.mark.parametrize("mean", [-1.0, 0.4])

@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from datetime import date, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from claim_cases import paper_of, third
 
 from qcuda import cli
 from qpapers import reproduce
-from qpapers.ledger import BEGIN, END, Claim, table
+from qpapers.kept import ABOUT, loaded
+from qpapers.tables import BEGIN, END, ledger, overview
 
-FIRST = Claim(
-    id="half",
-    statement="a half",
-    where="papers/qpapers/ledger.py:Claim",
-    test="tests/papers/test_reproduce.py::test_claims_are_printed_and_written",
-    printed="0.5",
-    expected=(0.5,),
-    tolerance=0.0,
-    why="exact",
-    run=lambda: (0.5,),
-)
-SECOND = Claim(
-    id="third",
-    statement="a third",
-    where="papers/qpapers/ledger.py:Claim",
-    test="tests/papers/test_reproduce.py::test_claims_are_printed_and_written",
-    printed="0.4",
-    expected=(0.4,),
-    tolerance=0.01,
-    why="two decimals",
-    run=lambda: (1 / 3,),
-)
+FIRST = third(id="half", printed="0.5", expected=(0.5,), tolerance=0.0, run=lambda: (0.5,))
+SECOND = third(printed="0.4", expected=(0.4,), tolerance=0.01)
+PAPER = paper_of(FIRST, SECOND)
 
 
 @pytest.fixture
 def papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(reproduce, "claims_of", lambda paper: (FIRST, SECOND))
+    monkeypatch.setattr(reproduce, "paper_of", lambda key: paper_of(FIRST, SECOND, key=key))
     monkeypatch.setattr(reproduce, "ledger_folder", lambda: tmp_path)
     for paper in reproduce.PAPERS:
         (tmp_path / "qpapers" / paper).mkdir(parents=True)
+    (tmp_path / "README.md").write_text(f"all\n{BEGIN}\n{END}\n")
     (tmp_path / "li2017.md").write_text(f"head\n{BEGIN}\nold\n{END}\ntail\n")
     return tmp_path
 
@@ -49,16 +36,26 @@ def numbers(papers: Path, paper: str) -> Path:
     return papers / "qpapers" / paper / "numbers.json"
 
 
+def every(kept: dict[str, tuple[float, ...]]) -> dict[str, dict[str, tuple[float, ...]]]:
+    """Numbers of all papers: those of li2017, none of the others."""
+    return {key: kept if key == "li2017" else {} for key in reproduce.PAPERS}
+
+
 def test_claims_are_printed_and_written(papers: Path, capsys: pytest.CaptureFixture[str]):
     report = papers / "report.json"
     assert cli.main(["reproduce", "li2017", "--json", str(report)]) == 1
     text = capsys.readouterr().out
-    assert "half: holds (" in text and "third: not reproduced (" in text
+    assert "half: holds, noted (" in text and "third: not reproduced, noted (" in text
     assert "2 claims of li2017, 1 reproduced; not reproduced: third" in text
     kept = {"half": (0.5,), "third": (1 / 3,)}
     note = (papers / "li2017.md").read_text()
-    assert note == f"head\n{BEGIN}\n{table((FIRST, SECOND), kept)}\n{END}\ntail\n"
-    assert json.loads(numbers(papers, "li2017").read_text()) == {"half": [0.5], "third": [1 / 3]}
+    assert note == f"head\n{BEGIN}\n{ledger(PAPER, kept)}\n{END}\ntail\n"
+    written = loaded(numbers(papers, "li2017").read_text())
+    assert written.numbers == kept and set(written.seconds) == set(kept)
+    assert written.version == version("qtheory")
+    assert abs(date.fromisoformat(written.date) - date.today()) <= timedelta(days=1)
+    rows = overview([paper_of(FIRST, SECOND, key=key) for key in reproduce.PAPERS], every(kept))
+    assert (papers / "README.md").read_text() == f"all\n{BEGIN}\n{rows}\n{END}\n"
     entries = json.loads(report.read_text())
     assert [entry["verdict"] for entry in entries] == ["holds", "not reproduced"]
     assert [entry["obtained"] for entry in entries] == [[0.5], [1 / 3]]
@@ -70,7 +67,8 @@ def test_several_papers_are_one_report(papers: Path):
     arguments = ["reproduce", "li2017", "chains", "--only", "half", "--json", str(report)]
     assert cli.main(arguments) == 0
     assert [entry["paper"] for entry in json.loads(report.read_text())] == ["li2017", "chains"]
-    assert numbers(papers, "chains").read_text() == numbers(papers, "li2017").read_text()
+    one, other = (json.loads(numbers(papers, key).read_text()) for key in ("chains", "li2017"))
+    assert one.pop(ABOUT) and other.pop(ABOUT) and one == other == {"half": [0.5]}
 
 
 def test_a_group_is_its_papers_each_once(papers: Path):
@@ -91,8 +89,11 @@ def test_groups_are_of_papers():
 def test_one_claim_leaves_the_others_numbers(papers: Path):
     numbers(papers, "li2017").write_text('{"third": [0.25], "gone": [1.0]}')
     assert cli.main(["reproduce", "li2017", "--only", "half"]) == 0
-    assert json.loads(numbers(papers, "li2017").read_text()) == {"half": [0.5], "third": [0.25]}
-    assert "| 0.25 | not reproduced |" in (papers / "li2017.md").read_text()
+    written = loaded(numbers(papers, "li2017").read_text())
+    assert written.numbers == {"half": (0.5,), "third": (0.25,)} and set(written.seconds) == {
+        "half"
+    }
+    assert "| 0.25 | not reproduced, noted |" in (papers / "li2017.md").read_text()
 
 
 def test_nothing_is_written_if_it_is_not_to_be(papers: Path, capsys: pytest.CaptureFixture[str]):
@@ -103,7 +104,7 @@ def test_nothing_is_written_if_it_is_not_to_be(papers: Path, capsys: pytest.Capt
     (papers / "li2017.md").unlink()
     assert cli.main(["reproduce", "li2017", "--only", "half"]) == 0
     assert "nothing is written" in capsys.readouterr().out
-    assert list(papers.rglob("*.*")) == []
+    assert [path.name for path in papers.rglob("*.*")] == ["README.md"]
 
 
 @pytest.mark.parametrize(
@@ -119,3 +120,17 @@ def test_bad_input_is_one_line(arguments: str, rule: str, capsys: pytest.Capture
     assert cli.main(["reproduce", *arguments.split()]) == 2
     error = capsys.readouterr().err
     assert rule in error and error.count("\n") == 1
+
+
+def test_an_installation_without_papers_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, package=None: None if name == "qpapers" else found(name, package),
+    )
+    assert cli.main(["reproduce", "li2017"]) == 2
+    error = capsys.readouterr().err
+    assert "qtheory reproduce needs a checkout" in error and error.count("\n") == 1

@@ -8,7 +8,6 @@ weights, every iteration anew, and what may differ is bounded.
 
 from __future__ import annotations
 
-import dataclasses
 from functools import cache
 
 import numpy as np
@@ -18,7 +17,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import qcuda
-from qreference import algorithm, network, philox, stairs
+from qreference import network, philox, stairs, walker
 from qreference.network import Config
 from qreference.stairs import multi_step
 from qtheory import DST, Lattice, StochasticRounding
@@ -65,7 +64,7 @@ def test_the_same_gradients_give_the_same_training(spec):
     DST's thresholds differ by 1.7e-6 at most, so of 128000 words 0.2 are expected between them in
     the worst case; which are is known, as words are: none.
     """
-    config = Config(64, 32, 10, seed=4, spec=spec, optimiser=Adam(0.05), real_optimiser=Adam(0.01))
+    config = Config(64, 32, 10, spec, seed=4, optimiser=Adam(0.05), real_optimiser=Adam(0.01))
     state, model = network.init(config), torch_network(config)
     layers = (model[0], model[3])
     slots = [layer.slot for layer in layers]
@@ -126,7 +125,7 @@ def test_each_iteration_from_the_same_weights():
     only where the word lies between the thresholds of the two increments.
     """
     spec = StochasticRounding(TERNARY)
-    config = Config(64, 32, 10, seed=4, spec=spec, optimiser=SGD(30.0), real_optimiser=Adam(0.01))
+    config = Config(64, 32, 10, spec, seed=4, optimiser=SGD(30.0), real_optimiser=Adam(0.01))
     state, model = network.init(config), torch_network(config)
     layers, compared, flips = (model[0], model[3]), 0, 0
     for t in range(1, 51):
@@ -176,9 +175,9 @@ def check_moves(spec, before, after, layers, indices, record, t) -> int:
             -(np.float32(30.0) * g)
             for g in (layer.slot.grad.numpy(), record.gradients[tensor].weights)
         )
-        assert (indices[tensor] == algorithm(spec).step(spec, old, ours, words)).all()
+        assert (indices[tensor] == walker.step(spec, old, ours, words)).all()
         differ = indices[tensor] != plain
-        a, b = (algorithm(spec).threshold(spec, old, v) for v in (ours, theirs))
+        a, b = (walker.outcomes(spec, old, v).thresholds[..., 0] for v in (ours, theirs))
         between = (words < a) != (words < b)
         assert not (differ & ~between & (np.floor(np.abs(ours)) == np.floor(np.abs(theirs)))).any()
         flips += int(differ.sum())
@@ -186,7 +185,7 @@ def check_moves(spec, before, after, layers, indices, record, t) -> int:
 
 
 def test_the_same_start():
-    config = dataclasses.replace(Config(64, 32, 10, seed=11), spec=DST(Lattice.z(2)))
+    config = Config(64, 32, 10, DST(Lattice.z(2)), seed=11)
     for layer, theirs in zip(
         (torch_network(config)[0], torch_network(config)[3]), network.init(config), strict=True
     ):

@@ -83,7 +83,9 @@ def test_slots_follow_the_plain_training_step(base, moments):
         gradient = torch.randn(7, 33, generator=torch.Generator().manual_seed(t)) * 3
         gradient[0, t] = float("nan") if t == 9 else float("inf") if t == 12 else 0.0
         layer.slot.grad = gradient
-        optimizer.step()
+        with optimizer.recorded([layer.slot]) as used, optimizer.recorded([layer.slot]) as again:
+            optimizer.step()
+        assert again[layer.slot] is used[layer.slot]
         wide = state if moments == "float32" else plain._widen(state)
         proposed, _ = plain.increment(base, wide, gradient.numpy(), t)
         index, state, changed, lost = plain.train_step(
@@ -95,7 +97,7 @@ def test_slots_follow_the_plain_training_step(base, moments):
         assert [optimizer.moved.tolist(), optimizer.nan.tolist()] == [[moved], [nan]]
         if moments == "float32":
             same = torch.equal(
-                optimizer.increments(layer.slot).nan_to_num(77.0),
+                used[layer.slot].nan_to_num(77.0),
                 torch.from_numpy(proposed).nan_to_num(77.0),
             )
             assert same

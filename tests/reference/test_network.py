@@ -13,6 +13,7 @@ from qreference import layers, network, optimisers, stairs, walker
 from qreference.network import Config, Parameters
 from qreference.philox import words
 from qreference.stairs import NoisyStair, multi_step
+from qtheory import DST, Lattice
 from qtheory.optimisers import SGD, Adam
 from qtheory.streams import Stream
 
@@ -33,7 +34,7 @@ def relaxed(spec: NoisyStair, x: np.ndarray, forward: str) -> np.ndarray:
 
 def small(activation: NoisyStair, seed: int = 0):
     """A network of real weights, so that every one of them may be varied, in float64."""
-    config = Config(5, 6, 3, activation=activation)
+    config = Config(5, 6, 3, DST(Lattice.ternary()), activation=activation)
     rng = np.random.default_rng(seed)
     sizes = [(6, 5), (3, 6)]
     parameters = tuple(
@@ -112,7 +113,7 @@ def test_batch_norm_is_that_of_torch():
 
 def test_running_averages_are_those_of_torch():
     """Float64 and a few operations, as above; the variance is unbiased, the normaliser not."""
-    config = Config(7, 4, 3, averaging=0.1)
+    config = Config(7, 4, 3, DST(Lattice.ternary()), averaging=0.1)
     state = network.init(config, np.float64)
     norm = torch.nn.BatchNorm1d(4, momentum=0.1, dtype=torch.float64)
     rng = np.random.default_rng(5)
@@ -127,7 +128,7 @@ def test_running_averages_are_those_of_torch():
 
 def test_scores_in_use_take_the_running_averages():
     """When the averages are those of a batch, the pass in use is the pass in training."""
-    config = Config(7, 4, 3)
+    config = Config(7, 4, 3, DST(Lattice.ternary()))
     state = network.init(config, np.float64)
     rng = np.random.default_rng(6)
     inputs, labels = rng.normal(1, 2, (6, 7)), rng.integers(0, 3, 6)
@@ -143,7 +144,7 @@ def test_scores_in_use_take_the_running_averages():
 
 
 def test_the_start_is_uniform_over_the_levels_and_named_by_the_seed():
-    config = Config(30, 20, 10, seed=3)
+    config = Config(30, 20, 10, DST(Lattice.ternary()), seed=3)
     state = network.init(config)
     for tensor, layer in enumerate(state):
         drawn = words(3, 0, tensor, Stream.INITIALISE, layer.index.size)
@@ -172,7 +173,9 @@ def test_it_learns_digits_and_its_record_is_complete():
 
     Of twelve seeds the worst one ended at 14 % of its first losses and at 83 % correct.
     """
-    config = Config(64, 48, 10, seed=1, optimiser=Adam(0.05), real_optimiser=Adam(0.01))
+    config = Config(
+        64, 48, 10, DST(Lattice.ternary()), seed=1, optimiser=Adam(0.05), real_optimiser=Adam(0.01)
+    )
     state, records = run(config, network.init(config), range(1, 81))
     losses = [record.loss for record in records]
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) / 2
@@ -186,7 +189,9 @@ def test_it_learns_digits_and_its_record_is_complete():
 
 def test_a_step_is_a_pass_and_the_steps_of_its_tensors():
     """Weights draw as tensors 0 and 1 and move by the gradient; gains and biases just add."""
-    config = Config(64, 12, 10, seed=9, optimiser=Adam(0.05), real_optimiser=SGD(0.01))
+    config = Config(
+        64, 12, 10, DST(Lattice.ternary()), seed=9, optimiser=Adam(0.05), real_optimiser=SGD(0.01)
+    )
     before, _ = run(config, network.init(config), range(1, 4))
     after, (record,) = run(config, before, range(4, 5))
     for tensor, (old, new) in enumerate(zip(before, after, strict=True)):
@@ -203,7 +208,7 @@ def test_a_step_is_a_pass_and_the_steps_of_its_tensors():
 
 
 def test_a_learning_rate_of_zero_moves_nothing():
-    config = Config(64, 12, 10, optimiser=SGD(0.0), real_optimiser=SGD(0.0))
+    config = Config(64, 12, 10, DST(Lattice.ternary()), optimiser=SGD(0.0), real_optimiser=SGD(0.0))
     start = network.init(config)
     state, records = run(config, start, range(1, 4))
     assert all(record.moved == (0, 0) for record in records)
@@ -223,7 +228,7 @@ def contents(state: network.NetworkState) -> list[bytes]:
 
 
 def test_a_step_changes_nothing_in_place_and_all_stays_float32():
-    config = Config(64, 12, 10, optimiser=Adam(0.05))
+    config = Config(64, 12, 10, DST(Lattice.ternary()), optimiser=Adam(0.05))
     start = network.init(config)
     before = contents(start)
     middle, records = run(config, start, range(1, 6))
@@ -234,7 +239,7 @@ def test_a_step_changes_nothing_in_place_and_all_stays_float32():
 
 
 def test_impossible_batches_are_refused():
-    config = Config(2, 3, 2)
+    config = Config(2, 3, 2, DST(Lattice.ternary()))
     state = network.init(config)
     with pytest.raises(ValueError, match="needs at least two examples, got 1"):
         network.step(config, state, np.ones((1, 2), np.float32), np.array([0]), 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -351,17 +350,20 @@ def test_expected_places_are_those_of_the_reference():
                 assert (after == found.near[0]).all()
 
 
-@pytest.mark.parametrize("stem", [s for s in walkers() if contract(s).destinations == "coin"])
+COINS = [stem for stem in walkers() if contract(stem).destinations == "coin"]
+
+
+@pytest.mark.parametrize("stem", COINS)
 def test_no_edge_is_wider_than_the_audit_allows(stem: str):
     """A threshold T may be off by EDGE T and a word; and by a word more, as the law's floor is."""
-    thresholds = np.unique(np.geomspace(1, 2**32, 500).astype(np.uint64))
-    for lattice in (TERNARY, FIVE):
-        width = qreference.edge(spec_class(stem)(lattice), thresholds)
-        assert (width <= conditional.EDGE * thresholds + 2).all()
+    increment = np.geomspace(1e-9, 1, 500, endpoint=False).astype(np.float32)
+    spec = spec_class(stem)(TERNARY)
+    thresholds = walker.outcomes(spec, np.ones(500, np.int64), increment).thresholds
+    width = qreference.edge(spec, thresholds)
+    assert (width <= conditional.EDGE * thresholds + 2).all()
 
 
-def test_a_walker_with_more_than_two_places_is_refused(monkeypatch: pytest.MonkeyPatch):
-    more = dataclasses.replace(contract(DST(TERNARY)), destinations="any")
-    monkeypatch.setattr(conditional, "contract", lambda spec: more)
-    with pytest.raises(ValueError, match="one of two places, got dst"):
-        audited_layer(*LAYERS["adam"], LawAudit(), steps=1)
+@pytest.mark.parametrize("stem", sorted(set(walkers()) - set(COINS)))
+def test_a_walker_with_more_than_two_places_is_refused(stem: str):
+    with pytest.raises(ValueError, match=f"one of two places, got {stem}"):
+        audited_layer(spec_class(stem)(TERNARY), SGD(0.1), "float32", None, LawAudit(), steps=1)

@@ -4,7 +4,7 @@ With a_i = (x - mean - t_i) / scale, and F and f the distribution function and t
 layer hands on one of
 
     expectation   q_0 + sum_i d_i F(a_i)
-    mode          the most probable level, P(level i) = F(a_i) - F(a_(i+1)); the lowest of equals
+    mode          the lowest of the most probable levels, P(level i) = F(a_i) - F(a_(i+1))
     random        level number #{i : word < floor(F(a_i) 2**32)}, one word for each element
     hard          the stair at x - mean, with its tie rule
 
@@ -16,12 +16,13 @@ and, whichever it is, the backward slopes are those of the expectation:
 
 For mode, random and hard they are a straight-through estimate: behind a hard pass, a window of the
 straight-through estimator is the density of a noise. At scale 0 every pass is the hard one, and
-slopes are 0; so a schedule that moves the mean should end at 0. A window of uniform noise has its
-left end and not its right one. Where the input, scale or mean is NaN, so is what is handed on.
+slopes are 0; so a schedule that moves the mean should end at 0. The window of uniform noise
+contains its left end but not its right one. Where the input, scale or mean is NaN, so is what is
+handed on.
 
 float64 is computed in float64, everything else in float32 and rounded once at the end: half
 precision costs half a unit of its last place, no more. A scale below the smallest number of
-that type is 0. Slopes have no slopes of their own here: to differentiate twice raises RuntimeError.
+that type is 0. Slopes can not be differentiated again: doing so raises RuntimeError.
 
 `odd_stair` is the hard pass of [deng2018], with windows as printed there, closed at both ends and
 folded at 0. It is what a network of discrete activations spends its time in: it has no mean, no

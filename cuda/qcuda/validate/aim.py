@@ -46,6 +46,15 @@ def reference(spec: Spec, index: np.ndarray, increments: np.ndarray) -> Outcomes
     return walker.outcomes(spec, index, increments)
 
 
+def has_edge(spec: Spec) -> bool:
+    """Whether a kernel's thresholds may lie elsewhere than the reference's."""
+    from qreference import edge
+
+    step = np.array([0.25 * spec.lattice.spacing], np.float32)
+    thresholds = reference(spec, np.array([spec.lattice.size // 2]), step).thresholds
+    return bool(edge(spec, thresholds).any())
+
+
 def reach(spec: Spec) -> float:
     """Steps to ask about are below it, in spacings: a coin's go one level at most."""
     return 1.0 if contract(spec).destinations == "coin" else 2.0**10

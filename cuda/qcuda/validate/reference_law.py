@@ -83,7 +83,7 @@ def edge_words(stem: str) -> Claim:
                 word = np.clip(expected + offset, 0, 2**32 - 1)
                 after = walker.step(spec, index, x, word.astype(np.uint32))
                 below = np.take_along_axis(before, after[:, None], -1)[:, 0]
-                clear = (offset < -slack) | (offset >= slack)
+                clear = (word - expected < -slack) | (word - expected >= slack)
                 wrong += int((told & clear & (below != (word < expected))).sum())
                 wrong += int((np.take_along_axis(pmf, after[:, None], -1)[:, 0] == 0).sum())
                 words_seen += word.size

@@ -21,13 +21,10 @@ from qtheory.lattice import Lattice
 from qtheory.streams import Stream
 
 SEED, TENSOR, ITERATION = 20180401, 3, 17
-SOME = np.array([2**31], np.uint64)  # a threshold, to ask whether there is an edge
 
 
 def claims(level: str, library: ctypes.CDLL, stems: list[str], draws: int) -> Iterator[Claim]:
     """What a library of a level is held to."""
-    from qreference import edge
-
     yield _words(f"{level}: words = Philox4x32-10 of the reference", library, draws)
     for name in stems:
         for storage, lattice in (
@@ -37,7 +34,7 @@ def claims(level: str, library: ctypes.CDLL, stems: list[str], draws: int) -> It
             spec = spec_class(name)(lattice)
             title = f"{level}: {name}: moves = the reference's, {storage.name.lower()}"
             yield _compare(title, library, spec, _increments(spec, draws // 2 + 1), storage)
-        if edge(spec_class(name)(Lattice.ternary()), SOME).any():
+        if aim.has_edge(spec_class(name)(Lattice.ternary())):
             title = f"{level}: {name}: words placed on the edge"
             yield _compare(title, library, *_on_the_edge(name, draws // 4 + 1))
 

@@ -57,13 +57,23 @@ class Asked(NamedTuple):
     def thresholds(self, steps: np.ndarray, room: Room = aim.reference) -> np.ndarray:
         """int64: the first threshold of steps up, the last of steps down."""
         found = room(self.spec, self.index, self.increments(steps)).thresholds
-        return np.where(self.sign > 0, found[:, 0], found[:, -1]).astype(np.int64)
+        return self._ends(found.astype(np.int64))
+
+    def edges(self, steps: np.ndarray) -> np.ndarray:
+        """Half-widths of the knife edge around these thresholds of the reference."""
+        from qreference import edge
+
+        found = aim.reference(self.spec, self.index, self.increments(steps)).thresholds
+        return self._ends(edge(self.spec, found))
 
     def falling(self) -> np.ndarray:
         """Whether the threshold falls as the step grows."""
         near, far = np.float32(aim.SMALLEST), np.float32(aim.reach(self.spec))
         count = self.index.size
         return self.thresholds(np.full(count, near)) > self.thresholds(np.full(count, far))
+
+    def _ends(self, columns: np.ndarray) -> np.ndarray:
+        return np.where(self.sign > 0, columns[:, 0], columns[:, -1])
 
 
 def asked(spec: Spec, count: int) -> Asked:
@@ -120,12 +130,13 @@ def claim(name: str, kernel: Kernel, spec: Spec, *, seed: int, own: Room | None 
         found = bisect(kernel, COUNT, Draw(spec, seed, iteration, tensor))
         words = philox.words(seed, iteration, tensor, Stream.MOVE, COUNT).astype(np.int64)
         low, high = limits(elements, found)
-        bad = (words < low - _edge(spec, low)) | (words >= high + _edge(spec, high))
+        edges = _ordered(elements, found, *(elements.edges(end) for end in found), 0, 0)
+        bad = (words < low - edges[0]) | (words >= high + edges[1])
         if own is not None:
             ours = limits(elements, found, own)
             bad |= (words < ours[0]) | (words >= ours[1])
-            for mine, end in zip(ours, (low, high), strict=True):
-                bad |= np.abs(mine - end) > _edge(spec, end)
+            for mine, end, edge in zip(ours, (low, high), edges, strict=True):
+                bad |= np.abs(mine - end) > edge
             low, high = ours
         wrong += int(bad.sum())
         reached = (found.left > aim.SMALLEST) & (found.right < aim.reach(spec))
@@ -141,16 +152,19 @@ def limits(
     elements: Asked, found: Bracket, room: Room = aim.reference
 ) -> tuple[np.ndarray, np.ndarray]:
     """First and last but one of the words in a bracket, int64, where a room puts its ends."""
-    left, right = (elements.thresholds(end, room) for end in found)
+    return _ordered(elements, found, *(elements.thresholds(end, room) for end in found), 0, 2**32)
+
+
+def _ordered(
+    elements: Asked, found: Bracket, left: np.ndarray, right: np.ndarray, first: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What belongs to the lower and to the upper end; first and last where no step reached it."""
     falling = elements.falling()
+    none_left = found.left == np.float32(aim.SMALLEST)
+    none_right = found.right == np.float32(aim.reach(elements.spec))
+    below, above = (
+        np.where(falling, none_right, none_left),
+        np.where(falling, none_left, none_right),
+    )
     low, high = np.where(falling, right, left), np.where(falling, left, right)
-    first, last = found.left == np.float32(aim.SMALLEST), found.right == aim.reach(elements.spec)
-    below, above = np.where(falling, last, first), np.where(falling, first, last)
-    return np.where(below, 0, low), np.where(above, 2**32, high)
-
-
-def _edge(spec: Spec, thresholds: np.ndarray) -> np.ndarray:
-    """Half-width of the knife edge, none at certainty."""
-    from qreference import edge
-
-    return np.where(thresholds < 2**32, edge(spec, thresholds.astype(np.uint64)), 0)
+    return np.where(below, first, low), np.where(above, last, high)

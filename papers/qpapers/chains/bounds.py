@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +26,7 @@ from qpapers.chains.cases import (
     random_chain,
     reversible_chains,
 )
+from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qtheory.chain import (
     MarkovChain,
@@ -37,7 +37,6 @@ from qtheory.chain import (
     distances,
     dobrushin_coefficient,
     dominates,
-    exact_stationary_distribution,
     hardy_bounds,
     lazy,
     metropolis_hastings,
@@ -45,17 +44,16 @@ from qtheory.chain import (
     mixing_time,
     relaxation_rates,
     spectral_gap,
-    stationary_distribution,
     tail_bound,
     total_variation,
 )
+from qtheory.chain.large_deviations import deviation
 from qtheory.chain.markov import PerState
 from qtheory.chain.structure import composed
 
 REVERSIBLE_TEST = "tests/theory/chain/test_theorems_reversible.py"
 MIXING_TEST = "tests/theory/chain/test_theorems_mixing.py"
 DEVIATIONS_TEST = "tests/theory/chain/test_theorems_deviations.py"
-STRUCTURE_TEST = "tests/theory/chain/test_theorems_structure.py"
 GAP_SLACK = 4 * MOST**4 * UNIT
 
 Tails = Float[ndarray, "n"]
@@ -75,7 +73,7 @@ def peskun() -> Values:
         better, worse = metropolis_hastings(chain, law), barker(chain, law)
         without += not dominates(better, worse)
         for f in (generator(number).standard_normal(chain.size), np.eye(chain.size)[0]):
-            worst = max(worst, asymptotic_variance(better, f) / asymptotic_variance(worse, f))
+            worst = largest((worst, asymptotic_variance(better, f) / asymptotic_variance(worse, f)))
     return worst, without
 
 
@@ -87,7 +85,7 @@ def relaxation(chain: MarkovChain) -> float:
     return 2 * spectral_gap(lazy(chain))
 
 
-def largest(pairs: Iterable[tuple[float, float]]) -> Values:
+def largest_of_each(pairs: Iterable[tuple[float, float]]) -> Values:
     """Of each of two quotients."""
     found = np.array(list(pairs)).max(axis=0)
     return float(found[0]), float(found[1])
@@ -100,7 +98,7 @@ def cheeger() -> Values:
         bounds, gap = cheeger_bounds(chain), relaxation(chain)
         return bounds.lower / gap, gap / bounds.upper
 
-    return largest(map(quotients, reversible_chains()))
+    return largest_of_each(map(quotients, reversible_chains()))
 
 
 def hardy() -> Values:
@@ -112,7 +110,7 @@ def hardy() -> Values:
         bounds, gap = hardy_bounds(chain), float(relaxation_rates(chain)[0])
         return bounds.lower / gap, gap / bounds.upper
 
-    return largest(quotients(chain) for chains in (cold, dense) for chain in chains)
+    return largest_of_each(quotients(chain) for chains in (cold, dense) for chain in chains)
 
 
 def cold_gap() -> Values:
@@ -127,10 +125,10 @@ def mixing() -> Values:
 
     def quotients(chain: MarkovChain, distance: float) -> tuple[float, float]:
         bounds, time = mixing_bounds(chain, distance), mixing_time(chain, distance)
-        return bounds.lower / max(time, 1), time / bounds.upper
+        return bounds.lower / largest((time, 1)), time / bounds.upper
 
     chains = [*REVERSIBLE.values(), *(lazy(c) for c in reversible_chains())]
-    return largest(quotients(chain, d) for chain in chains for d in (0.25, 1e-3))
+    return largest_of_each(quotients(chain, d) for chain in chains for d in (0.25, 1e-3))
 
 
 def exact_tail(chain: MarkovChain, values: PerState, least: int, iterations: int) -> Tails:
@@ -156,7 +154,7 @@ def tails() -> Values:
         for mean in (1.2, 1.6, 1.9):
             exact = exact_tail(chain, values, math.ceil(mean * n - 1e-9), n)
             bounds = tail_bound(chain, values, mean, n)
-            worst = max(worst, float((exact / bounds).max(initial=0.0, where=bounds < 1.0)))
+            worst = largest((worst, float((exact / bounds).max(initial=0.0, where=bounds < 1.0))))
     return (worst,)
 
 
@@ -180,10 +178,10 @@ def contraction() -> Values:
         other = random_chain(seed + 100, one.size, (0.3, 4.0)[seed % 2])
         tau = dobrushin_coefficient(one)
         together = dobrushin_coefficient(composed(one, other))
-        products = max(products, together - tau * dobrushin_coefficient(other))
+        products = largest((products, together - tau * dobrushin_coefficient(other)))
         p, q = generator(seed).dirichlet(np.ones(one.size), 2)
         moved = 0.5 * float(np.abs((p - q) @ one.transition_matrix).sum())
-        laws = max(laws, moved - tau * total_variation(p / p.sum(), q / q.sum()))
+        laws = largest((laws, moved - tau * total_variation(p / p.sum(), q / q.sum())))
     return products, laws
 
 
@@ -195,47 +193,7 @@ def coupling() -> Values:
         for t in (0, 1, 3, 10, 60):
             d = float(distances(chain, [t])[0])
             found.append((d - coupling_bound(chain, t), d - tau**t))
-    return largest(found)
-
-
-def entry_error(found: PerState, exact: list[Fraction]) -> float:
-    """Largest relative error of an entry."""
-    pairs = zip(found.tolist(), exact, strict=True)
-    return max(abs(float(Fraction(f) / e - 1)) for f, e in pairs)
-
-
-def elimination() -> Values:
-    """Largest error of an entry over (2 n³ + 16) u."""
-    return (
-        max(
-            entry_error(stationary_distribution(c), exact_stationary_distribution(c))
-            / law_error(c.size)
-            for c in any_chains()
-        ),
-    )
-
-
-def elimination_error() -> Values:
-    """Largest error of an entry."""
-    return (
-        max(
-            entry_error(stationary_distribution(c), exact_stationary_distribution(c))
-            for c in any_chains()
-        ),
-    )
-
-
-def eigenvectors() -> Values:
-    """Chains of three whose law by an eigenvector has an entry wrong by more than 1e-7."""
-
-    def law(chain: MarkovChain) -> PerState:
-        values, vectors = np.linalg.eig(chain.transition_matrix.T)
-        found = np.abs(np.real(vectors[:, np.argmin(np.abs(values - 1))]))
-        return found / found.sum()
-
-    hard = [ADVERSARIAL[n] for n in ("a cold double well", "a link of 1e-12")]
-    hard.append(ADVERSARIAL["three blocks at 1e-12"])
-    return (sum(entry_error(law(c), exact_stationary_distribution(c)) > 1e-7 for c in hard),)
+    return largest_of_each(found)
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -243,47 +201,54 @@ CLAIMS: tuple[Claim, ...] = (
         id="t02",
         statement="2 (Peskun): off-diagonal domination gives the smaller asymptotic variance; "
         "Metropolis dominates Barker: largest quotient of variances, and pairs without domination",
-        where="qtheory/chain/variance.py:asymptotic_variance",
+        code=asymptotic_variance,
         test=f"{REVERSIBLE_TEST}::test_peskun",
-        printed="at most 1, none (constants of abs(dP) = .32 not recorded)",
+        printed="at most 1; none, 0 (constants of abs(dP) = .32 not recorded)",
+        number="noted",
         expected=(1.0, 0.0),
         tolerance=20 * law_error(MOST),
         why="a variance errs by a few times the law's (2 n³ + 16) u: 20 times for two, n = 15",
         run=peskun,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="t05-cheeger",
         statement="5 (Cheeger): Phi² / 2 <= 1 - λ_2 <= 2 Phi, reversible: largest quotients",
-        where="qtheory/chain/conductance.py:cheeger_bounds",
+        code=cheeger_bounds,
         test=f"{REVERSIBLE_TEST}::test_the_gap_lies_between_the_bounds_of_cheeger",
         printed="at most 1",
+        number="noted",
         expected=(1.0, 1.0),
         tolerance=GAP_SLACK,
         why="4 n⁴ u of the gap, n = 15",
         run=cheeger,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="t05-hardy",
         statement="5 (Hardy, Miclo): 1 / (4 B) <= 1 - λ_2 <= 2 / B for birth-death chains, B from "
         "the median: largest quotients",
-        where="qtheory/chain/conductance.py:hardy_bounds",
+        code=hardy_bounds,
         test=f"{REVERSIBLE_TEST}::test_the_gap_lies_between_the_bounds_of_hardy",
         printed="at most 1, for gaps down to 1e-131",
+        number="noted",
         expected=(1.0, 1.0),
         tolerance=law_error(MOST),
         why="(2 n³ + 16) u of B, and 40 n u of the gap, which is less; n = 15",
         run=hardy,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="t05-cold",
         statement="and so down to a gap of: log10, tilted double well, 15 levels, T = 0.003; where "
         "Cheeger's bounds are apart by: log10",
-        where="qtheory/chain/passage.py:relaxation_rates",
+        code=relaxation_rates,
         test=f"{REVERSIBLE_TEST}::test_hardy_holds_down_to_gaps_of_1e_130",
-        printed="below 1e-128, 1e130 (constants of 1e-131 not recorded)",
+        printed="below 1e-128, 1e130 (constants of 1e-131 not recorded); seen: -130, 130.3",
+        number="ours",
         expected=(-130.0, 130.3),
         tolerance=0.05,
         why="half a unit of the decimal given, ours",
@@ -293,101 +258,74 @@ CLAIMS: tuple[Claim, ...] = (
         id="t06",
         statement="6: (t_rel - 1) ln(1 / 2ε) <= t_mix(ε) <= t_rel ln(1 / (ε π_min)), reversible, "
         "absolute gap, ε = 1/4 and 1/1000: largest quotients",
-        where="qtheory/chain/mixing.py:mixing_bounds",
+        code=mixing_bounds,
         test=f"{MIXING_TEST}::test_mixing_lies_between_the_bounds_of_the_gap",
         printed="at most 1 (constants of 2146 <= 3004 <= 28703 not recorded)",
+        number="noted",
         expected=(1.0, 1.0),
         tolerance=GAP_SLACK,
         why="2 n⁴ u of the gap, n = 15, and 2 log2(t) (n + 3) u of t, which is less",
         run=mixing,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="t21",
         statement="21 (Donsker-Varadhan): P_i(S_n >= n a) <= (x_i / min x) exp(-n I(a)) at every "
         "n, so it serves as a p-value: largest quotient, bounds of 1 left out",
-        where="qtheory/chain/large_deviations.py:tail_bound",
+        code=tail_bound,
         test=f"{DEVIATIONS_TEST}::test_tails_are_below_their_bound",
         printed="at most 1 (constants of 1.7e-12, 0 of 20,000 runs, not recorded)",
+        number="noted",
         expected=(1.0,),
         tolerance=1e-11,
         why="the roundings of at most 25 iterations on 15 states, and (n + iterations) 2^-50",
         run=tails,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="t21-rate",
         statement="and its rate is reached: ln(bound / P) / (ln n + 4) at n = 400, 1600, three "
         "states",
-        where="qtheory/chain/large_deviations.py:deviation",
+        code=deviation,
         test=f"{DEVIATIONS_TEST}::test_the_rate_is_reached",
         printed="at most 1: (1/2) ln n + O(1) by the prefactor",
+        number="ours",
         expected=(1.0, 1.0),
         tolerance=0.0,
         why="a bound; ln n is twice the prefactor's term, and 4 the rest",
         run=tail_rate,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="t23",
         statement="23 (Dobrushin): τ(P^s P^t) <= τ τ, and TV of laws falls by τ: largest excess "
         "of the left side",
-        where="qtheory/chain/dobrushin.py:dobrushin_coefficient",
+        code=dobrushin_coefficient,
         test=f"{DEVIATIONS_TEST}::test_contraction",
         printed="at most 0",
+        number="noted",
         expected=(0.0, 0.0),
         tolerance=8 * (MOST + 4) * UNIT,
         why="n + 4 roundings of sums of at most 1, eight times",
         run=contraction,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="t23-coupling",
         statement="23: d(t) <= P(two copies have not met by t), and d(t) <= τ^t: largest excess",
-        where="qtheory/chain/dobrushin.py:coupling_bound",
+        code=coupling_bound,
         test=f"{DEVIATIONS_TEST}::test_copies_that_have_not_met_bound_the_distance",
         printed="at most 0",
+        number="noted",
         expected=(0.0, 0.0),
         tolerance=(60 * (MOST + 4) + 2 * MOST**3 + 16) * UNIT,
         why="t (n + 4) u of d and (2 n³ + 16) u of the law, t = 60, n = 15",
         run=coupling,
+        guard=True,
         relation="<=",
-    ),
-    Claim(
-        id="t26",
-        statement="26 (O'Cinneide): elimination without subtraction has an entrywise error of "
-        "O(n³) u whatever the chain: largest error, against exact rationals, over (2 n³ + 16) u",
-        where="qtheory/chain/stationary.py:stationary_distribution",
-        test=f"{STRUCTURE_TEST}::test_elimination_keeps_every_entry",
-        printed="at most 1",
-        expected=(1.0,),
-        tolerance=0.0,
-        why="a bound; the rationals are exact",
-        run=elimination,
-        relation="<=",
-    ),
-    Claim(
-        id="t26-observed",
-        statement="and far less is seen: largest relative error of an entry",
-        where="qtheory/chain/exact.py:exact_stationary_distribution",
-        test=f"{STRUCTURE_TEST}::test_elimination_keeps_every_entry",
-        printed="1e-15 to 1e-14",
-        expected=(1e-14,),
-        tolerance=0.0,
-        why="a bound; the rationals are exact",
-        run=elimination_error,
-        relation="<=",
-    ),
-    Claim(
-        id="t26-others",
-        statement="where an eigenvector of the stored matrix has an entry wrong by more than 1e-7: "
-        "of three hard chains",
-        where="papers/qpapers/chains/bounds.py:eigenvectors",
-        test=f"{STRUCTURE_TEST}::test_other_methods_do_not",
-        printed="3",
-        expected=(3.0,),
-        tolerance=0.0,
-        why="a count",
-        run=eigenvectors,
     ),
 )

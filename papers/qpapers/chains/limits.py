@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from qpapers.chains.cases import generator, tilted
+from qpapers.extremes import largest, least
 from qpapers.ledger import Claim, Values
 from qtheory.chain import (
     BirthDeathChain,
@@ -23,6 +24,7 @@ from qtheory.chain import (
     spectral_gap,
     survey,
 )
+from qtheory.chain.birth_death_rates import absolute_gap
 
 LANDSCAPE_TEST = "tests/theory/chain/test_landscape.py"
 ANNEALING_TEST = "tests/theory/chain/test_annealing.py"
@@ -61,11 +63,11 @@ def depths() -> Values:
         edges += [(int(a), int(b)) for a, b in rng.integers(0, size, (2, 2))]
         height: Depths = np.where(np.eye(size, dtype=bool), v, 10**6)
         for a, b in edges:
-            height[a, b] = height[b, a] = min(height[a, b], max(v[a], v[b]))
+            height[a, b] = height[b, a] = least((height[a, b], largest((v[a], v[b]))))
         for k in range(size):
             height = np.minimum(height, np.maximum(height[:, k : k + 1], height[k : k + 1]))
         below = np.where(v[None, :] < v[:, None], height - v[:, None], 10**5).min(axis=1)
-        d = int(max((x for x in below.tolist() if x < 10**5), default=0))
+        d = int(largest([0, *(x for x in below.tolist() if x < 10**5)]))
         m = int((height - v[:, None] - v[None, :]).max() + v.min())
         found = survey(v.tolist(), edges)
         wrong += (found.hajek_depth, found.relaxation_depth) != (d, m)
@@ -145,21 +147,24 @@ CLAIMS: tuple[Claim, ...] = (
         id="t11",
         statement="11 (Eyring-Kramers): mean time over (2 / s²) 2 π T / sqrt(V''(a) abs(V''(b))) "
         "exp((V(b) - V(a)) / T), minus 1; Metropolis, V = (w² - 1)², s → 0, T = .1, .05, .02, .01",
-        where="qtheory/chain/landscape.py:eyring_kramers_time",
+        code=eyring_kramers_time,
         test=f"{LANDSCAPE_TEST}::test_eyring_kramers_is_right_up_to_its_next_term",
         printed=".044, .020, .0077, .0037 (V and s not recorded: this V comes near)",
+        number="noted",
         expected=(0.044, 0.020, 0.0077, 0.0037),
         tolerance=1e-3,
         why="half a unit of the third decimal, and as much for a spacing that is not known",
         run=lambda: tuple(eyring_kramers(t) for t in (0.1, 0.05, 0.02, 0.01)),
+        guard=True,
     ),
     Claim(
         id="t11-linear",
         statement="11: which is linear in T: over T, for T = .02, .01, .005, and extrapolated to "
         "0; Laplace's next terms are 3/16 T for the well and 3/16 T for the saddle",
-        where="qtheory/chain/landscape.py:eyring_kramers_time",
+        code=eyring_kramers_time,
         test=f"{LANDSCAPE_TEST}::test_eyring_kramers_is_right_up_to_its_next_term",
         printed="3/8 in the limit (ours)",
+        number="ours",
         expected=(0.375, 0.375, 0.375, 0.375),
         tolerance=0.01,
         why="the term in T² is 0.46 T as found, 0.0093 at T = .02",
@@ -170,9 +175,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="12: d* = greatest depth of a local minimum that is not global, m = max [H(x, y) "
         "- V(x) - V(y)] + min V, by union-find: of 300 landscapes with ties, those where a search "
         "of all paths differs",
-        where="qtheory/chain/landscape.py:survey",
+        code=survey,
         test=f"{LANDSCAPE_TEST}::test_depths_are_those_of_every_path",
         printed="0",
+        number="noted",
         expected=(0.0,),
         tolerance=0.0,
         why="whole numbers",
@@ -182,9 +188,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="t12-gap",
         statement="12 (Holley-Stroock): -T ln gap → m: m of the tilted double well, and the slope "
         "of ln gap in 1 / T between T = 0.003 and 0.004",
-        where="qtheory/chain/birth_death_rates.py:absolute_gap",
+        code=absolute_gap,
         test=f"{LANDSCAPE_TEST}::test_the_gap_falls_as_the_relaxation_depth_says",
         printed=".9017 and -.8987 (constants not recorded: 201 levels on -1.6 .. 1.6 give these)",
+        number="noted",
         expected=(0.9017, -0.8987),
         tolerance=0.5e-4,
         why="half a unit of the fourth decimal; the gap is exact to 1e-14",
@@ -193,22 +200,25 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="t12-least",
         statement="12: where the gap is: log10",
-        where="qtheory/chain/birth_death_rates.py:absolute_gap",
+        code=absolute_gap,
         test=f"{LANDSCAPE_TEST}::test_the_gap_is_within_powers_of_the_temperature",
         printed="log10 of 8e-133",
+        number="noted",
         expected=(math.log10(8e-133),),
         tolerance=0.03,
         why="half a unit of one digit, 0.5 / 8, is 0.027 in log10",
         run=lambda: (log_gap(WELL, 0.003) / math.log(10),),
+        printed_of="log(8e-133, 10)",
     ),
     Claim(
         id="t12-whole",
         statement="12: whole energies, where the next term is exp(-1 / T): slope of -ln gap in 1 / "
         "T between T = .016 and .008 (gap 1e-271); m; d*",
-        where="qtheory/chain/landscape.py:metropolis_rates",
+        code=metropolis_rates,
         test=f"{LANDSCAPE_TEST}::"
         "test_the_gap_of_a_chain_of_birth_and_death_says_so_down_to_the_end_of_floats",
         printed="5, 5, 2",
+        number="noted",
         expected=(5.0, 5.0, 2.0),
         tolerance=1e-13,
         why="relative errors of 1e-14 in the gaps and of 1000 2^-52 in exp(-V / T), over 62",
@@ -218,21 +228,24 @@ CLAIMS: tuple[Claim, ...] = (
         id="t13",
         statement="13 (Hajek): T_k = c / ln(k + 2) ends at the global minima iff c >= d*: three "
         "states, energies 0, 2, 1, so d* = 1: for c = 0.5, 0.8, 1, 1.2",
-        where="qtheory/chain/annealing.py:ends_at_global_minima",
+        code=ends_at_global_minima,
         test=f"{ANNEALING_TEST}::test_below_the_depth_some_mass_never_leaves",
         printed="no, no, yes, yes",
+        number="noted",
         expected=(0.0, 0.0, 1.0, 1.0),
         tolerance=0.0,
         why="yes is 1",
         run=threshold,
+        printed_of="0, 0, 1, 1",
     ),
     Claim(
         id="t13-below",
         statement="13: P(local minimum) at k = 1e8, c = 0.5, 0.8: the chain to 3e5, then exp(-sum "
         "(k + 2)^(-1/c) / 4)",
-        where="qtheory/chain/annealing.py:anneal",
+        code=anneal,
         test=f"{ANNEALING_TEST}::test_the_numbers_of_the_survey",
         printed=".851, .416",
+        number="noted",
         expected=(0.851, 0.416),
         tolerance=5e-4,
         why="half a unit of the third decimal",
@@ -242,9 +255,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="t13-at",
         statement="13: c = 1 = d*: it falls as k^(-1/4): slope of ln P in ln k between 1e5 and "
         "1e6; and P at 1e8, taken on by that power",
-        where="qtheory/chain/annealing.py:anneal",
+        code=anneal,
         test=f"{ANNEALING_TEST}::test_at_the_depth_it_falls_as_the_fourth_root",
         printed="-1/4, .0117",
+        number="noted",
         expected=(-0.25, 0.0117),
         tolerance=5e-5,
         why="half a unit of the fourth decimal; the slope is off by returns of order 1 / k",
@@ -254,9 +268,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="t13-above",
         statement="13: c = 1.5, 2: P follows that of Gibbs with a lag, k^(-1/c) + 4 / (c k) + "
         "(16 / c) k^(1/c - 2): quotient at k = 1e6",
-        where="qtheory/chain/annealing.py:anneal",
+        code=anneal,
         test=f"{ANNEALING_TEST}::test_well_above_the_depth_the_law_follows_that_of_gibbs",
         printed="1 (at 1e8: 4.7e-6, 1e-4 by the formula; 2.6e-7 for c = 1.2 not run)",
+        number="noted",
         expected=(1.0, 1.0),
         tolerance=2e-3,
         why="normalisation of the law, k^(-1/2) = 1e-3 for c = 2, and the lag's next term",

@@ -14,6 +14,7 @@ from qpapers.deng2018.chain import distances
 from qpapers.deng2018.diffusion import generator_error, stationary_order, weak_orders
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice, StochasticRounding
+from qtheory.algorithms import dst
 from qtheory.algorithms.base import law
 from qtheory.chain import (
     JointChain,
@@ -25,6 +26,7 @@ from qtheory.chain import (
     stationary_distribution,
     unadjusted,
 )
+from qtheory.limits.diffusion import drift, finer_chain
 from qtheory.noise import Gaussian
 from qtheory.transition import joint_chain
 
@@ -131,10 +133,11 @@ CLAIMS: tuple[Claim, ...] = (
         id="t16",
         statement="16: weights that move at once: P_η = 1 + η Q + O(η²), π_η = π_Q + O(η): order "
         "of TV as η halves from .04 to .005, and extrapolated; two weights, five levels",
-        where="qtheory/chain/product.py:single_site_limit",
+        code=single_site_limit,
         test="tests/theory/chain/test_product.py::"
         "test_the_joint_law_tends_to_that_of_single_moves_with_the_learning_rate",
         printed="1 (constants of 1.8e-3, 9.1e-4, 4.5e-4, 2.3e-4 not recorded: 0.98, 1.02, 0.97)",
+        number="noted",
         expected=(1.0, 1.0, 1.0, 1.0),
         tolerance=0.03,
         why="the next order, halved each time: 0.026 at first, as found",
@@ -144,10 +147,11 @@ CLAIMS: tuple[Claim, ...] = (
         id="t17",
         statement="17: DST's law is that of SR at m η up to O((m η g / s)²): log10 of the fall of "
         "their distance a decade, η = 1e-2..1e-5, m = 3",
-        where="papers/qpapers/deng2018/chain.py:distances",
+        code=distances,
         test=f"{DST_TEST}::"
         "test_the_law_of_dst_is_that_of_rounding_at_m_times_the_rate_to_order_two",
         printed="2 (constants of .42, 5.9e-3, 5.9e-5, 5.9e-7 not recorded: 1.85, 2, 2)",
+        number="noted",
         expected=(2.0, 2.0, 2.0),
         tolerance=0.02,
         why="the next order is (m η std / s)² = 1.4 % of the distance at 1e-2, 0.6 % in log10",
@@ -156,22 +160,25 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="t17-jump",
         statement="17: P(one level more) jumps at a whole spacing: m = 3, just below it and at it",
-        where="qtheory/algorithms/dst.py:law",
+        code=dst.law,
         test=f"{DST_TEST}::"
         "test_whole_spacings_are_moved_for_certain_and_just_below_only_with_tanh_m",
         printed="tanh 3 and 1",
+        number="noted",
         expected=(math.tanh(3.0), 1.0),
         tolerance=2.0**-51,
         why="tanh rounds to 2 u, and its argument is 3 u below 3",
         run=tanh_jump,
+        printed_of="tanh(3), 1",
     ),
     Claim(
         id="t19",
         statement="19: one-level moves: (P - 1) f = b f' + a f''/2 + (s²/6) b f''' + (s²/24) a "
         "f'''' exactly for polynomials of degree 4: largest residue",
-        where="qtheory/limits/diffusion.py:drift",
+        code=drift,
         test=f"{DIFFUSION_TEST}::test_the_generators_error_is_exact_on_polynomials",
         printed="0",
+        number="noted",
         expected=(0.0,),
         tolerance=1e-13,
         why="a dozen terms below 50, rounded once each; moves of two levels have P < 1e-30",
@@ -181,10 +188,11 @@ CLAIMS: tuple[Claim, ...] = (
         id="t19-orders",
         statement="19: at a fixed time E f of the diffusion is off by O(s²), of descent without "
         "noise by O(s); the stationary law of the diffusion by O(s): orders",
-        where="qtheory/limits/diffusion.py:finer_chain",
+        code=finer_chain,
         test=f"{DIFFUSION_TEST}::"
         "test_the_weak_error_is_of_order_two_and_of_order_one_without_noise",
         printed="2, 1, 1",
+        number="noted",
         expected=(2.0, 1.0, 1.0),
         tolerance=0.05,
         why="what order s² leaves after extrapolation from s = 1/10..1/40",
@@ -195,10 +203,11 @@ CLAIMS: tuple[Claim, ...] = (
         statement="20: the diffusion's escape times are exponentially wrong in 1 / s: ln(E_FP / E) "
         "doubles as s halves from 0.1 to 0.0125 (SR, V = (w² - 1)² / 4, std 1/2); and s times it, "
         "extrapolated, over the difference of the exponents",
-        where="qtheory/chain/escape.py:log_diffusion_passage_time",
+        code=log_diffusion_passage_time,
         test=f"{ESCAPE_TEST}::test_the_diffusion_escapes_too_soon_exponentially_so",
         printed="2, 2, 2, 1 (constants of -2.71, -5.32, -10.59, -21.14 not recorded: 1.96, 1.99, "
         "2.00)",
+        number="noted",
         expected=(2.0, 2.0, 2.0, 1.0),
         tolerance=0.03,
         why="the next order of ln(E_FP / E) is s, so what is left falls by 4: 0.023 at first",
@@ -207,9 +216,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="t20-values",
         statement="20: ln(E_FP / E) itself there, and at std 2, for s = 0.1 and 0.0125",
-        where="qtheory/chain/escape.py:log_passage_time",
+        code=log_passage_time,
         test=f"{ESCAPE_TEST}::test_the_diffusion_escapes_too_soon_exponentially_so",
         printed="-2.055, -16.691, -0.033, -0.322 (ours)",
+        number="ours",
         expected=(-2.055, -16.691, -0.033, -0.322),
         tolerance=1e-3,
         why="half a unit of the third decimal, and as much for the diffusion's quadrature",
@@ -219,9 +229,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="t20-cubic",
         statement="20: the difference of the exponents is -(2/3) int δ³ (1 + O(δ²)), δ = (r- - r+) "
         "/ (r- + r+): quotient at std 2",
-        where="qtheory/chain/escape.py:escape_exponents",
+        code=escape_exponents,
         test=f"{ESCAPE_TEST}::test_the_difference_is_that_of_the_third_power",
         printed="1",
+        number="noted",
         expected=(1.0,),
         tolerance=0.0375,
         why="the next term is (3/5) δ², and δ < 1/4",
@@ -232,10 +243,11 @@ CLAIMS: tuple[Claim, ...] = (
         statement="24: without the Metropolis test the law is right only for quadratic energies "
         "and steps a → 0: bias as exp(-s² / 2 a), quotient at a = 1/160 and 1/80; a quartic's bias "
         "stays: quotient, and the bias",
-        where="qtheory/chain/langevin.py:unadjusted",
+        code=unadjusted,
         test=f"{LANGEVIN_TEST}::"
         "test_without_adjustment_a_quadratic_energy_is_right_for_small_steps_only",
         printed="1, 1, 0.0358 (ours)",
+        number="ours",
         expected=(1.0, 1.0, 0.0358),
         tolerance=1e-3,
         why="the next order is exp(-s² / 2 a) again, 5e-5 at a = 1/80, times 20",

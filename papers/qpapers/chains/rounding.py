@@ -12,8 +12,10 @@ from numpy import ndarray
 from qpapers.chains.cases import UNIT, generator, law_error
 from qpapers.chains.identities import apart
 from qpapers.deng2018.latent import rotation
+from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice, StochasticRounding
+from qtheory.algorithms import stochastic_rounding
 from qtheory.algorithms.base import law
 from qtheory.chain import (
     MarkovChain,
@@ -34,7 +36,8 @@ from qtheory.chain import (
 from qtheory.chain.lumping import SAME
 from qtheory.chain.markov import PerState
 from qtheory.increments import minibatch_increments_at_levels, noisy_increments_at_levels
-from qtheory.transition import joint_chain, weight_chain
+from qtheory.latent import reader_chain
+from qtheory.transition import joint_chain, off_diagonal, weight_chain
 
 SR_TEST = "tests/theory/algorithms/test_stochastic_rounding.py"
 
@@ -48,8 +51,8 @@ def coin() -> Values:
     means, variances_ = 0.0, 0.0
     for x in (k / 64 for k in range(-300, 301)):
         pmf, f = law(spec, 20, x), abs(x) % 1
-        means = max(means, abs(float(pmf @ moves) - x))
-        variances_ = max(variances_, abs(float(pmf @ (moves - x) ** 2) - f * (1 - f)))
+        means = largest((means, abs(float(pmf @ moves) - x)))
+        variances_ = largest((variances_, abs(float(pmf @ (moves - x) ** 2) - f * (1 - f))))
     return means, variances_
 
 
@@ -72,7 +75,7 @@ def rounded(rate: float) -> MarkovChain:
 def blind(question: Callable[[MarkovChain, float], PerState | float]) -> Values:
     """Largest relative change of what is asked over rates of 1e-2 to 1e-8."""
     found = [question(rounded(10.0**-k), 10.0**-k) for k in range(2, 9)]
-    return (max(apart(each, found[0]) for each in found[1:]),)
+    return (largest(apart(each, found[0]) for each in found[1:]),)
 
 
 def ratios() -> Values:
@@ -94,7 +97,7 @@ def two_levels() -> Values:
         pi = stationary_distribution(weight_chain(StochasticRounding(LATTICE), laws))
         weights = pi * np.abs(LATTICE.levels - 0.3125)
         found.append((apart(weights[5], weights[6]), float(1 - pi[5:7].sum())))
-    return float(max(a for a, _ in found)), float(max(b for _, b in found))
+    return float(largest(a for a, _ in found)), float(largest(b for _, b in found))
 
 
 def exponents() -> Values:
@@ -122,7 +125,7 @@ def counts() -> Values:
         block = np.array([of[tuple(np.bincount(row, minlength=5).tolist())] for row in rows])
         into = moves @ np.eye(len(of))[block]
         into[np.arange(len(rows)), block] = 0.0
-        worst = max(worst, float(np.abs(into - lumped.chain.off_diagonal[block]).max()))
+        worst = largest((worst, float(np.abs(into - lumped.chain.off_diagonal[block]).max())))
     return (worst,)
 
 
@@ -168,7 +171,7 @@ def adjusted_law() -> Values:
         for size in (1.0, 0.1, 0.01):
             proposal, pi = proposals(quartic, size)
             chain = metropolis_hastings(unadjusted(proposal), pi)
-            worst = max(worst, apart(stationary_distribution(chain), pi))
+            worst = largest((worst, apart(stationary_distribution(chain), pi)))
     return (worst,)
 
 
@@ -177,9 +180,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="t14",
         statement="14: SR moves by d = -η g on average, with variance s² f (1 - f), f = frac(η g "
         "/ s): largest differences, in spacings",
-        where="qtheory/algorithms/stochastic_rounding.py:law",
+        code=stochastic_rounding.law,
         test=f"{SR_TEST}::test_the_mean_move_is_the_increment_and_the_variance_that_of_a_coin",
         printed="0, 0",
+        number="noted",
         expected=(0.0, 0.0),
         tolerance=0.0,
         why="increments are multiples of 1/64, so nothing is rounded",
@@ -189,9 +193,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="t15",
         statement="15: one weight, η abs(g) <= s: the stationary law of SR does not depend on η: "
         "largest relative change over η = 1e-2..1e-8, nine levels, batches of two",
-        where="qtheory/transition.py:off_diagonal",
+        code=off_diagonal,
         test=f"{SR_TEST}::test_the_stationary_law_does_not_depend_on_the_learning_rate",
         printed="0 (2.4e-15)",
+        number="noted",
         expected=(0.0,),
         tolerance=2 * (2 * 8 * 14 + 2 * 9**3) * UNIT,
         why="14 u for an entry, times 2 (n - 1) for the law; 2 n³ u to solve; both sides, n = 9",
@@ -200,9 +205,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="t15-ratio",
         statement="15: π_(k+1) / π_k = E[g_k^-] / E[g_(k+1)^+]: largest relative difference",
-        where="qtheory/chain/stationary.py:stationary_distribution",
+        code=stationary_distribution,
         test=f"{SR_TEST}::test_the_stationary_law_is_a_product_of_mean_gradients",
         printed="0",
+        number="noted",
         expected=(0.0,),
         tolerance=(2 * (2 * 8 * 14 + 2 * 9**3) + 26) * UNIT,
         why="as t15, and 13 u for each of the two sums of ten batches",
@@ -211,9 +217,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="t15-gap",
         statement="15: and the gap is proportional to η: largest relative change of gap / η",
-        where="qtheory/chain/passage.py:relaxation_rates",
+        code=relaxation_rates,
         test=f"{SR_TEST}::test_the_gap_is_proportional_to_the_learning_rate",
         printed="0 (1e-15)",
+        number="noted",
         expected=(0.0,),
         tolerance=2 * (40 * 9 + 14) * UNIT,
         why="40 n u for a rate and 14 u for an entry, both sides, n = 9",
@@ -222,9 +229,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="t15-hitting",
         statement="15: and hitting times to 1 / η: largest relative change of η E_i[T_top]",
-        where="qtheory/chain/hitting.py:hitting_times",
+        code=hitting_times,
         test=f"{SR_TEST}::test_the_gap_is_proportional_to_the_learning_rate",
         printed="0",
+        number="noted",
         expected=(0.0,),
         tolerance=2 * (law_error(9) + 2 * 8 * 14 * UNIT),
         why="(2 n³ + 16) u to solve and 14 u for an entry, times 2 (n - 1); both sides, n = 9",
@@ -234,10 +242,11 @@ CLAIMS: tuple[Claim, ...] = (
         id="t18",
         statement="18: without noise SR ends on the two levels around the sign change of g, with "
         "weights inverse to abs(g): relative difference, and the mass elsewhere; η = 1, 1e-6",
-        where="qtheory/chain/stationary.py:stationary_distribution",
+        code=stationary_distribution,
         test="tests/theory/algorithms/test_dst_chain.py::"
         "test_a_certain_gradient_leaves_two_levels_with_weights_inverse_to_the_moves",
         printed="0, 0",
+        number="noted",
         expected=(0.0, 0.0),
         tolerance=12 * UNIT,
         why="a dozen roundings of two states",
@@ -247,9 +256,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="t20-exponent",
         statement="20: exact escape exponent (1/s) int ln(r-/r+), by the diffusion (1/s) int 2 (r- "
         "- r+) / (r- + r+): for constant r, minus ln 3 and 1; growth of ln E per level, minus ln 3",
-        where="qtheory/chain/escape.py:escape_exponents",
+        code=escape_exponents,
         test="tests/theory/chain/test_escape.py::test_the_exponents_are_those_of_the_times",
         printed="0, 0, 0",
+        number="noted",
         expected=(0.0, 0.0, 0.0),
         tolerance=1e-13,
         why="ln E = 440 to 40 u relative, over 200 levels: 1e-14; 3^-200 is left out",
@@ -259,9 +269,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="t22",
         statement="22: weights that may be exchanged lump into counts: sum of the joint chain's "
         "moves into a count minus the lumped chain's, SR and DST, three weights on five levels",
-        where="qtheory/chain/lumping.py:lump_permutations",
+        code=lump_permutations,
         test="tests/theory/chain/test_lumping.py::test_counts_have_the_chain_of_their_joint_states",
         printed="0",
+        number="noted",
         expected=(0.0,),
         tolerance=3 * SAME,
         why="chances of each of three weights count as equal within 2^-40",
@@ -271,9 +282,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="t22-criterion",
         statement="22: strongly lumpable iff block row sums agree: of forty chains made so, found "
         "so; of forty with one row off by 1e-9, found not so",
-        where="qtheory/chain/lumping.py:is_lumpable",
+        code=is_lumpable,
         test="tests/theory/chain/test_lumping.py::test_chains_made_to_be_lumpable_are_and_others_are_not",
-        printed="all",
+        printed="all: 40 and 40",
+        number="noted",
         expected=(40.0, 40.0),
         tolerance=0.0,
         why="counts",
@@ -283,10 +295,11 @@ CLAIMS: tuple[Claim, ...] = (
         id="t24",
         statement="24: proposals informed by gradients, with the Metropolis test, keep the law of "
         "Gibbs at every step size: largest relative difference, 25 states",
-        where="qtheory/chain/reversibility.py:metropolis_hastings",
+        code=metropolis_hastings,
         test="tests/theory/chain/test_langevin.py::"
         "test_the_adjusted_chain_has_the_law_it_was_adjusted_to",
         printed="0",
+        number="noted",
         expected=(0.0,),
         tolerance=(2 * 25**3 + 4 * 25) * UNIT,
         why="2 n³ u to solve, and 2 n times two roundings of the flows, n = 25",
@@ -296,9 +309,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="t25",
         statement="25: BinaryConnect on fixed-point latents is a chain of the latent: a rotation "
         "by the share 3/7 has P(upper) = 3/7 and 6/7 changes an iteration; η = 1 and 1/8",
-        where="qtheory/latent.py:reader_chain",
+        code=reader_chain,
         test="tests/theory/test_latent.py::test_exact_gradients_make_a_rotation",
         printed="3/7, 6/7",
+        number="noted",
         expected=(3 / 7, 6 / 7, 3 / 7, 6 / 7),
         tolerance=4 * 7**3 * UNIT,
         why="the a priori error of a stationary law of 7 states, twice",

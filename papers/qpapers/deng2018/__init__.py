@@ -5,6 +5,7 @@ from qpapers.ledger import Paper
 
 PAPER = Paper(
     "deng2018",
+    verified=False,
     chapters=(
         rule,
         chain,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice, Spec, StochasticRounding
+from qtheory.algorithms import dst
 from qtheory.algorithms.base import law
 from qtheory.arrays import Pmf
 from qtheory.chain import MarkovChain, spectral_gap, stationary_distribution
@@ -68,7 +70,7 @@ def gap_ratios(rate: float) -> Values:
 def chain_temperature(spec: Spec, noise: Noise, rate: float) -> float:
     """From the law of the chain under a gradient of 1e-3: s u / ln of the quotient of levels."""
     lattice, u = Lattice(41, 0.5, 0.0), 1e-3
-    on = DST(lattice, spec.nonlinearity) if isinstance(spec, DST) else StochasticRounding(lattice)
+    on = replace(spec, lattice=lattice)
     laws = noisy_increments_at_levels(lambda _: u, lattice, rate, noise)
     pi = stationary_distribution(weight_chain(on, laws))
     return 10 * lattice.spacing * u / math.log(pi[15] / pi[25])
@@ -139,9 +141,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="gain-small",
         statement="DST is rounding with gain: mean move / x tends to m as x falls; m = 3, x = 1e-6",
-        where="qtheory/algorithms/dst.py:law",
+        code=dst.law,
         test="tests/theory/algorithms/test_dst.py::test_small_steps_gain_the_nonlinearity",
         printed="3",
+        number="ours",
         expected=(3.0,),
         tolerance=1e-11,
         why="tanh t >= t - t^3 / 3 with t = 3e-6: relative 3e-12",
@@ -151,9 +154,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="gain-law",
         statement="The stationary law of DST at η is that of SR at m η up to O((m η abs(g) / s)²): "
         "log10 of the fall of their distance a decade, η = 1e-2..1e-5",
-        where="papers/qpapers/deng2018/chain.py:distances",
+        code=distances,
         test=f"{TEST}::test_the_law_of_dst_is_that_of_rounding_at_m_times_the_rate_to_order_two",
         printed="2",
+        number="ours",
         expected=(2.0, 2.0, 2.0),
         tolerance=0.02,
         why="the next order is (m η std / s)² = 1.4 % of the distance at 1e-2, 0.6 % in log10",
@@ -162,34 +166,39 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="gain-gap",
         statement="The spectral gap of DST is m times that of SR at small η; m = 1/2, 3, 10",
-        where="papers/qpapers/deng2018/chain.py:gap_ratios",
+        code=gap_ratios,
         test=f"{TEST}::test_the_gap_of_dst_is_m_times_that_of_rounding_at_small_rates",
         printed="m",
+        number="ours",
         expected=(0.5, 3.0, 10.0),
         tolerance=5e-7,
         why="26 (m η / s)² at most, derived in the test: 4e-8 of 10 at η = 1e-6",
         run=lambda: gap_ratios(1e-6),
+        printed_of="1/2, 3, 10",
     ),
     Claim(
         id="heat-sign",
         statement="For m η std >> s DST is descent by the sign of the gradient, with temperature "
         "s / (4 ρ(0)): over that of SR, s E abs(e) / 2, for uniform, normal, t_3, t_2 noise",
-        where="papers/qpapers/deng2018/chain.py:hot_ratios",
+        code=hot_ratios,
         test=f"{DIFFUSION}::test_dst_goes_from_the_temperature_of_rounding_to_that_of_the_sign",
         printed="2, pi / 2, pi² / 8, 1 (derived)",
+        number="ours",
         expected=(2.0, math.pi / 2, math.pi**2 / 8, 1.0),
         tolerance=0.03,
         why="the tails of t_2 at moves beyond a spacing, P = 4e-6 of weight x² to 20², 2e-3; "
         "t_3, t_2 are at a load of 100 and 1 - E tanh is 1 % there",
         run=hot_ratios,
+        printed_of="2, pi/2, pi**2/8, 1",
     ),
     Claim(
         id="heat-formula",
         statement="T = s² E[k²] / (2 gain η) is the slope of the exact law: their quotient, SR and "
         "DST with m = 1, 3, 30; s = .5, η = .05, normal noise",
-        where="qtheory/limits/diffusion.py:temperature",
+        code=temperature,
         test=f"{DIFFUSION}::test_the_temperature_is_that_of_the_exact_chain",
         printed="1",
+        number="ours",
         expected=(1.0, 1.0, 1.0, 1.0),
         tolerance=2e-6,
         why="(u / std)² = 1e-6 relative, and 1e-8 of the gain",
@@ -199,9 +208,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="heat-load",
         statement="Normal noise: T of DST over that of SR rises with the load x = m η std / s "
         "alone, E tanh(x abs(z)) / (E abs(z) E[x sech²(x z)]), x = .1, .3, 1, 3",
-        where="qtheory/limits/diffusion.py:temperature",
+        code=temperature,
         test=f"{DIFFUSION}::test_normal_noise_heats_with_the_load_and_heavy_tails_cool",
         printed="1.003275, 1.026120, 1.150422, 1.347224 (Simpson's rule)",
+        number="ours",
         expected=(1.003275, 1.026120, 1.150422, 1.347224),
         tolerance=1e-6,
         why="half a unit of the sixth decimal, and 1e-8 of the gain",
@@ -211,22 +221,25 @@ CLAIMS: tuple[Claim, ...] = (
         id="heat-heavy",
         statement="Heavy tails (Student's t, df 1.5): DST with m = 3 ends below SR of the same "
         "gain, as tanh clips the tail: quotient of stationary losses",
-        where="papers/qpapers/deng2018/chain.py:heavy_ratio",
+        code=heavy_ratio,
         test=f"{TEST}::test_and_cools_under_heavy_tails",
         printed="below 0.95",
+        number="ours",
         expected=(0.95,),
         tolerance=0.0,
         why="a bound; the chain is exact",
         run=heavy_ratio,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="mix-middle",
         statement="Mixing is fastest at a middle m: the gap at η = .05 over that of m = 1 rises, "
         "then falls as the weight moves in every iteration; m = 3, 20, 100",
-        where="papers/qpapers/deng2018/chain.py:mixing",
+        code=mixing,
         test=f"{TEST}::test_mixing_is_fastest_at_a_middle_m",
         printed="2.397, 3.957, 1.338 (exact chain)",
+        number="ours",
         expected=(2.397, 3.957, 1.338),
         tolerance=0.0005,
         why="three decimals",
@@ -237,9 +250,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="SR with momentum b at η (1 - b), η → 0: the law of SR with noise smaller by "
         "sqrt((1 - b) / (1 + b)), as from a batch (1 + b) / (1 - b) times larger; b = 1/2: loss "
         "over the cooled one's, and SR without momentum over it",
-        where="qtheory/latent.py:momentum_chain",
+        code=momentum_chain,
         test=f"{TEST}::test_momentum_cools_dst_as_it_cools_rounding",
         printed="1 and 1.53",
+        number="ours",
         expected=(1.0, 1.526),
         tolerance=0.005,
         why="rounding the sum adds at most 0.7 % to its variance, 0.4 % to its std, and η² 0.1 %",
@@ -248,9 +262,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="momentum-cools-more",
         statement="The same with b = 0.9, as from a batch 19 times larger",
-        where="qtheory/latent.py:momentum_chain",
+        code=momentum_chain,
         test=f"{TEST}::test_momentum_cools_dst_as_it_cools_rounding",
         printed="1 and 3.41",
+        number="ours",
         expected=(1.0, 3.412),
         tolerance=0.024,
         why="rounding the sum to 81 levels adds at most 4.7 % to its variance, 2.4 % to its std",

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice, StochasticRounding
 from qtheory.chain import MarkovChain, evolve, stationary_distribution
@@ -67,7 +68,7 @@ def generator_error() -> Values:
         exact = chain.off_diagonal @ f(w) - chain.off_diagonal.sum(axis=1) * f(w)
         planck = b * f.deriv(1)(w) + a * f.deriv(2)(w) / 2
         left = exact - planck - s**2 * (b * f.deriv(3)(w) / 6 + a * f.deriv(4)(w) / 24)
-        worst = max(worst, float(np.abs(left[1:-1]).max()))
+        worst = largest((worst, float(np.abs(left[1:-1]).max())))
     return (worst,)
 
 
@@ -136,9 +137,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="diffusion-generator",
         statement="One-level moves: (P - 1) f = b f' + a f''/2 + (s²/6) b f''' + (s²/24) a f'''' "
         "exactly for polynomials of degree 4, SR and DST: largest residue",
-        where="qtheory/limits/diffusion.py:drift",
+        code=drift,
         test=f"{TEST}::test_the_generators_error_is_exact_on_polynomials",
         printed="0",
+        number="ours",
         expected=(0.0,),
         tolerance=1e-13,
         why="a dozen terms below 50, rounded once each; moves of two levels have P < 1e-30",
@@ -147,9 +149,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="diffusion-law",
         statement="The Fokker-Planck stationary law of SR is off by O(s) in total variation: order",
-        where="qtheory/limits/diffusion.py:fokker_planck_law",
+        code=fokker_planck_law,
         test=f"{TEST}::test_the_stationary_law_is_within_order_one_of_the_spacing",
         printed="1",
+        number="ours",
         expected=(1.0,),
         tolerance=0.05,
         why="what order s² leaves after extrapolation from s = 1/10..1/40",
@@ -159,9 +162,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="diffusion-weak",
         statement="At a fixed time E f of the diffusion is off by O(s²), of descent without noise "
         "by O(s): orders",
-        where="qtheory/limits/diffusion.py:finer_chain",
+        code=finer_chain,
         test=f"{TEST}::test_the_weak_error_is_of_order_two_and_of_order_one_without_noise",
         printed="2 and 1",
+        number="ours",
         expected=(2.0, 1.0),
         tolerance=0.05,
         why="what order s² leaves after extrapolation from s = 1/10..1/40",
@@ -171,9 +175,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="temperature-excess",
         statement="A quadratic loss under SR: E F - F* = (s/4) E abs(g) exactly, which is T / 2 "
         "with T = s E abs(e) / 2 up to (u / std)²: both quotients",
-        where="qtheory/limits/temperature.py:temperature_floor",
+        code=temperature_floor,
         test=f"{TEST}::test_the_excess_of_a_quadratic_is_a_quarter_spacing_times_the_mean_gradient",
         printed="1 and 1",
+        number="ours",
         expected=(1.0, 1.0),
         tolerance=0.03,
         why="E abs(g) exceeds E abs(e) by the share E u² / (2 std²), 0.7 * 0.1 / 8 = 1 % here; the "
@@ -183,9 +188,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="temperature-batch",
         statement="The batch cools SR: T falls as B^(-1/2), B = 4, 16, 64",
-        where="qtheory/limits/diffusion.py:temperature",
+        code=temperature,
         test=f"{TEST}::test_a_larger_batch_cools_by_its_square_root",
         printed="1/2, 1/4, 1/8",
+        number="ours",
         expected=(0.5, 0.25, 0.125),
         tolerance=1e-7,
         why="1e-8 of the gain",

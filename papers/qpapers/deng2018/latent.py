@@ -23,7 +23,7 @@ from qtheory.latent import (
     weight_flip_rate,
 )
 from qtheory.noise import Gaussian
-from qtheory.transition import off_diagonal, weight_chain
+from qtheory.transition import weight_chain
 
 TEST = "tests/theory/test_latent.py"
 VISIBLE = Lattice(25, 0.5, -3.0)
@@ -95,7 +95,7 @@ def rounding_flips() -> Values:
     rates: list[float] = []
     for rate in (0.5, 0.05):
         laws = noisy_increments_at_levels(lambda w: w + 0.5 - a, lattice, rate)
-        moves = off_diagonal(StochasticRounding(lattice), laws)
+        moves = weight_chain(StochasticRounding(lattice), laws).off_diagonal
         pi = moves[::-1].sum(axis=1) / moves.sum()
         rates.append(float(pi @ moves.sum(axis=1)) / rate)
     return tuple(rates)
@@ -107,9 +107,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="BinaryConnect, quadratic loss with its minimum at the share a between two "
         "levels, exact gradients: P(upper) = a and 2 min(a, 1 - a) changes an iteration, whatever "
         "η; a = 3/7, η = 1 and 1/8",
-        where="qtheory/latent.py:reader_chain",
+        code=reader_chain,
         test=f"{TEST}::test_exact_gradients_make_a_rotation",
         printed="3/7, 6/7",
+        number="ours",
         expected=(3 / 7, 6 / 7) * 2,
         tolerance=4 * 7**3 * 2.0**-53,
         why="the a priori error of a stationary law of 7 states, twice",
@@ -119,9 +120,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="latent-contrast",
         statement="SR on the same problem has the same law of the weight, but changes "
         "2 a (1 - a) η times: its changes / η at η = 1/2, 1/20",
-        where="qtheory/transition.py:off_diagonal",
+        code=off_diagonal,
         test=f"{TEST}::test_stochastic_rounding_has_the_same_mean_and_flips_by_the_learning_rate",
         printed="24/49",
+        number="ours",
         expected=(24 / 49, 24 / 49),
         tolerance=2.0**-50,
         why="a dozen roundings",
@@ -131,9 +133,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="latent-order",
         statement="A latent on a lattice with unbiased rounding: the visible law is off by the "
         "latent spacing squared: order (toy problem, η = .1, std 3)",
-        where="qtheory/latent.py:reader_chain",
+        code=reader_chain,
         test=f"{TEST}::test_a_finer_latent_lattice_converges_at_order_two",
         printed="2",
+        number="ours",
         expected=(2.0,),
         tolerance=0.2,
         why="the next order is a tenth at latent spacings of 1/10..1/40",
@@ -143,9 +146,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="latent-toy-hot",
         statement="BinaryConnect on the toy problem, η = 1, std 1: E f and P{4.5, 5} of the exact "
         "chain, where a simulation of 10^6 iterations gave",
-        where="qtheory/latent.py:reader_chain",
+        code=reader_chain,
         test=f"{TEST}::test_a_finer_latent_lattice_converges_at_order_two",
         printed="1.447, 0.186",
+        number="noted",
         expected=(1.447, 0.186),
         tolerance=0.004,
         why="six standard errors of the simulation, 0.9 / 10^3 and less; ends at -3 and 9",
@@ -154,9 +158,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="latent-toy-warm",
         statement="The same with η = .1, std 3",
-        where="qtheory/latent.py:reader_chain",
+        code=reader_chain,
         test=f"{TEST}::test_a_finer_latent_lattice_converges_at_order_two",
         printed="0.474, 0.663",
+        number="noted",
         expected=(0.474, 0.663),
         tolerance=0.004,
         why="as above; successive iterations are correlated over about ten",
@@ -165,9 +170,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="latent-toy-cold",
         statement="The same with η = .1, std 1, and η = .01, std 3: BinaryConnect anneals with η",
-        where="qtheory/latent.py:reader_chain",
+        code=reader_chain,
         test=f"{TEST}::test_binary_connect_anneals_where_stochastic_rounding_does_not",
         printed="0.2545, 0.996 and 0.2532, 0.999",
+        number="noted",
         expected=(0.2545, 0.996, 0.2532, 0.999),
         tolerance=0.0006,
         why="half a unit of the third decimal, and the simulation's standard error",
@@ -178,9 +184,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="bop-rare",
         statement="Bop under pure noise flips as a rare event: ln(rate) falls by t²/2v, v = g / "
         "(2 - g), between thresholds of 3 and 4 stds; SR flips linearly: slope",
-        where="qtheory/latent.py:bop_chain",
+        code=bop_chain,
         test=f"{TEST}::test_flips_of_bop_are_rare_events_in_the_threshold",
         printed="-1",
+        number="ours",
         expected=(-1.0,),
         tolerance=0.15,
         why="an algebraic prefactor, t at most: 2 ln(4/3) / 7 = 8 %, and the spread of a step "

@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 
+from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qtheory import DST, Lattice
+from qtheory.algorithms import dst
 from qtheory.algorithms.base import law
+from qtheory.algorithms.walker import walker_law
 from qtheory.noise import Gaussian
 from qtheory.optimisers import Adam
 
@@ -34,7 +37,7 @@ def largest_boundary_difference() -> Values:
             d = np.arange(-200.0, 201.0, 5.0) / 64
             rho = np.clip(d, spec.lattice.low - level, spec.lattice.high - level)
             apart = [law(spec, index, x) - law(spec, index, y) for x, y in zip(d, rho, strict=True)]
-            worst = max(worst, float(np.abs(apart).max()))
+            worst = largest((worst, float(np.abs(apart).max())))
     return (worst,)
 
 
@@ -88,9 +91,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="rule-levels",
         statement="Z_N has 2^N + 1 levels on [-H, H], two for N = 0",
-        where="qtheory/lattice.py:z",
+        code=Lattice.z,
         test="tests/theory/test_lattice.py::test_z_has_the_levels_of_the_paper",
         printed="2, 3, 5, 9, 17, 33, 65 for N = 0..6",
+        number="noted",
         expected=(2.0, 3.0, 5.0, 9.0, 17.0, 33.0, 65.0),
         tolerance=0.0,
         why="whole numbers",
@@ -99,43 +103,50 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="rule-tanh",
         statement="One level more with probability tanh(m f), m = 3, f = .01, .05, .1, .3, .5",
-        where="qtheory/algorithms/dst.py:law",
+        code=dst.law,
         test=f"{TEST}::test_published_values_of_tanh",
         printed="our arithmetic, not a table of the paper",
+        number="ours",
         expected=(0.029991, 0.148885, 0.291313, 0.716298, 0.905148),
         tolerance=0.5e-6,
         why=SIX,
         run=lambda: move_probabilities((0.01, 0.05, 0.1, 0.3, 0.5)),
+        printed_of="tanh(0.03), tanh(0.15), tanh(0.3), tanh(0.9), tanh(1.5)",
     ),
     Claim(
         id="rule-table",
         statement="The ternary table, row w = -1, d = 1.5: to 0 for certain, to +1 w.p. tanh(m/2)",
-        where="qtheory/algorithms/dst.py:law",
+        code=dst.law,
         test=f"{TEST}::test_the_ternary_table",
         printed="0, 1 - tanh 1.5, tanh 1.5",
+        number="noted",
         expected=(0.0, 0.094852, 0.905148),
         tolerance=0.5e-6,
         why=SIX,
         run=lambda: tuple(law(TERNARY, 0, 1.5).tolist()),
+        printed_of="0, 1 - tanh(1.5), tanh(1.5)",
     ),
     Claim(
         id="rule-binary",
         statement="Binary weights flip with probability tanh(m abs(d) / 2); d = 0.1, 1, m = 3",
-        where="qtheory/algorithms/dst.py:law",
+        code=dst.law,
         test=f"{TEST}::test_binary_weights_flip",
         printed="derived: tanh .15, tanh 1.5",
+        number="ours",
         expected=(math.tanh(0.15), math.tanh(1.5)),
         tolerance=2.0**-51,
         why="two tanh of at most 2 units in the last place each",
         run=lambda: tuple(float(law(DST(Lattice.binary(), 3.0), 0, d)[1]) for d in (0.1, 1.0)),
+        printed_of="tanh(0.15), tanh(1.5)",
     ),
     Claim(
         id="rule-boundary",
         statement="Stopping the increment at the bound before the move (paper) has the law of "
         "stopping the weight after it (code): largest difference",
-        where="qtheory/algorithms/walker.py:walker_law",
+        code=walker_law,
         test=f"{TEST}::test_the_boundary_before_the_move_is_the_boundary_after",
         printed="0",
+        number="noted",
         expected=(0.0,),
         tolerance=0.0,
         why="increments and levels are multiples of 1/64, so nothing is rounded",
@@ -145,9 +156,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="rule-jump",
         statement="Just below a whole spacing the probability is tanh m < 1, at it the move is "
         "certain: the rule jumps there",
-        where="qtheory/algorithms/dst.py:law",
+        code=dst.law,
         test=f"{CHAIN}::test_whole_spacings_are_moved_for_certain_and_just_below_only_with_tanh_m",
         printed="0.995055 and 1",
+        number="ours",
         expected=(0.995055, 1.0),
         tolerance=0.5e-6,
         why=SIX,
@@ -157,9 +169,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="setting-adam-step",
         statement="Adam asks for at most sqrt(10) learning rates, so no whole spacing is ever "
         "moved at the published rates (0.1, spacing 1)",
-        where="qtheory/optimisers.py:Adam",
+        code=Adam,
         test=f"{CHAIN}::test_adam_never_asks_for_more_than_sqrt_ten_rates",
         printed="3.162",
+        number="noted",
         expected=(3.1623,),
         tolerance=0.5e-4,
         why="four decimals",
@@ -169,9 +182,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="setting-adam-noise",
         statement="Under pure noise Adam's increment has root mean square "
         "sqrt((1 - b1) / (1 + b1)) learning rates",
-        where="papers/qpapers/deng2018/rule.py:adam_rms_on_noise",
+        code=adam_rms_on_noise,
         test=f"{CLAIMS_TEST}::test_adam_on_pure_noise",
         printed="0.23",
+        number="noted",
         expected=(0.2294,),
         tolerance=0.5e-4,
         why="four decimals; b2 = 1 in the limit",
@@ -181,9 +195,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="setting-first-moves",
         statement="Most moves of a weight in the first epoch with a learning rate, steps * "
         "tanh(3 lr): MNIST (5 steps, .1), CIFAR-10 (45 steps, .01)",
-        where="papers/qpapers/deng2018/rule.py:mnist_moves",
+        code=mnist_moves,
         test=f"{CLAIMS_TEST}::test_moves_fall_with_the_epochs",
         printed="near 1.5 and 1.35",
+        number="noted",
         expected=(1.457, 1.350),
         tolerance=0.001,
         why="three decimals; the first factor of the decay is 0.3 % for CIFAR-10",
@@ -193,9 +208,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="setting-quiet",
         statement="Epoch from which a weight moves less than once in a thousand epochs at the "
         "published schedules: MNIST of 4000, CIFAR-10 of 2000",
-        where="papers/qpapers/deng2018/rule.py:quiet_epochs",
+        code=quiet_epochs,
         test=f"{CLAIMS_TEST}::test_moves_fall_with_the_epochs",
         printed="around 2100 and 1600",
+        number="noted",
         expected=(2100.0, 1600.0),
         tolerance=50.0,
         why="two digits are given",
@@ -205,9 +221,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="setting-resting",
         statement="Share of products that are 0 for uniform ternary weights and activations: "
         "5/9; with a standard normal pre-activation and zero zone r = .25, .5, .6745, 1",
-        where="papers/qpapers/deng2018/rule.py:resting",
+        code=resting,
         test=f"{CLAIMS_TEST}::test_resting_by_enumeration",
         printed="0.556 (paper's 55.6 %), then .465, .589, .667, .788 (derived)",
+        number="ours",
         expected=(0.556, 0.465, 0.589, 0.667, 0.788),
         tolerance=0.0005,
         why="three decimals; r = .4307 makes the activation uniform",
@@ -217,9 +234,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="setting-memory",
         statement="Bits saved in training by 2-bit weights when Adam's moments stay in float32, "
         "with and without the gradient counted: not a factor 16",
-        where="papers/qpapers/deng2018/rule.py:memory_saved",
+        code=memory_saved,
         test=f"{CLAIMS_TEST}::test_memory_saved",
         printed="23 % and 31 %",
+        number="noted",
         expected=(0.23, 0.31),
         tolerance=0.005,
         why="whole per cent are given",

@@ -5,6 +5,7 @@ from qpapers.leonardi2020 import composition, condition, expressivity, networks,
 
 PAPER = Paper(
     "leonardi2020",
+    verified=False,
     chapters=(
         expressivity,
         smoothing,

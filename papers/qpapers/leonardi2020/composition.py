@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qtheory.gradients.networks.composition import copies, output, power_noises
 from qtheory.gradients.networks.stair_network import LayerNoise
 from qtheory.noise import Cauchy, Logistic, Smoothing, StudentT, Uniform
 
-WHERE = "qtheory/gradients/networks/composition.py:output"
 TEST = "tests/theory/gradients/networks/test_composition.py::test_two_layers_against_400_digits"
 LAMS = (0.1, 0.01, 0.001)
 CAUCHY, STUDENT, LOGISTIC, UNIFORM = Cauchy(1.0), StudentT(2.0, 1.0), Logistic(1.0), Uniform(1.0)
@@ -51,7 +51,7 @@ def uniform_errors() -> Values:
     where it is not exact, and where it is: lam**p + lam**(2p) <= 1 for both."""
     pairs = ((2, 1), (1, 1), (1, 2), (1, 3), (1, 4), (4, 1), (3, 2))
     runs = [outputs(UNIFORM, 4, 0.0, pair) for pair in pairs]
-    return (max(abs(1.0 - value) for run in runs for value in run()),)
+    return (largest(abs(1.0 - value) for run in runs for value in run()),)
 
 
 def slow_first_layer(exponent: float) -> Callable[[], Values]:
@@ -78,18 +78,22 @@ def two_layers(
     run: Callable[[], Values],
     tolerance: float = 0.5e-4,
     why: str = DIGITS,
+    *,
+    printed_of: str = "",
 ) -> Claim:
     """A row of the table of two layers."""
     return Claim(
         id=f"compose-{name}",
         statement=statement,
-        where=WHERE,
+        code=output,
         test=TEST,
         printed=printed,
+        number="ours",
         expected=expected,
         tolerance=tolerance,
         why=why,
         run=run,
+        printed_of=printed_of,
     )
 
 
@@ -109,6 +113,7 @@ CLAIMS: tuple[Claim, ...] = (
         (1.133, 1.165, 1.165),
         outputs(CAUCHY, 4, 0.0, (1, 1), LAMS),
         0.5e-3,
+        printed_of="0.1133/0.1, 0.01165/0.01, 0.001165/0.001",
     ),
     two_layers(
         "cauchy-single",
@@ -124,6 +129,7 @@ CLAIMS: tuple[Claim, ...] = (
         (2.7, 2.5, 2.5),
         outputs(CAUCHY, 4, 0.0, (1, 2), (1e-4, 1e-7, 1e-10)),
         0.05,
+        printed_of="2.7e-4/1e-4, 2.5e-7/1e-7, 2.5e-10/1e-10",
     ),
     two_layers(
         "cauchy-reversed-1",
@@ -132,6 +138,7 @@ CLAIMS: tuple[Claim, ...] = (
         (1.47, 1.03, 1.00),
         outputs(CAUCHY, 1, 0.0, (1, 2), (1e-3, 1e-6, 1e-9)),
         0.005,
+        printed_of="1.47e-3/1e-3, 1.03e-6/1e-6, 1.00e-9/1e-9",
     ),
     two_layers(
         "student-equal",
@@ -147,6 +154,7 @@ CLAIMS: tuple[Claim, ...] = (
         (5.3, 5.0, 5.0),
         outputs(STUDENT, 4, 0.0, (1, 2), (1e-5, 1e-9, 1e-13)),
         0.05,
+        printed_of="5.3e-5/1e-5, 5.0e-9/1e-9, 5.0e-13/1e-13",
     ),
     two_layers(
         "student-off",
@@ -162,6 +170,7 @@ CLAIMS: tuple[Claim, ...] = (
         (2.4, 1.1, 1.0),
         outputs(STUDENT, 4, 0.5, (1, 4), (1e-10, 1e-18, 1e-26)),
         0.05,
+        printed_of="2.4e-10/1e-10, 1.1e-18/1e-18, 1.0e-26/1e-26",
     ),
     two_layers(
         "logistic",
@@ -177,14 +186,16 @@ CLAIMS: tuple[Claim, ...] = (
         (1.0,),
         outputs(LOGISTIC, 4, 0.0, (1, 3), (1e-66,), (0.3,)),
         0.05,
+        printed_of="1e-66/1e-66",
     ),
     Claim(
         id="compose-uniform",
         statement="Uniform noise, K = 4, z_1 = 0: exact in any order: largest abs(1 - output), "
         "p = (2, 1), (1, 1), (1, 2), (1, 3), (1, 4), (4, 1), (3, 2)",
-        where=WHERE,
+        code=output,
         test="tests/theory/gradients/networks/test_composition.py::test_compact_noise_is_exact_from_the_edge_on",
         printed="0",
+        number="ours",
         expected=(0.0,),
         tolerance=0.0,
         why="a tail beyond the support is 0",
@@ -194,7 +205,7 @@ CLAIMS: tuple[Claim, ...] = (
         "slow-1",
         "Logistic with a slow first layer, s_1 = 1 / (4 log(1/lam)), m_1 = 0, z_1 = 1/2 (error "
         "lam^2 / (1 + lam^2)), K = 1: p_2 = 1 has the limit 1",
-        "1",
+        "1; at lam = .1 sigmoid((lam - lam^2 / (1 + lam^2)) / lam^2) = .9999",
         (0.9999, 1.0, 1.0),
         slow_first_layer(1.0),
     ),
@@ -220,7 +231,7 @@ CLAIMS: tuple[Claim, ...] = (
     two_layers(
         "centred-logistic",
         "Mean 0, logistic, K = 1, z_1 = 1/2, p = (1, 1): limit 1/2, at lam = .5, .3, .1",
-        "1/2 from .383",
+        "1/2 from .383; on the way, seen: .4893",
         (0.3830, 0.4893, 0.5),
         outputs(LOGISTIC, 1, 0.5, (1, 1), lams=(0.5, 0.3, 0.1), centred=True),
     ),

@@ -9,6 +9,7 @@ from qtheory.gradients.networks.composition import (
     copies,
     deviation,
     error_bounds,
+    one_step_bound,
     output,
     power_noises,
 )
@@ -22,7 +23,6 @@ from qtheory.gradients.networks.convergence import (
 )
 from qtheory.noise import Cauchy, Gaussian, Logistic, StudentT, Triangular, Uniform
 
-JUDGE = "qtheory/gradients/networks/convergence.py:judge"
 TEST = "tests/theory/gradients/networks/test_convergence.py"
 CAUCHY, STUDENT, LOGISTIC = Cauchy(1.0), StudentT(2.0, 1.0), Logistic(1.0)
 FAMILIES = (
@@ -111,9 +111,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Verdict of the condition against outputs at lam = 1e-6: seven noises, K = 1 "
         "and 4, z_1 = 0 and 1/2, exponents 1 to 4, kappa = 1.5, 2, 3: cases, cases judged to "
         "fail, wrong ones",
-        where=JUDGE,
+        code=judge,
         test=f"{TEST}::test_the_verdict_is_what_copies_do",
         printed="1344, 109, 0 (derived)",
+        number="ours",
         expected=(1344.0, 109.0, 0.0),
         tolerance=0.0,
         why="whole numbers",
@@ -123,22 +124,25 @@ CLAIMS: tuple[Claim, ...] = (
         id="compose-slow-verdicts",
         statement="The condition on these, given the error lam^2: converges (1), borderline "
         "(1/2), fails (0)",
-        where=JUDGE,
+        code=judge,
         test=f"{TEST}::test_the_edge_is_borderline",
         printed="1, borderline, 0",
+        number="ours",
         expected=(1.0, 0.5, 0.0),
         tolerance=0.0,
         why="whole exponents are compared",
         run=slow_verdicts,
+        printed_of="1, 1/2, 0",
     ),
     Claim(
         id="compose-rate",
         statement="e = D C (1 - c)^-a lam^(a (kappa - 1) p), and gam in place of 1 - c, kappa of "
         "kappa - 1 off thresholds: error at lam = 1e-4 over this; Cauchy, K = 4, p = (2, 1); K = "
         "1, p = (1, 1); Student-t 2 df, K = 4, p = (1, 1); z_1 = 1/2, p = (1, 3)",
-        where=JUDGE,
+        code=judge,
         test=f"{TEST}::test_rates_are_those_of_the_errors",
         printed="1 (derived)",
+        number="ours",
         expected=(1.0, 1.0, 1.0, 1.0),
         tolerance=0.002,
         why="next order is a K e / m = 4e-4 / π, 0, 2 * 2e-4 and 2 * 8e-4",
@@ -148,9 +152,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="compose-bound",
         statement="e_l <= D max(G((m - K e) / s), G((gam - m - K e) / s)), attained by copies: "
         "error over bound, p = (2, 1), lam = .1, seven noises",
-        where="qtheory/gradients/networks/composition.py:one_step_bound",
+        code=one_step_bound,
         test="tests/theory/gradients/networks/test_composition.py::test_copies_attain_the_bound",
         printed="1; with the sum of the two tails to match, the maximum is enough",
+        number="ours",
         expected=(1.0,) * 7,
         tolerance=1e-9,
         why="the same tail twice, at arguments that differ by roundings: 1e-13 of exponents below "
@@ -162,12 +167,14 @@ CLAIMS: tuple[Claim, ...] = (
         id="compose-moments",
         statement="The condition for all noises with a first moment, a second moment, compact "
         "support, kappa = 2: exponents (3, 2, 1), (1, 1, 1), (1, 2, 3), 1 if it holds",
-        where="qtheory/gradients/networks/convergence.py:tail_from_moment",
+        code=tail_from_moment,
         test=f"{TEST}::test_what_moments_ask_of_exponents",
         printed="decreasing for a first moment; equal suffices for a second; any if compact",
+        number="ours",
         expected=(1, 0, 0, 1, 1, 0, 1, 1, 1),
         tolerance=0.0,
         why="whole exponents are compared",
         run=from_moments,
+        printed_of="1, 0, 0, 1, 1, 0, 1, 1, 1",
     ),
 )

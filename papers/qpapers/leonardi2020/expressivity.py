@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qtheory.gradients.networks.expressivity import (
+    CellNetwork,
     bound,
     build,
     cells_for,
@@ -47,7 +49,7 @@ def errors() -> Values:
 def random_functions() -> Values:
     """Largest error over bound among ten random minima of cones for each of d = 1, 2, 3."""
     return tuple(
-        max(
+        largest(
             error(net, f, probes(net, POINTS, seed)) / bound(1.0, d, n)
             for seed in range(10)
             for f in [cones(d, 8, seed)]
@@ -62,7 +64,7 @@ def quantised_errors() -> Values:
     d = 1; then the largest of ten random functions, d = 2, 3."""
     net = quantised(build(extremal, 1, 8), 0.125)
     rest = [
-        max(
+        largest(
             error(quantised(build(f, d, n), 0.125), f, probes(build(f, d, n), POINTS, seed))
             / bound(1.0, d, n, 0.125)
             for seed in range(10)
@@ -85,9 +87,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="express-size",
         statement="A stair network with weights -1, 0, 1 and d N + N^d neurons, 2 d N^d - d "
         "N^(d-1) non-zero weights in layer 2, for N cells a side; d = 1, 2, 3, N = 8",
-        where="qtheory/gradients/networks/expressivity.py:build",
+        code=build,
         test=f"{TEST}::test_the_size_is_that_of_the_formula",
         printed="8 + 8, 15; 16 + 64, 240; 24 + 512, 2880 (derived)",
+        number="ours",
         expected=(8, 8, 15, 16, 64, 240, 24, 512, 2880),
         tolerance=0.0,
         why="whole numbers",
@@ -96,9 +99,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="express-one-hot",
         statement="in which one neuron of layer 2 fires, at every point: least and most that fire",
-        where="qtheory/gradients/networks/expressivity.py:CellNetwork",
+        code=CellNetwork,
         test=f"{TEST}::test_the_cell_of_a_point_fires_and_no_other",
         printed="1 and 1",
+        number="ours",
         expected=(1, 1, 1, 1, 1, 1),
         tolerance=0.0,
         why="whole numbers",
@@ -108,20 +112,23 @@ CLAIMS: tuple[Claim, ...] = (
         id="express-attained",
         statement="approximates any f on the cube to Lip sqrt(d) / (2 N) in the sup norm, and "
         "sum_j x_j / sqrt(d) attains it: error over bound, d = 1, 2, 3",
-        where="qtheory/gradients/networks/expressivity.py:bound",
+        code=bound,
         test=f"{TEST}::test_the_extremal_function_attains_the_bound",
         printed="equality",
+        number="ours",
         expected=(1, 1, 1),
         tolerance=2.0**-46,
         why="2**-50 absolute (four roundings of numbers below 2) over a bound above 2**-4",
         run=attained,
+        printed_of="1, 1, 1",
     ),
     Claim(
         id="express-error",
         statement="with Lip = 1, N = 8 the error is, d = 1, 2, 3",
-        where="qtheory/gradients/networks/expressivity.py:error",
+        code=error,
         test=f"{TEST}::test_the_extremal_function_attains_the_bound",
         printed=".0625, .0884, .1083",
+        number="ours",
         expected=(0.0625, 0.0884, 0.1083),
         tolerance=0.5e-4,
         why="half a unit of the fourth decimal",
@@ -131,35 +138,40 @@ CLAIMS: tuple[Claim, ...] = (
         id="express-random",
         statement="Minima of eight random cones (Lip = 1) stay below the bound: largest error over "
         "bound, d = 1, 2, 3",
-        where="qtheory/gradients/networks/expressivity.py:cones",
+        code=cones,
         test=f"{TEST}::test_other_lipschitz_functions_stay_below_it",
         printed="at most 1",
+        number="ours",
         expected=(1, 1, 1),
         tolerance=2.0**-46,
         why="a bound; rounding as for the extremal function",
         run=random_functions,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="express-quantised",
         statement="Output weights on a lattice of spacing a add at most a / 2: error over that "
         "bound, a = 1/8, extremal function with d = 1, random ones with d = 2, 3",
-        where="qtheory/gradients/networks/expressivity.py:quantised",
+        code=quantised,
         test=f"{TEST}::test_quantised_outputs_are_multiples_and_can_cost_half_a_spacing",
         printed="at most 1, and 1 for d = 1",
+        number="ours",
         expected=(1, 1, 1),
         tolerance=2.0**-46,
         why="a bound; rounding as for the extremal function",
         run=quantised_errors,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="express-cost",
         statement="Accuracy e takes ceil(Lip sqrt(d) / (2 e))^d cells: for e = 1/20, and over "
         "those for 1/10, d = 1, 2, 3: the curse of dimension, 2^d in the limit",
-        where="qtheory/gradients/networks/expressivity.py:cells_for",
+        code=cells_for,
         test=f"{TEST}::test_enough_cells_for_an_accuracy_and_not_one_more",
         printed="10, 225, 5832; 2, 3.516, 8 (derived)",
+        number="ours",
         expected=(10, 225, 5832, 2, 3.515625, 8),
         tolerance=0.0,
         why="quotients of small whole numbers by powers of 2, 5 and 9 that are whole or dyadic",

@@ -12,11 +12,13 @@ from functools import cache
 
 import numpy as np
 
+from qpapers.extremes import largest, least
 from qpapers.ledger import Claim, Values
 from qtheory.gradients.networks.affine import Features
 from qtheory.gradients.networks.composition import (
     deviation,
     on_thresholds,
+    one_step_bound,
     power_noises,
     smoothed,
 )
@@ -25,7 +27,6 @@ from qtheory.gradients.networks.stair_network import LayerNoise, StairNetwork
 from qtheory.noise import Cauchy, Gaussian, Logistic, Smoothing, StudentT, Triangular, Uniform
 from qtheory.stairs.stair import Stair
 
-WHERE = "qtheory/gradients/networks/composition.py:deviation"
 TEST = "tests/theory/gradients/networks/test_composition.py"
 DIGITS_400 = f"{TEST}::test_lattice_networks_against_400_digits"
 WIDTH, DEPTH, POINTS, NETS = 24, 3, 3000, 5
@@ -98,7 +99,7 @@ def compact() -> Values:
     """Largest error under uniform and triangular noise at lam = .618, exponents 3,2,1, 1,1,1 and
     1,2,3; networks, of 20, with an error at .619, first two."""
     noises = [(f, p) for p in (RIGHT, EQUAL, REVERSED) for f in (UNIFORM, Triangular(1.0))]
-    below = max(max(errors(f, p, 0.618)) for f, p in noises)
+    below = largest(largest(errors(f, p, 0.618)) for f, p in noises)
     return below, float(sum(e > 0 for f, p in noises[:4] for e in errors(f, p, 0.619)))
 
 
@@ -114,7 +115,7 @@ def centred() -> Values:
         lows.append(float(values.min()))
         highs.append(float(values.max()))
         count = int(on.sum())
-    return min(lows), max(highs), float(count > 5000)
+    return least(lows), largest(highs), float(count > 5000)
 
 
 def off_thresholds() -> Values:
@@ -122,7 +123,7 @@ def off_thresholds() -> Values:
     exponents 3,2,1, 1,1,1, 1,2,3, and 1,2,3 with mean 0: ratio of the second to the first, over
     that of the scales of the last layer."""
     nets = cases(AT_HALF)
-    share = max(float(on_thresholds(net, x).max()) for net, x in nets)
+    share = largest(float(on_thresholds(net, x).max()) for net, x in nets)
     found = [share]
     for exponents, moves in ((RIGHT, 1), (EQUAL, 1), (REVERSED, 1), (REVERSED, 0)):
         sizes = list[float]()
@@ -157,13 +158,15 @@ def lattice_row(
     return Claim(
         id=f"compose-lattice-{name}",
         statement=statement,
-        where=WHERE,
+        code=deviation,
         test=DIGITS_400,
         printed=printed,
+        number="ours",
         expected=expected,
         tolerance=round(5 * 2**0.5 * error, 4),
         why=f"both are means of five other networks, standard error {error}: 5 of their difference",
         run=row(family, exponents),
+        guard=True,
     )
 
 
@@ -229,13 +232,15 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Student-t with 2 df, exponents 1,3,9: a plateau, as in other failing orders: "
         "change of the error from lam = .02 to .005; and in plain float64, where a last mean of "
         "2e-21 is lost beside features near 0 and 1",
-        where=WHERE,
+        code=deviation,
         test=DIGITS_400,
         printed="rises to .0790 from .0749: plain float64",
+        number="ours",
         expected=(0.0, 0.0041),
         tolerance=0.001,
         why="rounding may decide .1 % of units otherwise, where sums are added in another order",
         run=steep_by_two_ways,
+        printed_of="0, 0.0790 - 0.0749",
         verdict="holds corrected",
         slow=True,
     ),
@@ -243,9 +248,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="compose-lattice-order",
         statement="Cauchy, lam = .005: networks of five with errors in the order 3,2,1 < 1,1,1 < "
         "1,2,3; least ratio of the second to the first, of the third to the second",
-        where=WHERE,
+        code=deviation,
         test=DIGITS_400,
-        printed=".0002, .0068, .0741: ratios 34 and 10.9",
+        printed=".0002, .0068, .0741: ratios 34 and 10.9; of all 5 is asked a third, 11.3 and 3.6",
+        number="ours",
         expected=(5.0, 11.3, 3.6),
         tolerance=0.0,
         why="all five; a third of the ratios to match, since networks differ by a half",
@@ -256,14 +262,16 @@ CLAIMS: tuple[Claim, ...] = (
         id="compose-lattice-plateau",
         statement="Cauchy: error at lam = .005 over that at .01: 3,2,1 is linear in lam, 1,1,1 "
         "and 1,2,3 stay",
-        where=WHERE,
+        code=deviation,
         test=DIGITS_400,
         printed="1/2 (.0002 / .0004), .0068 / .0070, .0741 / .0741",
+        number="ours",
         expected=(0.5, 0.971, 1.0),
         tolerance=0.02,
         why="units off thresholds add a relative 4 lam to the first, and four decimals of .0070 "
         "are known to .7 % each",
         run=last_halving,
+        printed_of="1/2, 0.0068/0.0070, 1",
     ),
     Claim(
         id="compose-compact",
@@ -271,9 +279,10 @@ CLAIMS: tuple[Claim, ...] = (
         "1 here, so once lam^p + lam^(2p) <= 1, lam^p <= (sqrt 5 - 1) / 2 = .61803: largest "
         "error at .618, any order, uniform and triangular; networks with an error at .619, of 20, "
         "last exponent 1",
-        where="qtheory/gradients/networks/composition.py:one_step_bound",
+        code=one_step_bound,
         test=f"{TEST}::test_compact_noise_is_exact_from_the_edge_on",
-        printed="0, all",
+        printed="0; all: 20",
+        number="ours",
         expected=(0.0, 20.0),
         tolerance=0.0,
         why="a tail beyond the support is 0; a count",
@@ -283,9 +292,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="compose-centred",
         statement="Mean 0: units of layer 1 on thresholds have the value F(0) = 1/2, however small "
         "the noise: least, largest, six noises of scale .01; 1 if more than 5000 of 72000 are on",
-        where="qtheory/gradients/networks/composition.py:smoothed",
+        code=smoothed,
         test=f"{TEST}::test_mean_zero_leaves_a_half_on_thresholds",
         printed="1/2",
+        number="ours",
         expected=(0.5, 0.5, 1.0),
         tolerance=0.0,
         why="a tail at 0 is 1/2 exactly",
@@ -296,9 +306,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Where no pre-activation is equal to a threshold (thresholds at 1/2), order does "
         "not matter: share of units on thresholds; error at lam = .005 over that at .05, over "
         "the same for the last scale, Cauchy, exponents 3,2,1, 1,1,1, 1,2,3, and 1,2,3 with mean 0",
-        where="qtheory/gradients/networks/composition.py:on_thresholds",
+        code=on_thresholds,
         test=f"{TEST}::test_off_thresholds_any_order_converges",
         printed="0; 1, 1, 1, 1: errors are those of the last layer (derived)",
+        number="ours",
         expected=(0.0, 1.0, 1.0, 1.0, 1.0),
         tolerance=0.05,
         why="e = s_L / (π gap) (1 + O(m_L)), m_L at most .05, with signs that cancel in part",
@@ -308,14 +319,17 @@ CLAIMS: tuple[Claim, ...] = (
         id="compose-real",
         statement="Real biases, reversed exponents, Cauchy: error at lam = .005, and over that at "
         ".05",
-        where="qtheory/gradients/networks/composition.py:on_thresholds",
+        code=on_thresholds,
         test=f"{TEST}::test_off_thresholds_any_order_converges",
-        printed="tends to 0, as the share of units within lam of a threshold",
+        printed="tends to 0, as the share of units within lam of a threshold; asked for: "
+        "0.005, 0.5",
+        number="ours",
         expected=(0.005, 0.5),
         tolerance=0.0,
         why="a unit in 200 has a bias within .005 of its threshold; a tenth is expected, few biases"
         " are that near, so only that it falls is claimed",
         run=real_biases,
+        guard=True,
         relation="<=",
     ),
 )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qtheory.gradients.networks.affine import Affine
 from qtheory.gradients.networks.smoothed_network import (
@@ -15,6 +16,7 @@ from qtheory.gradients.networks.smoothed_network import (
     Network,
     PiecewiseLinear,
     bound,
+    error_bound,
     expectation,
     forward,
     random_relu_network,
@@ -25,7 +27,6 @@ from qtheory.gradients.networks.smoothed_network import (
 from qtheory.noise import Gaussian, Logistic, StudentT, Triangular, Uniform, mean_size, quantile
 from qtheory.stairs.smoothing import variation
 
-WHERE = "qtheory/gradients/networks/smoothed_network.py"
 TEST = "tests/theory/gradients/networks/test_smoothed_network.py"
 NOISES = (Uniform(1.0), Triangular(1.0), Gaussian(1.0), Logistic(1.0), StudentT(3.0, 1.0))
 LEAKY = PiecewiseLinear((0.0,), (0.9,), slope=0.1)
@@ -59,7 +60,7 @@ def over_quantiles() -> Values:
         for a, activation in enumerate(ACTIVATIONS):
             sums = activation(GRID[::16, None] - e).mean(axis=1)
             error = np.abs(sums - expectation(activation, noise, GRID[::16])).max()
-            found[a] = max(found[a], float(error) / (activation.lipschitz * mean_size(noise)))
+            found[a] = largest((found[a], float(error) / (activation.lipschitz * mean_size(noise))))
     return tuple(found)
 
 
@@ -68,7 +69,7 @@ def slopes() -> Values:
     the quotient is over neighbours of a grid with spacing 1/128."""
     spacing = float(GRID[1] - GRID[0])
     return tuple(
-        max(
+        largest(
             float(np.abs(np.diff(slope(activation, noise, GRID))).max())
             / (spacing * activation.lipschitz * variation(noise))
             for noise in NOISES
@@ -138,9 +139,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="smooth-relu",
         statement="sup abs(relu^ν - relu) = E abs(ν) / 2, at the kink: difference of the two "
         "sides; uniform, triangular, normal, logistic, Student-t with 3 df, scale 1",
-        where=f"{WHERE}:error_bound",
+        code=error_bound,
         test=f"{TEST}::test_a_hinge_errs_most_at_its_kink",
         printed="0: the constant is E abs(ν) / 2",
+        number="ours",
         expected=(0.0, 0.0, 0.0, 0.0, 0.0),
         tolerance=2.0**-50,
         why="the excess at 0 on both sides; elsewhere excess(x) + x - x has roundings of numbers "
@@ -151,9 +153,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="smooth-uniform",
         statement="Uniform noise of half width s = 0.3: error s / 4 at 0, and (x + s)^2 / (4 s) on "
         "[-s, s], largest difference",
-        where=f"{WHERE}:expectation",
+        code=expectation,
         test=f"{TEST}::test_closed_forms",
         printed=".075, 0",
+        number="ours",
         expected=(0.075, 0.0),
         tolerance=1e-15,
         why="polynomials of degree 2 in numbers below 1: 8 roundings of 2^-53",
@@ -163,28 +166,30 @@ CLAIMS: tuple[Claim, ...] = (
         id="smooth-forms",
         statement="E s(x - ν) in closed form against means over N = 2000 quantiles, ReLU, hard "
         "tanh, leaky ReLU, five noises: largest difference over Lam E abs(ν)",
-        where=f"{WHERE}:expectation",
+        code=expectation,
         test=f"{TEST}::test_closed_forms",
         printed="0",
+        number="ours",
         expected=(0.0, 0.0, 0.0),
         tolerance=0.01,
         why="at most the W1 distance of the law and its quantiles; for Student-t with 3 df, the "
         "widest, the last is at 16.4: 33 / (4 N) = .004 inside, 2 excess(16.4) = .004 beyond, and "
         "E abs(ν) = 1.1: .0075",
         run=over_quantiles,
-        relation="<=",
     ),
     Claim(
         id="smooth-slope",
         statement="(s^ν)' has the Lipschitz constant Lam TV(f): steepest quotient over it, largest "
         "of five noises, same activations",
-        where=f"{WHERE}:slope",
+        code=slope,
         test=f"{TEST}::test_slopes_are_derivatives_and_are_lipschitz",
         printed="at most 1; 1/2 for the ReLU",
+        number="ours",
         expected=(1.0, 1.0, 1.0),
         tolerance=1e-12,
         why="a bound; quotients of differences over 1/128: 256 roundings of 2^-53",
         run=slopes,
+        guard=True,
         relation="<=",
     ),
     Claim(
@@ -192,34 +197,40 @@ CLAIMS: tuple[Claim, ...] = (
         statement="sup abs(Φ^ν - Φ) <= sum_l Lam_l E abs(ν_l) prod_(k>l) norm(W_k) Lam_k in the "
         "norm of the largest row sum: three random 3-16-16-16-1 ReLU nets, half width 0.3, error "
         "over bound, and over the bound with each ReLU's own constant, half of it",
-        where=f"{WHERE}:bound",
+        code=bound,
         test=f"{TEST}::test_the_composite_bound_holds",
         printed="at most 1 (.044, .031, .042 with other nets)",
+        number="ours",
         expected=(1.0,) * 6,
         tolerance=0.0,
         why="a bound, far from equality here",
         run=over_bound,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="smooth-loose",
         statement="Errors of these nets",
-        where=f"{WHERE}:smoothed",
+        code=smoothed,
         test=f"{TEST}::test_the_composite_bound_holds",
         printed=".072, .050, .083 with other nets",
+        number="ours",
         expected=(0.068, 0.068, 0.068),
         tolerance=0.05,
         why="the mean of the three numbers to match plus or minus three of their standard "
         "deviations (.017): other seeds, so the size only",
         run=loose,
+        guard=True,
+        printed_of="(0.072 + 0.050 + 0.083)/3",
     ),
     Claim(
         id="smooth-linear",
         statement="A ReLU net is linear in a common scale of inputs, biases and noises: largest "
         "abs(4 Φ^(ν/4)(x/4) - Φ^ν(x)); bound for ν/4 over bound for ν",
-        where=f"{WHERE}:smoothed",
+        code=smoothed,
         test=f"{TEST}::test_a_common_scale_comes_out",
         printed="0, 1/4",
+        number="ours",
         expected=(0.0, 0.25),
         tolerance=0.0,
         why="powers of 2 commute with rounding",
@@ -229,9 +240,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="smooth-attained",
         statement="The sum of two ReLUs at their kinks attains the bound with the ReLU's own "
         "constant: error over bound, five noises",
-        where=f"{WHERE}:sharper_bound",
+        code=sharper_bound,
         test=f"{TEST}::test_a_hinge_errs_most_at_its_kink",
         printed="1",
+        number="ours",
         expected=(1.0,) * 5,
         tolerance=2.0**-51,
         why="the excess at 0 on both sides; two roundings",

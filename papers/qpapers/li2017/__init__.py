@@ -5,6 +5,7 @@ from qpapers.li2017 import convex, latent, limit, networks, rules, temperature, 
 
 PAPER = Paper(
     "li2017",
+    verified=False,
     chapters=(
         rules,
         convex,

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qpapers.extremes import least
 from qpapers.li2017.simulate import Rates
 from qtheory.arrays import Pmf
 from qtheory.increments import FiniteIncrements
@@ -204,7 +205,7 @@ def _moved(law: Pmf, move: float) -> Pmf:
 def _shifted(law: Pmf, levels: int) -> Pmf:
     if levels < 0:
         return _shifted(law[::-1], -levels)[::-1]
-    k = min(levels, len(law) - 1)
+    k = least((levels, len(law) - 1))
     after = np.concatenate([np.zeros(k), law[: len(law) - k]])
     after[-1] += law[len(law) - k :].sum()
     return after

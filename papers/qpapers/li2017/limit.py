@@ -27,7 +27,7 @@ from qtheory.limits.generator import (
 )
 from qtheory.limits.timescales import time_to_mix
 from qtheory.noise import Gaussian, StudentT, Uniform
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 TEST = "tests/papers/test_li2017_limit.py"
 SR_TEST = "tests/theory/algorithms/test_stochastic_rounding.py"
@@ -40,7 +40,7 @@ def one_move(learning_rate: float) -> np.ndarray:
     no move is 0."""
     lattice, noise = Lattice(size=41, spacing=0.5, low=-10.0), Gaussian(1.0).scaled(learning_rate)
     laws = [ContinuousIncrements(-0.4 * learning_rate, noise)] * lattice.size
-    return off_diagonal(StochasticRounding(lattice), laws)[20]
+    return weight_chain(StochasticRounding(lattice), laws).off_diagonal[20]
 
 
 RATES = (0.3, 0.1, 0.03, 0.01)
@@ -175,9 +175,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="fig-1",
         statement="Decision invariance: P(up given a move), g = 0.4 + noise of std 1, s = 1/2, η = "
         "0.3, 0.1, 0.03, 0.01, does not depend on small η",
-        where="qtheory/transition.py:off_diagonal",
+        code=off_diagonal,
         test=f"{TEST}::test_where_a_weight_goes_does_not_depend_on_the_learning_rate",
         printed="0.277475, 0.267679, 0.267679, 0.267679",
+        number="noted",
         expected=(0.277475, 0.267679, 0.267679, 0.267679),
         tolerance=0.5e-6,
         why=DIGITS,
@@ -186,9 +187,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="fig-1-leaving",
         statement="while P(move) is proportional to η",
-        where="qtheory/transition.py:off_diagonal",
+        code=off_diagonal,
         test=f"{TEST}::test_where_a_weight_goes_does_not_depend_on_the_learning_rate",
         printed="0.4830, 0.1722, 0.05165, 0.01722",
+        number="noted",
         expected=(0.4830, 0.1722, 0.05165, 0.01722),
         tolerance=0.5e-4,
         why=DIGITS,
@@ -198,34 +200,39 @@ CLAIMS: tuple[Claim, ...] = (
         id="fig-1-jumps",
         statement="and jumps of more than a level vanish: log P(longer given a move) at η = 0.3, "
         "0.1, 0.03, and P at 0.01, which is below the smallest float",
-        where="qtheory/transition.py:off_diagonal",
+        code=off_diagonal,
         test=f"{TEST}::test_where_a_weight_goes_does_not_depend_on_the_learning_rate",
         printed="log of 0.069, 5e-7, 6e-61; 0",
+        number="noted",
         expected=(math.log(0.069), math.log(5e-7), math.log(6e-61), 0.0),
         tolerance=0.1,
         why="one digit is given: 0.5 / 5 of it",
         run=long_jumps,
+        printed_of="log(0.069), log(5e-7), log(6e-61), 0",
     ),
     Claim(
         id="thm-5",
         statement="Theorem 5: the stationary law of SR tends to the limit law; log10 of TV on the "
         "toy problem, noise of std 1 at η = 0.1, std 3 at η = 0.1 and 0.03",
-        where="qtheory/limits/generator.py:limit_law",
+        code=limit_law,
         test=f"{TEST}::test_the_law_tends_to_the_limit_law",
         printed="log10 of 3.7e-6, 0.0423, 2.3e-8",
+        number="noted",
         expected=(math.log10(3.7e-6), math.log10(0.0423), math.log10(2.3e-8)),
         tolerance=0.01,
         why="half a unit of two digits, 0.05 / 2.3 = 0.022, is 0.0095 in log10",
         run=lambda: tuple(
             math.log10(toy_distance(std, rate)) for std, rate in ((1, 0.1), (3, 0.1), (3, 0.03))
         ),
+        printed_of="log(3.7e-6, 10), log(0.0423, 10), log(2.3e-8, 10)",
     ),
     Claim(
         id="thm-5-large",
         statement="and is far from it at η = 1: TV, std 1 and 3",
-        where="qtheory/limits/generator.py:limit_law",
+        code=limit_law,
         test=f"{TEST}::test_the_law_tends_to_the_limit_law",
         printed="0.70, 0.69",
+        number="noted",
         expected=(0.70, 0.69),
         tolerance=5e-3,
         why="half a unit of two decimals",
@@ -235,9 +242,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="thm-5-tails",
         statement="Rate by tail index s of the gradient: TV ~ η^(s-1); slope between η = 1e-6 and "
         "1e-5 for Student noise of 1.3, 1.5, 2, 3 degrees of freedom; so E abs(g) finite suffices",
-        where="qtheory/chain/mixing.py:total_variation",
+        code=total_variation,
         test=f"{TEST}::test_the_rate_follows_from_the_tail",
         printed="0.296, 0.496, 0.999, 1.998; s - 1 = 0.3, 0.5, 1, 2",
+        number="noted",
         expected=(0.3, 0.5, 1.0, 2.0),
         tolerance=2e-3,
         why="the slope for 1.3 rose by 0.0013 over the last decade, and by half as much in each "
@@ -249,9 +257,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="thm-5-bounded",
         statement="One weight, η max abs(g) <= s: the law is the limit law, without error, for "
         "every such η; TV at η = 0.05 and 0.001 for noise on [-2, 2]",
-        where="qtheory/limits/generator.py:limit_law",
+        code=limit_law,
         test=f"{TEST}::test_with_bounded_noise_the_law_is_the_limit_law",
         printed="0, 0 (ours)",
+        number="ours",
         expected=(0.0, 0.0),
         tolerance=1e-13,
         why="entries are exact to a few 2^-53",
@@ -262,9 +271,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Two weights sharing a gradient move at once with probability O(η^2), so TV = "
         "O(η) even if g is bounded: TV / η at η = 0.02, 0.01, 0.005 over that at 0.0025; coupled "
         "quadratic, 11 by 11 levels, 4 noise atoms",
-        where="qtheory/limits/generator.py:joint_chain",
+        code=joint_chain,
         test=f"{TEST}::test_two_weights_err_in_proportion_to_the_learning_rate",
         printed="1 (TV / η = 0.1937, 0.1932, 0.1928 at 0.01, 0.005, 0.001, constants not recorded)",
+        number="noted",
         expected=(1.0, 1.0, 1.0),
         tolerance=0.02,
         why="the ratio tends to 1 like η, 0.010, 0.004, 0.001 as found; twice the first",
@@ -275,9 +285,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="thm-5-forms",
         statement="The limit law is the stationary law of I + α_0 A for every admissible α_0, and "
         "the product of E g^- / E g^+: largest absolute and relative differences",
-        where="qtheory/limits/generator.py:slowed",
+        code=slowed,
         test=f"{SR_TEST}::test_the_stationary_law_is_a_product_of_mean_gradients",
         printed="0, 0",
+        number="noted",
         expected=(0.0, 0.0),
         tolerance=2e-14,
         why="21 levels, each entry exact to a few 2^-53",
@@ -287,9 +298,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="eq-9",
         statement="Eq. 9 as quoted exchanges the integrals: toy problem, std 3, P of 4.5 and 5.0 "
         "and of the ends -2 and 8 as quoted, then P of 4.5 and 5.0 with p the law of -g",
-        where="qtheory/limits/generator.py:limit_law",
+        code=limit_law,
         test=f"{TEST}::test_the_integrals_as_quoted_climb",
-        printed="nearly none, nearly all (ours); 0.608",
+        printed="nearly none, nearly all (ours); 0.608; seen: 0, 0.9969, 0.608",
+        number="ours",
         expected=(0.0, 0.9969, 0.608),
         tolerance=5e-4,
         why=DIGITS,
@@ -299,9 +311,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="thm-6-gap",
         statement="Gap of SR over η, toy problem, std 0.5, 1, 2, 3, 5, η = 0.001",
-        where="qtheory/chain/spectrum.py:spectral_gap",
+        code=spectral_gap,
         test=f"{SR_TEST}::test_the_gap_is_proportional_to_the_learning_rate",
         printed="0.0012, 0.0332, 0.1569, 0.2437, 0.3206",
+        number="noted",
         expected=(0.0012, 0.0332, 0.1569, 0.2437, 0.3206),
         tolerance=0.5e-4,
         why=DIGITS,
@@ -311,9 +324,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="thm-6",
         statement="Theorem 6 with a rate: η M(η) tends to the mixing time of exp(tA); toy problem "
         "on -2..8, std 3, distance 1/4, η = 0.1, 0.03, 0.01, 0.003, 0.001, and the limit",
-        where="qtheory/chain/mixing.py:mixing_time",
+        code=mixing_time,
         test=f"{TEST}::test_the_mixing_time_is_one_over_the_learning_rate",
         printed="9.80, 11.07, 11.08, 11.079, 11.081; 11.0817",
+        number="noted",
         expected=(9.80, 11.07, 11.08, 11.079, 11.081, 11.0817),
         tolerance=0.5e-4,
         why="M is a whole number, so four decimals are exact",
@@ -325,9 +339,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Figure 3: halving all moves of a chain leaves its stationary law and halves 1 - "
         "λ; largest relative difference, and the ratio (our three states: those of the figure are "
         "not recalled)",
-        where="qtheory/chain/spectrum.py:spectral_gap",
+        code=spectral_gap,
         test=f"{TEST}::test_lazy_chains_have_the_same_law",
         printed="0, 1",
+        number="ours",
         expected=(0.0, 1.0),
         tolerance=1e-14,
         why="three states, halving is exact, eigenvalues to a few 2^-53",

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from qpapers.extremes import largest, least
 from qpapers.ledger import Claim, Values
 from qpapers.li2017 import toy_problem
 from qpapers.li2017.simulate import (
@@ -17,7 +18,12 @@ from qpapers.li2017.simulate import (
     largest_adam_step,
     simulate,
 )
-from qtheory.algorithms import DeterministicRounding, StochasticRounding
+from qtheory.algorithms import (
+    DeterministicRounding,
+    StochasticRounding,
+    deterministic_rounding,
+    stochastic_rounding,
+)
 from qtheory.algorithms.base import law
 from qtheory.chain import evolve
 from qtheory.increments import ContinuousIncrements, noisy_increments_at_levels
@@ -25,7 +31,7 @@ from qtheory.lattice import Lattice
 from qtheory.limits.generator import limit_law
 from qtheory.noise import Gaussian
 from qtheory.optimisers import Adam
-from qtheory.transition import off_diagonal, weight_chain
+from qtheory.transition import weight_chain
 
 RULES = "tests/papers/test_li2017_rules.py"
 SR_TEST = "tests/theory/algorithms/test_stochastic_rounding.py"
@@ -45,7 +51,7 @@ def stalled() -> Values:
     """Largest probability of a move under R for increments just below half a spacing."""
     spec, most = DeterministicRounding(WIDE), 0.5 * WIDE.spacing * (1 - 2.0**-20)
     stays = [law(spec, i, d)[i] for i in range(WIDE.size) for d in (-most, most)]
-    return (1.0 - float(min(stays)),)
+    return (1.0 - float(least(stays)),)
 
 
 def bias() -> Values:
@@ -66,7 +72,7 @@ def hat_differs() -> Values:
     """Largest difference between the closed form of P(k) and the quadrature of E hat(z - k), 40
     nodes on each side of k, where the hat is straight."""
     increments = ContinuousIncrements(0.3, Gaussian(0.7))
-    closed = off_diagonal(StochasticRounding(WIDE), [increments] * WIDE.size)[MIDDLE]
+    closed = weight_chain(StochasticRounding(WIDE), [increments] * WIDE.size).off_diagonal[MIDDLE]
     nodes, weights = np.polynomial.legendre.leggauss(40)
     moves = np.array([-3, -2, -1, 1, 2, 3])
     integral = np.zeros(moves.size)
@@ -100,7 +106,7 @@ def lemma_1_ratios() -> Values:
 
     draw = np.random.default_rng(2)
     others = [ratio(draw.standard_normal(d) * s * x) for d in (1, 2, 7) for x in (0.01, 1.0, 5.0)]
-    return ratio(np.full(7, s * 2.0**-20)), max(others)
+    return ratio(np.full(7, s * 2.0**-20)), largest(others)
 
 
 def off_lattice() -> Values:
@@ -120,7 +126,7 @@ def telescoped() -> Values:
         draws = np.random.default_rng(3)
         run = simulate(rule, lambda w, _: w - target, WIDE, start, rates, draws)
         whole = (start - run.latent) / rates.sum()
-        worst = max(worst, float(np.abs(run.weighted_mean - target - whole).max()))
+        worst = largest((worst, float(np.abs(run.weighted_mean - target - whole).max())))
     return (worst,)
 
 
@@ -202,9 +208,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="eq-3",
         statement="Q_d(w) = sign(w) s floor(abs(w) / s + 1/2), with sign(0) = +1: largest "
         "difference from our nearest level, ties included",
-        where="qtheory/lattice.py:nearest",
+        code=Lattice.nearest,
         test="tests/theory/algorithms/test_deterministic_rounding.py::test_it_is_the_rounding_of_the_sum",
         printed="0 (Eq. 3)",
+        number="noted",
         expected=(0.0,),
         tolerance=0.0,
         why="all numbers are multiples of 1/16, which floats hold exactly",
@@ -213,9 +220,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="eq-4",
         statement="R stalls: probability of a move while abs(d) < s / 2",
-        where="qtheory/algorithms/deterministic_rounding.py:law",
+        code=deterministic_rounding.law,
         test="tests/theory/algorithms/test_deterministic_rounding.py::test_below_half_a_spacing_nothing_moves",
         printed="0 (Eq. 4)",
+        number="noted",
         expected=(0.0,),
         tolerance=0.0,
         why="the law is one or zero",
@@ -224,9 +232,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="eq-5",
         statement="SR is unbiased: largest abs(E move - d) / s away from the ends",
-        where="qtheory/algorithms/stochastic_rounding.py:law",
+        code=stochastic_rounding.law,
         test=f"{SR_TEST}::test_the_mean_move_is_the_increment_and_the_variance_that_of_a_coin",
         printed="0 (Eq. 5)",
+        number="noted",
         expected=(0.0,),
         tolerance=41 * 20 * 2.0**-52,
         why="41 products with levels up to 20 spacings, each rounded twice by 2^-53",
@@ -236,9 +245,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="eq-6",
         statement="One step of SR under noise with a density: P(k) = E hat(z - k) = second "
         "difference of E(z - x)^+; largest difference of the two",
-        where="qtheory/transition.py:off_diagonal",
+        code=off_diagonal,
         test="tests/theory/test_transition.py::test_closed_forms_are_the_quadrature",
         printed="0 (from Eq. 6; ours)",
+        number="ours",
         expected=(0.0,),
         tolerance=1e-12,
         why="40 nodes err by less than 1e-13, and cancellation in the differences costs 2^-48",
@@ -247,9 +257,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="binary-sr",
         statement="SR on {-1, +1}: P(+1) = clip((w + d + 1) / 2, 0, 1); largest difference",
-        where="qtheory/algorithms/stochastic_rounding.py:law",
+        code=stochastic_rounding.law,
         test=f"{SR_TEST}::test_binary_weights_follow_their_sum",
         printed="0",
+        number="noted",
         expected=(0.0,),
         tolerance=0.0,
         why="sixteenths are exact",
@@ -260,9 +271,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="BC, any Q: the mean of the gradients at Q(r), weighted by the learning rates, "
         "is (r_1 - r_(T+1)) / (sum of rates), so on a quadratic the weighted mean of the visible "
         "weight tends to w*; largest difference",
-        where="papers/qpapers/li2017/simulate.py:simulate",
+        code=simulate,
         test=f"{RULES}::test_the_latent_weight_is_the_sum_of_its_gradients",
         printed="0 (from Eq. 7; ours)",
+        number="ours",
         expected=(0.0,),
         tolerance=1e-12,
         why="400 additions of numbers up to 3, each rounded by 2^-52",
@@ -272,9 +284,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="lemma-1",
         statement="Lemma 1 as an identity: E abs(r)^2 = sum over k of s abs(u_k) - u_k^2 while "
         "abs(u_k) <= s, u = η g; largest difference over s = 1/2",
-        where="qtheory/algorithms/stochastic_rounding.py:law",
+        code=stochastic_rounding.law,
         test=f"{SR_TEST}::test_small_moves_have_the_variance_of_lemma_1",
         printed="0",
+        number="noted",
         expected=(0.0,),
         tolerance=2.0**-46,
         why="41 levels in 3 coordinates, squares up to 100, masses off two levels are exact zeros",
@@ -284,21 +297,24 @@ CLAIMS: tuple[Claim, ...] = (
         id="lemma-1-bound",
         statement="Lemma 1: E abs(r)^2 <= sqrt(d) s η G; ratio of the sides for 7 equal tiny steps "
         "(attained: the constant is best), and the largest among random steps",
-        where="qtheory/algorithms/stochastic_rounding.py:law",
+        code=stochastic_rounding.law,
         test=f"{RULES}::test_lemma_1_is_attained_and_never_broken",
         printed="at most 1",
+        number="noted",
         expected=(1.0, 1.0),
         tolerance=1e-9,
         why="rounding of sums of 287 terms",
         run=lemma_1_ratios,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="lemma-1-lattice",
         statement="Lemma 1 needs w on the lattice: off it, E r^2 / s^2 does not fall with η",
-        where="qtheory/algorithms/stochastic_rounding.py:law",
+        code=stochastic_rounding.law,
         test=f"{RULES}::test_lemma_1_needs_a_weight_on_the_lattice",
         printed="1/4",
+        number="ours",
         expected=(0.25,),
         tolerance=1e-9,
         why="the point is 2^-30 from the middle",
@@ -311,14 +327,16 @@ CLAIMS: tuple[Claim, ...] = (
         "spike η (1 - β1) / sqrt(1 - β2); over all gradients η (1 - β1) / sqrt((1 - β2)(1 - β1^2 / "
         "β2)), 2.3 times the bound usually quoted, reached by gradients that grow by β2 / β1; "
         "then P(flip) at the latter",
-        where="papers/qpapers/li2017/simulate.py:largest_adam_step",
+        code=largest_adam_step,
         test=f"{RULES}::test_no_gradients_make_adam_step_further",
         printed="0.032 quoted as the most; conv weights never change",
+        number="noted",
         expected=(0.01 * 0.1 / math.sqrt(0.001), largest_adam_step(0.01, 0.9, 0.999), 0.0),
         tolerance=1e-6,
         why="after 20,000 iterations the bias corrections differ from 1 by 0.999^20000 = 2e-9, and "
         "300 growing gradients leave out (0.9^2 / 0.999)^300",
         run=adam_steps,
+        printed_of="0.1/sqrt(0.001)*0.01, 0.01*0.1/sqrt(0.001*(1 - 0.81/0.999)), 0",
         verdict="holds corrected",
     ),
     Claim(
@@ -326,9 +344,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Share of binary weights whose sign changed, noise alone: the exact chain after "
         "100 and 3,000 iterations at η = 0.01, and 1/2 (1 - exp(-(sum of η) E abs(u) / 2)); "
         "saturates at 50 %",
-        where="qtheory/transition.py:off_diagonal",
+        code=off_diagonal,
         test=f"{RULES}::test_noise_alone_changes_signs_at_the_stated_rate",
         printed="0.1645 and 0.5 (formula; ours)",
+        number="ours",
         expected=(0.16449, 0.5, 0.16449, 0.5),
         tolerance=5e-4,
         why="exp(-x t) for (1 - x)^t, x = 0.004, errs by at most x / (2 e) = 7e-4, halved",
@@ -339,9 +358,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="SR-ADAM does not cool with η either, but its momentum does: its law is that of "
         "SR with noise smaller by sqrt((1 - β1) / (1 + β1)), as of a batch 19 times larger; mean "
         "loss on F = w^2 / 40 over that prediction, which is 0.233 of SR's, at η = 0.005 and 0.01",
-        where="papers/qpapers/li2017/simulate.py:simulate",
+        code=simulate,
         test=f"{RULES}::test_momentum_is_a_larger_batch_to_stochastic_rounding",
         printed="1, 1 in the limit (ours)",
+        number="ours",
         expected=(1.0, 1.0),
         tolerance=0.12,
         why="five standard errors of 2,000 runs, 0.09, and a move within β1's memory of 10 "
@@ -353,10 +373,11 @@ CLAIMS: tuple[Claim, ...] = (
         id="adam-toy",
         statement="Toy problem with Adam in front, η = 0.005, noise of std 3: mean f after 8,000 "
         "iterations from 4.0, R-ADAM (never moves), BC-ADAM, SR-ADAM",
-        where="papers/qpapers/li2017/simulate.py:simulate",
+        code=simulate,
         test=f"{RULES}::test_momentum_is_a_larger_batch_to_stochastic_rounding",
         printed="f(4.0) = 0.7525, 0.2525, 0.2820 (limit law with noise of std 3 sqrt(0.1 / 1.9); "
         "ours)",
+        number="ours",
         expected=(0.7525, 0.2525, 0.28204),
         tolerance=0.025,
         why="five standard errors of 400 runs, f having a std of 0.1 where 3 % are at 0.75",

@@ -5,6 +5,7 @@ from qpapers.louizos2019 import draws, laws, training
 
 PAPER = Paper(
     "louizos2019",
+    verified=False,
     chapters=(
         laws,
         draws,

@@ -8,14 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qtheory.algorithms import stochastic_rounding
 from qtheory.algorithms.stochastic_rounding import StochasticRounding
-from qtheory.gradients.stochastic.relaxed_limits import neglected
+from qtheory.gradients.stochastic.relaxed_limits import far_law, neglected
 from qtheory.gradients.stochastic.relaxed_quantization import (
     RelaxedQuantizer,
     kept,
     law,
+    log_slopes,
+    logits,
     mean,
     mean_slopes,
     relaxed,
@@ -37,8 +40,6 @@ from qtheory.noise import (
 from qtheory.stairs import smoothing
 
 TEST = "tests/theory/gradients/stochastic/test_relaxed_quantization.py"
-WHERE = "qtheory/gradients/stochastic/relaxed_quantization.py"
-LIMITS = "qtheory/gradients/stochastic/relaxed_limits.py"
 TWO_BITS = RelaxedQuantizer.of_bits(2, 1.0, Logistic(0.6), signed=True)
 SIX_BITS = RelaxedQuantizer.of_bits(6, 1.0, Logistic(0.6), signed=True)
 NOISES: tuple[Smoothing, ...] = (
@@ -62,7 +63,7 @@ def sums() -> Values:
     specs = [RelaxedQuantizer(-2, 4, 1.0, noise, 0.2) for noise in NOISES]
     inner = X[np.abs(X) < 2]
     return tuple(
-        max(
+        largest(
             size(law(replace(spec, fuzz=fuzz), inner, reach).sum(axis=-1) - 1.0)
             for spec in specs
             for reach in (math.inf, 1.2)
@@ -200,14 +201,14 @@ CLAIMS = (
         id="law-sum",
         statement="p_i = (m_i + e) / sum_j (m_j + e), m_i the mass of noise in the bin of width "
         "spacing about level i, sums to 1 for fuzz e = 0, 1e-6, .3, all levels or local ones",
-        where=f"{WHERE}:law",
+        code=law,
         test=f"{TEST}::test_a_law_sums_to_one",
         printed="0",
+        number="noted",
         expected=(0.0,) * 3,
         tolerance=2e-15,
         why="four quotients, each rounded to 2^-53, and their sum",
         run=sums,
-        relation="<=",
     ),
     Claim(
         id="law-ends",
@@ -215,9 +216,10 @@ CLAIMS = (
         "stair gives to its end levels and RQ cuts off: total variation distance, 6 bits, scale "
         ".6, 15 scales inside the end (3.1e-7), 5 inside (.0065), at the last level (.1317), over "
         "t - p t / (1 - t), t the tail beyond the end, p the mass of its bin",
-        where=f"{WHERE}:law",
+        code=law,
         test=f"{TEST}::test_inside_the_lattice_the_law_is_that_of_a_stair_under_noise",
         printed="1 (derived); below 1e-6 beyond 15 scales",
+        number="ours",
         expected=(1.0, 1.0, 1.0),
         tolerance=1e-8,
         why="16 probabilities above 1 %, each with 2 roundings of 2^-53, over 3e-7: 1e-8",
@@ -227,22 +229,23 @@ CLAIMS = (
         id="law-uniform",
         statement="With uniform noise as wide as the spacing it is stochastic rounding, with mean "
         "x: largest differences between the end levels, 95 inputs",
-        where=f"{WHERE}:law",
+        code=law,
         test=f"{TEST}::test_uniform_noise_of_one_spacing_is_stochastic_rounding",
         printed="0, 0",
+        number="ours",
         expected=(0.0, 0.0),
         tolerance=1e-15,
         why="64ths are exact; a logarithm and an exponential are rounded to 2^-52 of 1 each",
         run=rounds_at_random,
-        relation="<=",
     ),
     Claim(
         id="law-uniform-outside",
         statement="Outside it is not: 0.4 spacings beyond the last level all mass is on that level "
         "(position, probability), 1.1 beyond there is none to renormalise, and we refuse",
-        where=f"{WHERE}:logits",
+        code=logits,
         test=f"{TEST}::test_uniform_noise_of_one_spacing_is_stochastic_rounding",
         printed="3, 1, refused (derived)",
+        number="ours",
         expected=(3.0, 1.0, 1.0),
         tolerance=0.0,
         why="one term of a sum is not 0",
@@ -252,9 +255,10 @@ CLAIMS = (
         id="far-law",
         statement="Far outside, RQ does not saturate: p_i tends to exp(g_i / s) / sum_j "
         "exp(g_j / s); levels -2, -1, 0, 1, s = .6: the law at 1e4, its mean",
-        where=f"{LIMITS}:far_law",
+        code=far_law,
         test=f"{TEST}::test_far_inputs_do_not_saturate",
         printed=".0055, .0290, .1534, .8122; .772 (derived)",
+        number="ours",
         expected=(0.0055, 0.0290, 0.1534, 0.8122, 0.7722),
         tolerance=0.5e-4,
         why=FOURTH,
@@ -264,9 +268,10 @@ CLAIMS = (
         id="far-fuzz",
         statement="A fuzz, however small, turns that into the uniform law: mean at 2, 8, 16, 32 "
         "and 1e4, fuzz 1e-6, so the mean falls back to the middle of the lattice",
-        where=f"{LIMITS}:far_law",
+        code=far_law,
         test=f"{TEST}::test_far_inputs_do_not_saturate",
-        printed="-1/2 in the end (derived); others are those seen",
+        printed="-1/2 in the end (derived); all as seen: 0.6945, 0.5576, -0.5, -0.5, -0.5",
+        number="ours",
         expected=(0.6945, 0.5576, -0.5, -0.5, -0.5),
         tolerance=0.5e-4,
         why=FOURTH,
@@ -276,9 +281,10 @@ CLAIMS = (
         id="far-means",
         statement="Means at x = 0, .8, 1.8, 3 of RQ, then of the stair under the same noise; same "
         "levels and scale",
-        where=f"{WHERE}:mean",
+        code=mean,
         test=f"{TEST}::test_far_inputs_do_not_saturate",
         printed="-.133, .355, .666, .757; -.076, .498, .872, .981 (derived)",
+        number="ours",
         expected=(-0.133, 0.355, 0.666, 0.757, -0.076, 0.498, 0.872, 0.981),
         tolerance=0.5e-3,
         why="half a unit of the third decimal",
@@ -288,9 +294,10 @@ CLAIMS = (
         id="far-slopes",
         statement="Largest slope in x of these means, of RQ and of the stair, then both at the "
         "last level",
-        where=f"{WHERE}:mean_slopes",
+        code=mean_slopes,
         test=f"{TEST}::test_slopes_are_central_differences",
-        printed="numbers are those seen",
+        printed="seen: 0.747, 0.862, 0.413, 0.494",
+        number="ours",
         expected=(0.747, 0.862, 0.413, 0.494),
         tolerance=0.5e-3,
         why="half a unit of the third decimal; the largest one is flat over a hundredth",
@@ -300,22 +307,23 @@ CLAIMS = (
         id="law-slopes",
         statement="Derivatives in x, spacing and scale against central differences: of the mean, "
         "of the relaxed value; five noises, fuzz 0 and .01: largest differences",
-        where=f"{WHERE}:log_slopes",
+        code=log_slopes,
         test=f"{TEST}::test_slopes_are_central_differences",
         printed="0",
+        number="ours",
         expected=(0.0,) * 6,
         tolerance=2e-8,
         why="step 1e-5: h^2 / 6 times a third derivative below 1e3 is 1.7e-8, rounding 1e-9",
         run=differences,
-        relation="<=",
     ),
     Claim(
         id="local-mass",
         statement="Logistic mass beyond 2, 3, 4 times the scale, 2 sigmoid(-delta), and beyond as "
         "many stds: what the paper calls a standard deviation is the scale, std / 1.8138",
-        where=f"{LIMITS}:neglected",
+        code=neglected,
         test=f"{TEST}::test_a_local_lattice_renormalises",
         printed=".238, .0949, .0360; .0518, .0086, .0014 (derived)",
+        number="ours",
         expected=(0.2384, 0.0949, 0.0360, 0.0518, 0.0086, 0.0014),
         tolerance=0.5e-4,
         why=FOURTH,
@@ -326,10 +334,11 @@ CLAIMS = (
         id="local-law",
         statement="8 bits, scale a third of the spacing, reach 3 scales: levels kept, and total "
         "variation distance of the law from the whole one at a level and halfway between two",
-        where=f"{WHERE}:kept",
+        code=kept,
         test=f"{TEST}::test_a_local_lattice_renormalises",
         printed="3; 2 sigmoid(-4.5) = .0220 at a level, sigmoid(-3) + sigmoid(-6) = .0499 halfway "
         "(derived)",
+        number="ours",
         expected=(3.0, 0.0220, 0.0499),
         tolerance=0.5e-4,
         why=FOURTH,
@@ -341,9 +350,10 @@ CLAIMS = (
         "have it (the paper names no rule): n at the thresholds of levels "
         "-4..3, thresholds shared with our tie rules up, down, away, and "
         "inputs off ties that differ",
-        where=f"{WHERE}:rounded",
+        code=rounded,
         test=f"{TEST}::test_rounding_after_training_and_our_tie_rules",
         printed="-4, -2, -2, 0, 0, 2, 2; 3, 4, 3; 0 (derived)",
+        number="ours",
         expected=(-4, -2, -2, 0, 0, 2, 2, 3, 4, 3, 0),
         tolerance=0.0,
         why="halves are exact",

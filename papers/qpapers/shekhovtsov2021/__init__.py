@@ -5,6 +5,7 @@ from qpapers.shekhovtsov2021 import mirror, networks, units
 
 PAPER = Paper(
     "shekhovtsov2021",
+    verified=False,
     chapters=(
         units,
         networks,

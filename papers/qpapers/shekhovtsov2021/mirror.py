@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from qpapers.extremes import largest, least
 from qpapers.ledger import Claim, Values
 from qtheory.gradients.stochastic.mirror import (
     bernoulli_step,
@@ -20,7 +21,6 @@ from qtheory.gradients.stochastic.mirror import (
 from qtheory.noise import Cauchy, Gaussian, Logistic, Smoothing, StudentT, Triangular, Uniform
 
 TEST = "tests/theory/gradients/stochastic/test_mirror.py"
-WHERE = "qtheory/gradients/stochastic/mirror.py"
 W = np.array([-0.99, -0.3, 0.0, 0.25, 0.9])
 G = np.array([-2.0, 1.5, 0.3, -0.7, 4.0])
 UNBOUNDED: tuple[Smoothing, ...] = (
@@ -41,7 +41,7 @@ def searched(mean: float, slope: float, rate: float) -> float:
     for _ in range(8):
         m = np.linspace(low, high, 101)
         best = int(np.argmin(slope * m + relative_entropy(m, np.array(mean)) / rate))
-        low, high = float(m[max(best - 1, 0)]), float(m[min(best + 1, 100)])
+        low, high = float(m[largest((best - 1, 0))]), float(m[least((best + 1, 100))])
     return 0.5 * (low + high)
 
 
@@ -52,7 +52,7 @@ def steps_of_means() -> Values:
     def step(mean: float, slope: float, rate: float) -> float:
         return float(bernoulli_step(np.array([mean]), np.array([slope]), rate)[0])
 
-    return max(abs(searched(*case) - step(*case)) for case in cases), step(0.4, 0.5, 0.7)
+    return largest(abs(searched(*case) - step(*case)) for case in cases), step(0.4, 0.5, 0.7)
 
 
 def proxies() -> Values:
@@ -78,7 +78,7 @@ def tanh_forms() -> Values:
     mean = 2.0 * bernoulli_step(0.5 * (1.0 + W), 2.0 * G, 0.2) - 1.0
     dual = mirror_step(Logistic(1 / 6), W, G, 0.2)
     return (
-        float(max(gaps)),
+        float(largest(gaps)),
         float(np.abs(mean - tanh_step(W, G, 0.2)).max()),
         float(np.abs(dual - tanh_step(W, G, 0.2, 3.0)).max()),
     )
@@ -114,7 +114,7 @@ def closest() -> Values:
     two = entropic_step(np.array([0.3, 0.7]), np.array([2.0, 0.0]), rate)[0]
     one = bernoulli_step(np.array([0.3]), np.array([2.0]), rate)[0]
     gains = [gain(i, j) for i, j in pairs]
-    return min(gains), max(gains), abs(float(two - one))
+    return least(gains), largest(gains), abs(float(two - one))
 
 
 def preconditioned() -> Values:
@@ -144,9 +144,10 @@ CLAIMS = (
         id="mirror-mean",
         statement="argmin of g m + KL(m, mean) / rate is sigmoid(logit mean - rate g), an additive "
         "step of the latent weight: largest difference from a search; step from .4, g .5, rate .7",
-        where=f"{WHERE}:bernoulli_step",
+        code=bernoulli_step,
         test=f"{TEST}::test_a_step_minimises_what_it_says",
         printed="0; sigmoid(log(2/3) - .35) = .319632 (derived)",
+        number="ours",
         expected=(0.0, 0.319632),
         tolerance=5e-7,
         why="half a unit of the sixth decimal; the search is good to 1e-7, where the cost is flat "
@@ -158,36 +159,37 @@ CLAIMS = (
         statement="The proxies 2 F(x) - 1: clip(x, -1, 1) for uniform noise of half width 1, tanh "
         "for logistic of scale 1/2, x (2 - abs(x)) clipped for triangular of half width 1: largest "
         "differences, 257 points of [-2, 2]",
-        where=f"{WHERE}:project",
+        code=project,
         test=f"{TEST}::test_the_usual_proxies_are_projections",
         printed="0, 0, 0 (derived; the table itself is from memory)",
+        number="ours",
         expected=(0.0, 0.0, 0.0),
         tolerance=8 * 2.0**-53,
         why="differences of two tails, each rounded three times",
         run=proxies,
-        relation="<=",
     ),
     Claim(
         id="mirror-tanh",
         statement="MD-tanh (E - 1) / (E + 1), E = (1 + w) / (1 - w) exp(-2 beta rate g), is "
         "tanh(artanh w - beta rate g); with beta 1 the mirror step of the mean (1 + w) / 2; with "
         "beta the soft projection 2 F(u) - 1 of logistic noise of scale 1 / (2 beta)",
-        where=f"{WHERE}:tanh_step",
+        code=tanh_step,
         test=f"{TEST}::test_md_tanh_is_an_additive_step_of_the_artanh",
         printed="0, 0, 0 (derived)",
+        number="ours",
         expected=(0.0, 0.0, 0.0),
         tolerance=512 * 2.0**-53,
         why=LAST_BITS,
         run=tanh_forms,
-        relation="<=",
     ),
     Claim(
         id="mirror-dual",
         statement="The dual form is the stable one: w = tanh 20 is 1 in float64, where a step of w "
         "has no value; after a step of 19 of u, w = tanh 1",
-        where=f"{WHERE}:dual_step",
+        code=dual_step,
         test=f"{TEST}::test_the_dual_form_comes_back_from_a_rounded_one",
         printed="1, refused, .761594 (derived)",
+        number="ours",
         expected=(1.0, 1.0, math.tanh(1.0)),
         tolerance=4 * 2.0**-53,
         why="a difference of two sigmoids, each rounded twice",
@@ -198,9 +200,10 @@ CLAIMS = (
         statement="Over pmfs, p exp(-rate g) / sum: what a move of 1e-3 between two categories "
         "costs over h^2 / 2 times the second derivative, least and most of six moves; two "
         "categories against the Bernoulli step",
-        where=f"{WHERE}:entropic_step",
+        code=entropic_step,
         test=f"{TEST}::test_an_entropic_step_minimises_what_it_says",
         printed="1, 1, 0 (derived)",
+        number="ours",
         expected=(1.0, 1.0, 0.0),
         tolerance=0.01,
         why="next term h / (3 p_i), p_i at least .05: 0.7 %",
@@ -211,22 +214,24 @@ CLAIMS = (
         statement="A mirror step moves w by -rate 2 f(u) g to first order, the gradient step of "
         "straight-through with the soft projection: ratio of relative errors at rates 1e-4 and "
         "5e-5, less 2; four noises, three w",
-        where=f"{WHERE}:mirror_step",
+        code=mirror_step,
         test=f"{TEST}::test_a_projection_and_its_mirror_map",
         printed="0 in the limit (derived)",
+        number="ours",
         expected=(0.0,),
         tolerance=0.01,
         why="next term rate g f'' / f' < 4e-3; w is rounded to 1e-16 in moves of 1e-5",
         run=preconditioned,
-        relation="<=",
     ),
     Claim(
         id="mirror-inside",
         statement="100 mirror steps down (w - 2)^2 / 2, rate .1, from 0: w stays below 1 while u "
         "grows; log10(1 - w) and u",
-        where=f"{WHERE}:project",
+        code=project,
         test=f"{TEST}::test_a_projection_and_its_mirror_map",
-        printed="log10 2 - 2 u / log 10 = -8.8174 (derived); u is the one seen",
+        printed="log10 2 - 2 u / log 10 = -8.8174 (derived); u is the one seen; seen: "
+        "-8.8174, 10.498",
+        number="ours",
         expected=(-8.8174, 10.4980),
         tolerance=0.5e-4,
         why="half a unit of the fourth decimal",

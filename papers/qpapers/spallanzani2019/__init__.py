@@ -5,6 +5,7 @@ from qpapers.spallanzani2019 import bounds, smoothing
 
 PAPER = Paper(
     "spallanzani2019",
+    verified=False,
     chapters=(
         smoothing,
         bounds,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from qpapers.extremes import largest, least
 from qpapers.ledger import Claim, Values
 from qtheory.lattice import Lattice
 from qtheory.noise import (
@@ -29,7 +30,6 @@ from qtheory.stairs.smoothing import (
 from qtheory.stairs.stair import Stair
 
 TEST = "tests/theory/stairs/test_smoothing.py"
-WHERE = "qtheory/stairs/smoothing.py"
 TERNARY = Stair.nearest(Lattice.ternary())
 UNEVEN = Stair((-2.0, -1.5, 0.0, 4.0), (-1.0, 0.3, 0.5))
 FAMILIES: tuple[Smoothing, ...] = (Uniform(1.0), Triangular(1.0), Gaussian(1.0), Logistic(1.0))
@@ -46,7 +46,7 @@ def over_quantiles() -> Values:
         return float(np.abs(sums - expectation(UNEVEN, noise, x, mean)).max())
 
     scaled = [with_scale(noise, s) for noise in FAMILIES for s in (0.3, 1.0)]
-    worst = max(error(noise, mean) for noise in scaled for mean in (0.0, -0.5))
+    worst = largest(error(noise, mean) for noise in scaled for mean in (0.0, -0.5))
     return (worst * 2 * n / UNEVEN.height,)
 
 
@@ -99,7 +99,7 @@ def draws_at_the_ends() -> Values:
     stair, x = Stair.whole(4, signed=True), np.linspace(-12.0, 12.0, 4001)
     words = [np.full(x.shape, w, dtype=np.uint32) for w in (0, 2**32 - 1)]
     drawn = [draw(stair, noise, x, w) for noise in FAMILIES for w in words]
-    return float(min(d.min() for d in drawn)), float(max(d.max() for d in drawn))
+    return float(least(d.min() for d in drawn)), float(largest(d.max() for d in drawn))
 
 
 def hard_modes() -> Values:
@@ -124,7 +124,7 @@ def monte_carlo() -> Values:
         return float(np.abs(found - expectation(TERNARY, noise, x, mean)).max()) * math.sqrt(n)
 
     return tuple(
-        max(error(with_scale(noise, s), m) for s in (0.3, 1.0) for m in (0.0, -0.5))
+        largest(error(with_scale(noise, s), m) for s in (0.3, 1.0) for m in (0.0, -0.5))
         for noise in FAMILIES
     )
 
@@ -136,49 +136,54 @@ CLAIMS: tuple[Claim, ...] = (
         "over N = "
         "2000 quantiles, in units of height / 2N; four families, scales 0.3 and 1, μ = 0 and "
         "-0.5",
-        where=f"{WHERE}:expectation",
+        code=expectation,
         test=f"{TEST}::test_the_expectation_is_a_sum_over_quantiles",
         printed="at most 1",
+        number="noted",
         expected=(1.0,),
         tolerance=1e-8,
         why="a threshold has N F quantiles below it to within 1/2; rounding 2^-52 times 2N",
         run=over_quantiles,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="stair-monte-carlo",
         statement="The same by drawing: largest difference from the mean of N = 10^5 draws, in "
         "units of 1 / sqrt N; ternary stair, nine points, two scales, two means, four families",
-        where="qtheory/stairs/smoothing.py:expectation",
+        code=expectation,
         test=f"{TEST}::test_the_expectation_is_a_sum_over_quantiles",
         printed="below 5",
+        number="noted",
         expected=(5.0, 5.0, 5.0, 5.0),
         tolerance=0.0,
         why="the std of a value in [-1, 1] is at most 1, so 5 is 5 standard errors or more",
         run=monte_carlo,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="stair-derivatives",
         statement="Backward formula, and derivatives in mean and scale, against central "
         "differences: largest error over largest derivative, in x, μ, s",
-        where=f"{WHERE}:slope_in_scale",
+        code=slope_in_scale,
         test=f"{TEST}::test_derivatives_are_central_differences",
         printed="0 to 1e-6",
+        number="noted",
         expected=(0.0, 0.0, 0.0),
         tolerance=1e-6,
         why="step 1e-5: h^2 / 6 times a third derivative below 400 is 7e-9, rounding 1e-15 / h is"
         " 1e-10; derivatives are above 1",
         run=finite_differences,
-        relation="<=",
     ),
     Claim(
         id="stair-clip",
         statement="Ternary stair, uniform noise of half width 1/2: expectation is clip(x, -1, "
         "1), slope 1 inside: largest differences",
-        where=f"{WHERE}:expectation",
+        code=expectation,
         test=f"{TEST}::test_ends_of_a_window_are_counted_once",
         printed="0, 0",
+        number="noted",
         expected=(0.0, 0.0),
         tolerance=0.0,
         why="64ths, halves and their sums are exact",
@@ -188,9 +193,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="stair-ends",
         statement="Slope of the same at 0: derivative from the right, and with both closed "
         "ends of the window counted, as in the public code",
-        where=f"{WHERE}:slope",
+        code=slope,
         test=f"{TEST}::test_ends_of_a_window_are_counted_once",
         printed="1, 2",
+        number="noted",
         expected=(1.0, 2.0),
         tolerance=0.0,
         why="exact",
@@ -200,9 +206,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="stair-mean",
         statement="Value at the threshold 1/2 as noise vanishes (normal, std 0.01): mean -0.1 "
         "tends to the upper level (H+), +0.1 to the lower, 0 to the middle",
-        where=f"{WHERE}:expectation",
+        code=expectation,
         test=f"{TEST}::test_the_expectation_is_a_sum_over_quantiles",
         printed="1, 0, 1/2",
+        number="noted",
         expected=(1.0, 0.0, 0.5),
         tolerance=1e-15,
         why="tail of 10 stds is 8e-24; a rounding of 1",
@@ -212,9 +219,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="stair-draw",
         statement="Positions drawn with the extreme words, 4001 inputs, 16 levels, four families: "
         "lowest and highest",
-        where=f"{WHERE}:draw",
+        code=draw,
         test=f"{TEST}::test_draws_have_the_law",
         printed="0, 15: none outside",
+        number="noted",
         expected=(0.0, 15.0),
         tolerance=0.0,
         why="whole numbers",
@@ -224,9 +232,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="stair-hard",
         statement="Uniform and triangular noise up to half the spacing: inputs off ties where "
         "the mode is not the hard stair",
-        where=f"{WHERE}:mode",
+        code=mode,
         test=f"{TEST}::test_the_mode_is_the_stair_under_little_bounded_noise",
         printed="0, 0",
+        number="noted",
         expected=(0.0, 0.0),
         tolerance=0.0,
         why="a count",

@@ -5,6 +5,7 @@ from qpapers.spallanzani2022 import hypergradients, noise, order, schedules, syn
 
 PAPER = Paper(
     "spallanzani2022",
+    verified=False,
     chapters=(
         noise,
         schedules,

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from qpapers.extremes import least
 from qpapers.spallanzani2022.order_network import (
     MEMORY,
     Batch,
@@ -63,7 +64,7 @@ class Setting:
     def __post_init__(self) -> None:
         if self.batch < 1 or self.points % self.batch:
             raise ValueError(f"a batch divides the points, got {self.batch} and {self.points}")
-        if min(self.seeds, self.epochs, self.further, self.hidden) < 1:
+        if least((self.seeds, self.epochs, self.further, self.hidden)) < 1:
             raise ValueError(
                 "seeds, epochs, further points and hidden units are at least 1, got "
                 f"{self.seeds}, {self.epochs}, {self.further}, {self.hidden}"

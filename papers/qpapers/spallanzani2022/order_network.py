@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Float, Int8, Int64
 from numpy import ndarray
 
+from qpapers.extremes import least
 from qtheory.noise import Smoothing, Uniform
 from qtheory.schedules import FORWARDS
 from qtheory.stairs.smoothing import density_from_the_right
@@ -51,7 +52,7 @@ class Shape:
 
     def __post_init__(self) -> None:
         sizes = (self.layers, self.width, self.inputs, self.classes)
-        if min(sizes) < 1:
+        if least(sizes) < 1:
             raise ValueError(f"sizes of a network are at least 1, got {sizes}")
 
     @property
@@ -129,7 +130,7 @@ class Layer:
     def __post_init__(self) -> None:
         if self.forward not in FORWARDS:
             raise ValueError(f"a strategy is one of {', '.join(FORWARDS)}, got {self.forward!r}")
-        if min(self.forward_scale, self.backward_scale) < 0:
+        if least((self.forward_scale, self.backward_scale)) < 0:
             raise ValueError(
                 "scales are at least 0, got "
                 f"{self.forward_scale} forward and {self.backward_scale} backward"

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from qpapers.extremes import largest, least
 from qpapers.ledger import Claim, Values
 from qtheory.gradients.levels.oscillation import (
     OneWeight,
@@ -24,7 +25,6 @@ from qtheory.gradients.levels.oscillation import (
 from qtheory.noise import Triangular
 
 TEST = "tests/theory/gradients/levels/test_oscillation.py"
-WHERE = "qtheory/gradients/levels/oscillation.py"
 FRACTIONS = tuple(Fraction(n, 100) for n in (5, 20, 37, 50, 63, 90))
 RATES = (Fraction(1, 100), Fraction(1, 10), Fraction(1))
 GOLDEN = 0.5 * (3.0 - math.sqrt(5.0))
@@ -52,8 +52,8 @@ def averages() -> Values:
     """Largest difference of the visible average over 100 iterations from the target, and largest
     n abs(average - w*) / D over shorter ones."""
     runs = [(w, straight_through(w, w.threshold, 100).visible) for w in weights()]
-    whole = max(abs(sum(v) / 100 - w.target) for w, v in runs)
-    parts = max(abs(sum(v[:n]) - n * w.target) for w, v in runs for n in range(1, 100))
+    whole = largest(abs(sum(v) / 100 - w.target) for w, v in runs)
+    parts = largest(abs(sum(v[:n]) - n * w.target) for w, v in runs for n in range(1, 100))
     return float(whole), float(parts)
 
 
@@ -74,7 +74,7 @@ def ranges() -> Values:
 
     def one(w: OneWeight) -> Fraction:
         latent = straight_through(w, w.threshold, 101).latent
-        return (max(latent) - min(latent)) / w.learning_rate
+        return (largest(latent) - least(latent)) / w.learning_rate
 
     return tuple(float(one(OneWeight(3 + a, RATES[1]))) for a in FRACTIONS)
 
@@ -98,7 +98,7 @@ def triangular_means() -> Values:
         noise, a = Triangular(0.5), GOLDEN
 
         def gradient(w: float) -> float:
-            slope = max(0.0, 1.0 - abs(w - 0.5) / noise.half_width) / noise.half_width
+            slope = largest((0.0, 1.0 - abs(w - 0.5) / noise.half_width)) / noise.half_width
             return slope * (math.floor(w + 0.5) - a)
 
         _, visible = descend(gradient, 0.5, rate, 200_000)
@@ -139,7 +139,7 @@ def dampened() -> Values:
             tail = visible[10_000:]
             frequency, mean = dampened_law(a, strength)
             errors += [abs(ups(tail) / 20_000 - frequency), abs(math.fsum(tail) / 20_001 - mean)]
-    return (max(errors),)
+    return (largest(errors),)
 
 
 def mean_loss(visible: Sequence[float], target: float) -> float:
@@ -177,9 +177,10 @@ CLAIMS: tuple[Claim, ...] = (
         "descent with rate r is the rotation y -> y + a mod 1, y = (w - t)/(r D) + 1 - a, if "
         "r max(a, 1 - a) <= 1: latents that differ; a = .05 .2 .37 .5 .63 .9, r = .01 .1 1, 200 "
         "iterations, exact fractions",
-        where=f"{WHERE}:rotation",
+        code=rotation,
         test=f"{TEST}::test_straight_through_is_a_rotation",
         printed="0",
+        number="ours",
         expected=(0.0,),
         tolerance=0.0,
         why="whole numbers and fractions",
@@ -189,22 +190,25 @@ CLAIMS: tuple[Claim, ...] = (
         id="dynamics-average",
         statement="The visible weight averages w*: difference over 100 iterations, a whole number "
         "of periods; and n abs(average - w*) / D over fewer: below 1",
-        where=f"{WHERE}:straight_through",
+        code=straight_through,
         test=f"{TEST}::test_straight_through_is_a_rotation",
         printed="0; below 1",
+        number="ours",
         expected=(0.0, 1.0),
         tolerance=0.0,
         why="exact fractions",
         run=averages,
+        guard=True,
         relation="<=",
     ),
     Claim(
         id="dynamics-frequency",
         statement="It moves up min(a, 1 - a) times an iteration whatever r <= 1 (oscillations as "
         "seen by Nagel et al. 2022): moves in 100 iterations, r = .1; changed by r = .01 or 1",
-        where=f"{WHERE}:ups",
+        code=ups,
         test=f"{TEST}::test_straight_through_is_a_rotation",
         printed="5 20 37 50 37 10; 0",
+        number="ours",
         expected=(5.0, 20.0, 37.0, 50.0, 37.0, 10.0, 0.0),
         tolerance=0.0,
         why="counts",
@@ -214,9 +218,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="dynamics-range",
         statement="The latent stays within r D of the threshold, in a range r D (1 - 1/d), a = p/d "
         "in lowest terms: over r D",
-        where=f"{WHERE}:OneWeight",
+        code=OneWeight,
         test=f"{TEST}::test_straight_through_is_a_rotation",
         printed="at most 1; .95 .8 .99 .5 .99 .9 (derived)",
+        number="ours",
         expected=(0.95, 0.8, 0.99, 0.5, 0.99, 0.9),
         tolerance=2.0**-52,
         why="exact fractions, rounded once",
@@ -228,9 +233,10 @@ CLAIMS: tuple[Claim, ...] = (
         "a) <= 2 s², else the weight leaves the window and rests. Moves up in 1000 iterations, a = "
         ".37, s = 1/2, 1/4, 1/10, r = .01; r = .1. An earlier derivation has the frequency "
         "unchanged in all cases",
-        where=f"{WHERE}:windowed",
+        code=windowed,
         test=f"{TEST}::test_narrow_windows_rotate_faster_or_stop",
         printed="370 370 370; 370 370 0",
+        number="ours",
         expected=(370.0, 370.0, 370.0, 370.0, 370.0, 0.0),
         tolerance=0.0,
         why="counts",
@@ -242,9 +248,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="With triangular noise the mean of q is off the target by -a (1 - a)(1 - 2a) r "
         "D³ / (2 s²) to first order, a irrational, so the frequency is not exactly that of plain "
         "descent: error over this, s = D/2, r = .005, .0025, a = (3 - √5)/2",
-        where=f"{WHERE}:descend",
+        code=descend,
         test=f"{TEST}::test_triangular_noise_shifts_the_mean",
         printed="1, 1 (derived)",
+        number="ours",
         expected=(1.0, 1.0),
         tolerance=0.15,
         why="returns of the golden rotation after n iterations are 1/(√5 n) away, the shift by "
@@ -257,9 +264,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="dynamics-noise-mean",
         statement="Gradient noise, exact stationary law, a = 3/8, noise uniform on the eighths to "
         "0, 1, 2, 4 spacings: the mean stays a for any noise; moves up an iteration",
-        where=f"{WHERE}:noisy",
+        code=noisy,
         test=f"{TEST}::test_noise_leaves_the_mean",
         printed="0.375 each; 0.375 0.2068 0.1313 0.0753 (derived), whatever r",
+        number="ours",
         expected=(0.375, 0.375, 0.375, 0.375, 0.375, 0.2068, 0.1313, 0.0753),
         tolerance=6e-5,
         why="half a unit of the fourth decimal; the law is cut at exp(-40)",
@@ -269,9 +277,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="dynamics-noise-strong",
         statement="Strong noise e: it moves up about a (1 - a) E abs(e) D / E e² times an "
         "iteration: ratio extrapolated in 1/std, a = 1/3, 2/3",
-        where=f"{WHERE}:noisy",
+        code=noisy,
         test=f"{TEST}::test_strong_noise_has_the_law_of_a_diffusion",
         printed="1, 1 (derived)",
+        number="ours",
         expected=(1.0, 1.0),
         tolerance=1.2e-2,
         why="the ratio is 1 - 0.32/std + 0.09/std² at these noises: 0.1 over the product of the "
@@ -284,9 +293,10 @@ CLAIMS: tuple[Claim, ...] = (
         "up (min(a, 1 - a) - c/2)/(1 - c) times an iteration and averages (a - c/2)/(1 - c), off "
         "the target; none from c = 2 min(a, 1 - a) on: largest error, a = .2 .37, c = 0 to .39, "
         "r = .001",
-        where=f"{WHERE}:dampened_law",
+        code=dampened_law,
         test=f"{TEST}::test_dampened_weights_have_the_law",
         printed="0 (derived)",
+        number="ours",
         expected=(0.0,),
         tolerance=1.05e-3,
         why="the pull varies by r relatively over the orbit; 20 000 iterations resolve 5e-5",
@@ -296,9 +306,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="dynamics-dampening-loss",
         statement="Mean loss (q - w*)²/2, a = .37, c = 0, .3, .6, .76: from a(1 - a)/2 D² to "
         "that of the nearest level, a²/2 D², once it rests",
-        where=f"{WHERE}:dampened_gradient",
+        code=dampened_gradient,
         test=f"{TEST}::test_strong_dampening_ends_oscillation",
         printed="0.1166 0.1093 0.0912 0.0685 (derived)",
+        number="ours",
         expected=tuple(
             0.5 * (0.37**2 + (1 - 0.74) * dampened_law(0.37, c)[1]) for c in (0, 0.3, 0.6, 0.76)
         ),
@@ -311,9 +322,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Freezing above a frequency of .1, momentum .01 (Nagel et al. 2022): level for "
         "a = .37, .63 after 500 iterations, the nearest to the target; for a = .63 at once, a "
         "wrong one, at iteration 14; whether a = .02 (.04 changes) is frozen",
-        where=f"{WHERE}:freeze",
+        code=freeze,
         test=f"{TEST}::test_freezing",
         printed="0, 1, 0, 14, 0 (derived)",
+        number="ours",
         expected=(0.0, 1.0, 0.0, 14.0, 0.0),
         tolerance=0.0,
         why="whole numbers; averages are far from ties",

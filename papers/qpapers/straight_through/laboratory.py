@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qtheory.gradients.laboratory.estimators import (
     Estimator,
@@ -18,7 +19,11 @@ from qtheory.gradients.laboratory.estimators import (
 )
 from qtheory.gradients.laboratory.measure import FiniteData, GaussianData, measure
 from qtheory.gradients.laboratory.report import Report
-from qtheory.gradients.laboratory.targets import smoothed_gradients, surface_gradients
+from qtheory.gradients.laboratory.targets import (
+    mean_field_gradients,
+    smoothed_gradients,
+    surface_gradients,
+)
 from qtheory.gradients.networks.affine import Affine
 from qtheory.gradients.networks.loss_network import LossNetwork
 from qtheory.gradients.networks.stair_network import LayerNoise
@@ -35,7 +40,6 @@ from qtheory.stairs.smoothing import expectation
 from qtheory.stairs.stair import Stair
 
 TEST = "tests/theory/gradients/test_laboratory.py"
-WHERE = "qtheory/gradients"
 TERNARY = Stair.nearest(Lattice.ternary())
 UNEVEN = Stair((-1.5, 0.0, 0.5, 1.0), (-0.6, 0.1, 0.7))
 FIRST = Affine(np.array([[0.9, -0.4], [0.3, 1.1], [-0.7, 0.5]]), np.array([0.1, -0.2, 0.3]))
@@ -114,7 +118,7 @@ def mean_field() -> Values:
     """Largest bias of expectations handed on, against the mean-field gradient."""
     report = measure(DEEP, DEEP_DATA, annealed("expectation", NOISES), targets=("mean field",))
     found = [layer.against["mean field"] for layer in report.layers]
-    return (max(each.bias for each in found if each is not None),)
+    return (largest(each.bias for each in found if each is not None),)
 
 
 def no_direction() -> Values:
@@ -202,9 +206,10 @@ CLAIMS = (
         id="laboratory-unbiased",
         statement="Levels drawn, own density backward, one layer of 4 levels, a loss affine in "
         "each level: no bias in either layer; with another scale backward there is one (1: yes)",
-        where=f"{WHERE}/laboratory/measure.py:measure",
+        code=measure,
         test=f"{TEST}::test_levels_drawn_give_an_unbiased_gradient_of_a_multi_affine_loss",
         printed="0, 0, 1 (derived)",
+        number="ours",
         expected=(0.0, 0.0, 1.0),
         tolerance=ROUNDING,
         why=PATHS,
@@ -214,9 +219,10 @@ CLAIMS = (
         id="laboratory-diagonal",
         statement="Squared loss, one layer, any stair: bias in a_j = sum_k V_kj^2 sum_i d_i f(u_i) "
         "(E h_j - (q_i + q_(i-1)) / 2); largest difference, and whether there is a bias (1: yes)",
-        where=f"{WHERE}/laboratory/targets.py:smoothed_gradients",
+        code=smoothed_gradients,
         test=f"{TEST}::test_the_bias_of_a_squared_loss_in_one_layer_is_its_diagonal",
         printed="0, 1 (derived)",
+        number="ours",
         expected=(0.0, 1.0),
         tolerance=ROUNDING,
         why=PATHS,
@@ -227,9 +233,10 @@ CLAIMS = (
         statement="Two signs in a row, logistic noise, linear loss: coarse over true gradient in "
         "the first is 2 w f(w) / (2 F(w) - 1) by levels drawn, 2 w f(0) / (2 F(w) - 1) by "
         "expectations; w = 1, 4 each: drawing fades, expecting exaggerates",
-        where=f"{WHERE}/laboratory/measure.py:measure",
+        code=measure,
         test=f"{TEST}::test_two_signs_in_a_row_have_a_closed_form",
-        printed="the closed forms (derived)",
+        printed="the closed forms (derived): 0.850918, 0.146574, 1.08198, 2.07463",
+        number="ours",
         expected=expected_ratios(),
         tolerance=64 * 2.0**-53 * 4,
         why="64 roundings of numbers below 4",
@@ -239,9 +246,10 @@ CLAIMS = (
         id="laboratory-mean-field",
         statement="Expectations handed on, own density backward, two layers: the gradient of the "
         "mean-field loss itself; largest bias",
-        where=f"{WHERE}/laboratory/targets.py:mean_field_gradients",
+        code=mean_field_gradients,
         test=f"{TEST}::test_expectations_handed_on_give_the_mean_field_gradient",
         printed="0 (derived); against differences in the test",
+        number="ours",
         expected=(0.0,),
         tolerance=0.0,
         why="the same operations in the same order",
@@ -251,9 +259,10 @@ CLAIMS = (
         id="laboratory-no-direction",
         statement="Two layers of stairs: layers whose discrete gradient is 0 almost everywhere, "
         "over finite data and over N(0, I); std of gradients in front of and at a layer at scale 0",
-        where=f"{WHERE}/laboratory/measure.py:measure",
+        code=measure,
         test=f"{TEST}::test_finite_data_has_no_discrete_gradient_in_hidden_layers",
         printed="2, 1; 0, 0 (derived)",
+        number="ours",
         expected=(2.0, 1.0, 0.0, 0.0),
         tolerance=0.0,
         why="whole numbers, and products with 0",
@@ -264,10 +273,11 @@ CLAIMS = (
         statement="One unit v H(w x) against v* H(w* x), x N(0, I): the discrete gradient is "
         "-v v* / (2 pi) times the direction of w* off w, over the norm of w [yin2019]; by draws on "
         "the surface",
-        where=f"{WHERE}/laboratory/targets.py:surface_gradients",
+        code=surface_gradients,
         test="tests/theory/gradients/test_targets.py::"
         "test_the_surface_integral_of_one_unit_in_closed_form",
-        printed="the closed form",
+        printed="the closed form: -0.00258343, -0.072336, -0.0413348",
+        number="noted",
         expected=expected_surface(),
         tolerance=5 * 8.2e-4,
         why="5 standard errors of 20000 draws, seed 5; the largest of the three is 8.2e-4",
@@ -278,9 +288,10 @@ CLAIMS = (
         statement="H(x - 1/2) with target 1/2, stairs forward, a density of scale s backward: "
         "Var G s / R -> t^2 phi(t) / 4 at the threshold t = 1/2, the same for uniform, triangular, "
         "normal, logistic noise, R the roughness at scale 1; s = 0.05",
-        where=f"{WHERE}/laboratory/measure.py:measure",
+        code=measure,
         test=f"{TEST}::test_variance_times_scale_over_roughness_is_a_constant",
         printed="t^2 phi(t) / 4 = 0.0220 (derived)",
+        number="ours",
         expected=(0.0625 * math.exp(-0.125) / math.sqrt(2 * math.pi),) * 4,
         tolerance=1.7e-4,
         why="the next term is s^2 / 8 g''(t) int u^2 f^2 / int f^2 with g = x^2 phi, g'' = 0.286, "
@@ -293,9 +304,10 @@ CLAIMS = (
         statement="The same unit, target 0.2, normal noise: E G - dF/dw = s c h'(t) + O(s^2), "
         "h = x phi(x), with c = E abs(e) / 2 for stairs handed on and c = E abs(e - e') / 4 for "
         "expectations and for levels drawn: three numbers at s = 0.01 over s",
-        where=f"{WHERE}/laboratory/measure.py:measure",
+        code=measure,
         test=f"{TEST}::test_the_bias_is_linear_in_the_scale_along_the_weight",
         printed="0.1053, 0.0745, 0.0745 (derived)",
+        number="ours",
         expected=(
             SLOPE / math.sqrt(2 * math.pi),
             SLOPE / (2 * math.sqrt(math.pi)),

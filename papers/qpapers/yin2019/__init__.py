@@ -5,6 +5,7 @@ from qpapers.yin2019 import dynamics, formulas, landscape, noise
 
 PAPER = Paper(
     "yin2019",
+    verified=False,
     chapters=(
         formulas,
         noise,

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from qpapers.extremes import largest
 from qpapers.ledger import Claim, Values
 from qpapers.yin2019.samples import INSTANCE, settings
 from qtheory.gradients.coarse.dynamics import (
@@ -28,7 +29,6 @@ from qtheory.gradients.coarse.surrogates import (
 )
 from qtheory.noise import Gaussian
 
-CODE = "qtheory/gradients/coarse/dynamics.py"
 TEST = "tests/theory/gradients/coarse/test_dynamics.py"
 RATE, LENGTH = 0.01, 3000
 JUMP = 1.5
@@ -108,7 +108,7 @@ def normalised() -> Values:
     rules = [fixed(s) for s in (IDENTITY, Gaussian(0.5), Gaussian(0.1))]
     paths = [run(rule, normalised=True) for rule in rules]
     paths += [run(tangential(rule)) for rule in rules]
-    return *(float(p.loss[-1]) for p in paths), max(float(np.diff(p.loss).max()) for p in paths)
+    return *(float(p.loss[-1]) for p in paths), largest(float(np.diff(p.loss).max()) for p in paths)
 
 
 def monotone() -> Values:
@@ -119,12 +119,12 @@ def monotone() -> Values:
         w = 3.0 * at.student.filter / np.linalg.norm(at.student.filter)
         start = Setting(at.teacher, Layer(at.student.output, w))
         paths.append(descend(start, fixed(RELU), 0.2, 2000))
-    rise = max(float(np.diff(p.loss).max()) for p in paths)
+    rise = largest(float(np.diff(p.loss).max()) for p in paths)
     ends = [
         float(np.linalg.norm(f(p.end))) for p in paths for f in (output_gradient, relu_gradient)
     ]
     caught = sum(p.angle[-1] > math.pi / 2 for p in paths)
-    return rise, max(ends), caught
+    return rise, largest(ends), caught
 
 
 def proportional_values(c: float) -> float:
@@ -143,9 +143,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="From .01 beside the spurious minimum, rate .01, 3000 iterations: the ReLU stays "
         "at loss .625, as do the clipped ReLU and uniform noise on (0, 1/10); last loss and ‖w‖ "
         "of each",
-        where=f"{CODE}:descend",
+        code=descend,
         test=STAY,
         printed=".6250; ‖w‖ about 1",
+        number="noted",
         expected=(0.625, 1.0, 0.625, 1.0, 0.625, 1.0),
         tolerance=0.05,
         why="‖w‖ starts within .01 of 1 and changes by the integral of abs(h) / (2 sqrt(2 pi)), "
@@ -156,9 +157,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="dynamics-relu-loss",
         statement="of which the ReLU's loss ends at .625 by",
-        where=f"{CODE}:descend",
+        code=descend,
         test=STAY,
         printed="0",
+        number="noted",
         expected=(0.0,),
         tolerance=1e-8,
         why="errors of v fall by exp(-3000 * .01 / 4) = 6e-4 from .01, and the loss is quadratic "
@@ -171,14 +173,16 @@ CLAIMS: tuple[Claim, ...] = (
         statement="The identity shrinks ‖w‖ until it steps over 0, where the loss jumps to 5/2, "
         "that of t = 0 and v(pi); so does normal noise of fixed std 1/2: loss at the first jump, "
         "‖w‖ before it, whether there are ten jumps in 3000 iterations (1 = yes)",
-        where=f"{CODE}:descend",
+        code=descend,
         test=LEAVE,
         printed="about 2.49, again and again, for both; 5/2 (derived)",
+        number="ours",
         expected=(2.5, 0, 1, 2.5, 0, 1),
         tolerance=0.01,
         why="v is within .01 exp(-167 * .01 / 4) = .0066 of its rest and the slope of the loss in "
         "v at t = 0 is 1.25: .008; the last step over 0 is .01 * .6 at most",
         run=leaving,
+        printed_of="0, 1",
         slow=True,
     ),
     Claim(
@@ -186,9 +190,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="With K = 2 (m - 1) S^2 / (m + 1)^2 = 3/2 ‖w‖ takes sqrt(2 pi) / (K rate) "
         "iterations to 0 with the identity, 2 pi (s^2 + 1/3) / (s K rate) with normal noise, "
         "s = 1/2, 1/4, 1/10, and pi (c + 1/c) / (K rate) with std c ‖w‖, c = 1/2, 1/10",
-        where=f"{CODE}:lifetime",
+        code=lifetime,
         test=f"{TEST}::test_lifetimes_in_closed_form",
         printed="167.1, 488.7, 663.2, 1438.2, 523.6, 2115.3 (derived)",
+        number="ours",
         expected=(
             math.sqrt(2 * math.pi) / (1.5 * RATE),
             *map(normal_values, (0.5, 0.25, 0.1)),
@@ -201,9 +206,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="dynamics-lifetime-measured",
         statement="First jump of the loss over that time, the same six",
-        where=f"{CODE}:lifetime",
+        code=lifetime,
         test=LEAVE,
         printed="1",
+        number="ours",
         expected=(1,) * 6,
         tolerance=0.02,
         why="a start .01 off the minimum changes ‖w‖ and K by about 1% each; steps are whole",
@@ -215,14 +221,16 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Noise with std proportional to ‖w‖, a cure in an earlier derivation, is none: "
         "‖w‖^2 falls at a constant rate; largest loss and whether it jumps, std ‖w‖ / 2 and ‖w‖ / "
         "10, 6000 iterations",
-        where=f"{CODE}:proportional",
+        code=proportional,
         test=LEAVE,
         printed="0.625, no; it is 2.5, yes",
+        number="ours",
         expected=(2.5, 1, 2.5, 1),
         tolerance=0.01,
         why="v lags by one step: rate ‖df/dv‖ of at most 1, and the loss is stationary in v only "
         "at its best: 0.01",
         run=proportional_noise,
+        printed_of="1",
         slow=True,
         verdict="holds corrected",
     ),
@@ -231,9 +239,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="The cure is to keep ‖w‖ = 1, or to leave out the part of the gradient along w, "
         "which the loss does not see: last loss for identity, normal 1/2 and 1/10, by either; "
         "largest rise of the loss",
-        where=f"{CODE}:tangential",
+        code=tangential,
         test=CURE,
         printed=".625; 0",
+        number="ours",
         expected=(0.625,) * 6 + (0.0,),
         tolerance=1e-8,
         why="as for the ReLU",
@@ -244,9 +253,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="dynamics-monotone",
         statement="ReLU from 12 random starts with ‖w‖ = 3, rate .2, 2000 iterations: largest rise "
         "of the loss, largest gradient at the end, starts caught at t = pi",
-        where=f"{CODE}:descend",
+        code=descend,
         test=f"{TEST}::test_relu_descent_is_monotone_and_ends_at_a_critical_point",
         printed="0: monotone for small steps, converges to a saddle or minimum; 2 caught (counted)",
+        number="ours",
         expected=(0, 0, 2),
         tolerance=1e-9,
         why="an angle within 2^-46 of 0 or pi is set to it, which moves the loss by 1e-13 at most; "

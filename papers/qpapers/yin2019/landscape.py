@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
+from qpapers.extremes import largest, least
 from qpapers.ledger import Claim, Values
 from qpapers.yin2019.samples import INSTANCE, settings
 from qtheory.gradients.coarse.formulas import (
     Filter,
     Layer,
+    Products,
     Setting,
     filter_gradient,
     identity_gradient,
@@ -43,7 +45,6 @@ from qtheory.gradients.coarse.surrogates import (
 )
 from qtheory.noise import Gaussian, Logistic, Uniform
 
-CODE = "qtheory/gradients/coarse/landscape.py"
 TEST = "tests/theory/gradients/coarse/test_landscape.py"
 TEACHER = INSTANCE.teacher
 
@@ -77,9 +78,9 @@ def critical() -> Values:
 
     def worst(at: Setting) -> float:
         gradients = (output_gradient(at), filter_gradient(at), relu_gradient(at))
-        return max(float(np.linalg.norm(g)) for g in gradients) / (1.0 + size(at.teacher))
+        return largest(float(np.linalg.norm(g)) for g in gradients) / (1.0 + size(at.teacher))
 
-    return tuple(max(map(worst, kind)) for kind in points)
+    return tuple(largest(map(worst, kind)) for kind in points)
 
 
 def condition() -> Values:
@@ -89,7 +90,7 @@ def condition() -> Values:
     openings = [opening(spurious_minimum(t)) / size(t) for t in found]
     ways = [int((np.linalg.eigvalsh(hessian(saddle(t, beside(t)))) < 0).sum()) for t in found]
     closed = [opening(Setting(t, Layer(best_output(t, math.pi), -t.filter))) for t in rest]
-    return min(openings) > 0, min(ways), max(ways), max(closed) <= 0
+    return least(openings) > 0, least(ways), largest(ways), largest(closed) <= 0
 
 
 def valley() -> Values:
@@ -119,7 +120,7 @@ def h_on_best_outputs() -> Values:
             p = products(at_angle(teacher, angle, beside(teacher)))
             gaps.append(abs(p.h - 2.0 * (1.0 - angle / math.pi) * p.inner) / size(teacher))
     at_saddle = products(saddle(TEACHER, beside(TEACHER))).h
-    return max(gaps), abs(at_saddle), abs(products(spurious_minimum(TEACHER)).h)
+    return largest(gaps), abs(at_saddle), abs(products(spurious_minimum(TEACHER)).h)
 
 
 def identity_size() -> Values:
@@ -132,7 +133,7 @@ def identity_size() -> Values:
         for closed in [identity_size_at_spurious(t)]
     ]
     length = float(np.linalg.norm(identity_gradient(spurious_minimum(TEACHER))))
-    return length, max(gaps)
+    return length, largest(gaps)
 
 
 def resting() -> Values:
@@ -155,7 +156,7 @@ def resting_formula() -> Values:
         for surrogate in (IDENTITY, Gaussian(0.5), Logistic(0.3), Window(-0.1, 1.0)):
             gap = coarse_gradient(at, surrogate) - size_at_spurious(teacher, surrogate, 0.7) * n
             gaps.append(float(np.abs(gap).max()) / size(teacher))
-    return (max(gaps),)
+    return (largest(gaps),)
 
 
 def ratios() -> Values:
@@ -169,7 +170,7 @@ def ratios() -> Values:
     ]
     points = list(settings(300, 21))
     points += [at_angle(t, math.pi - 1e-3, beside(t)) for t in found]
-    bounded = max(instability_ratio(at, RELU) / relu_ratio_bound(at) for at in points)
+    bounded = largest(instability_ratio(at, RELU) / relu_ratio_bound(at) for at in points)
     return instability_ratio(near[1], IDENTITY), grown[0], grown[1], bounded <= 1.0
 
 
@@ -204,23 +205,24 @@ CLAIMS: tuple[Claim, ...] = (
         id="landscape-critical",
         statement="Global minimum, spurious minimum and saddle: largest of df/dv, df/dw and the "
         "ReLU's coarse gradient over 1 + (m + 1)‖v*‖^2, teachers of 100 that have all three",
-        where=f"{CODE}:saddle",
+        code=saddle,
         test=f"{TEST}::test_points_are_critical",
         printed="0, 0, 0",
+        number="noted",
         expected=(0, 0, 0),
         tolerance=2.0**-44,
         why="an angle rounded by 2^-50 and 100 roundings of 2^-53 of terms below that unit",
         run=critical,
-        relation="<=",
     ),
     Claim(
         id="landscape-condition",
         statement="S^2 < (m + 1)‖v*‖^2 / 2 decides: with it the loss rises from the spurious point "
         "in every direction (1 = yes) and saddles have one way down (least, most); without it the "
         "loss does not rise (for m = 1 the two sides are equal, v = 0 and the loss is level)",
-        where=f"{CODE}:has_spurious_minimum",
+        code=has_spurious_minimum,
         test=f"{TEST}::test_without_the_condition_the_opposite_filter_is_no_minimum",
         printed="yes, 1, 1, yes",
+        number="noted",
         expected=(1, 1, 1, 1),
         tolerance=0.0,
         why="counts",
@@ -230,35 +232,38 @@ CLAIMS: tuple[Claim, ...] = (
         id="landscape-saddle",
         statement="v* = (1, -1, 2, 1/2): largest loss on v(t) among 20001 angles, and "
         "(pi/2)(m + 1)‖v*‖^2 / ((m + 1)‖v*‖^2 - S^2) = 5 pi / 8; loss there and at t = pi",
-        where=f"{CODE}:saddle_angle",
+        code=saddle_angle,
         test=f"{TEST}::test_the_loss_on_best_outputs_has_a_second_valley_iff_the_condition_holds",
         printed="5 pi / 8 twice; 125/128, 5/8 (derived)",
+        number="ours",
         expected=(5 * math.pi / 8, 5 * math.pi / 8, 125 / 128, 5 / 8),
         tolerance=1e-12,
         why="5/8 of 20000 is 12500: the angle is on the grid; 10 roundings of numbers below 40",
         run=valley,
+        printed_of="5*pi/8",
     ),
     Claim(
         id="landscape-h",
         statement="h = 2 (1 - t/pi) v'v* wherever df/dv = 0, so h = 0 at saddles and at the "
         "spurious minimum: largest difference over (m + 1)‖v*‖^2 of 100 teachers, h at both",
-        where="qtheory/gradients/coarse/formulas.py:Products",
+        code=Products,
         test=f"{TEST}::test_best_output_weights_solve_the_equations",
         printed="0, 0, 0",
+        number="noted",
         expected=(0, 0, 0),
         tolerance=1e-13,
         why="100 roundings of 2^-53 of terms that add to at most 10 units",
         run=h_on_best_outputs,
-        relation="<=",
     ),
     Claim(
         id="landscape-identity",
         statement="The identity's coarse gradient at the spurious minimum has length "
         "2 (m - 1) S^2 / (sqrt(2 pi) (m + 1)^2): 3/2 / sqrt(2 pi) at the instance; largest "
         "difference over (m + 1)‖v*‖^2, other teachers",
-        where=f"{CODE}:identity_size_at_spurious",
+        code=identity_size_at_spurious,
         test=f"{TEST}::test_who_rests_at_the_spurious_minimum",
         printed="0.598413 (derived), 0",
+        number="ours",
         expected=(1.5 / math.sqrt(2 * math.pi), 0),
         tolerance=1e-13,
         why="100 roundings of 2^-53 of terms that add to at most 10 units",
@@ -269,39 +274,43 @@ CLAIMS: tuple[Claim, ...] = (
         statement="There the ReLU (as the paper says), the clipped ReLU and any surrogate that is "
         "0 below the threshold rest, symmetric ones do not: size along w for ReLU, clipped ReLU, "
         "uniform noise on (0, 1/10); identity, normal 1/2, 1/10, uniform 1/2, logistic .3",
-        where=f"{CODE}:size_at_spurious",
+        code=size_at_spurious,
         test=f"{TEST}::test_who_rests_at_the_spurious_minimum",
         printed="0, 0, 0; 1.5 / sqrt(2 pi), .095493, .023637, .070315, .094118 (derived)",
+        number="ours",
         expected=(0, 0, 0, 0.598413, 0.095493, 0.023637, 0.070315, 0.094118),
         tolerance=1e-6,
         why="six decimals are given",
         run=resting,
+        printed_of="1.5/sqrt(2*pi)",
     ),
     Claim(
         id="landscape-rest-formula",
         statement="E g = -2 (m - 1) S^2 / (m + 1)^2 E[x m'(‖w‖ x); x < 0] n at the spurious "
         "minimum, any surrogate: largest difference over (m + 1)‖v*‖^2, 20 teachers, ‖w‖ = .7",
-        where=f"{CODE}:size_at_spurious",
+        code=size_at_spurious,
         test=f"{TEST}::test_who_rests_at_the_spurious_minimum",
         printed="0 (derived)",
+        number="ours",
         expected=(0,),
         tolerance=1e-13,
         why="100 roundings of 2^-53 of terms that add to at most 10 units",
         run=resting_formula,
-        relation="<=",
     ),
     Claim(
         id="landscape-ratio",
         statement="‖E g‖^2 / (‖df/dv‖^2 + <E g, df/dw>) on v(t) at t = pi - e: grows like 1/e for "
         "the identity (value at e = 1e-4; growth from 1e-3) and for normal noise, std 1/10; the "
         "ReLU's is at most max(4 ‖v‖^2 / pi, sqrt(pi/2)(1 + 8/pi^2)‖w‖) (1 = yes; our constant)",
-        where=f"{CODE}:instability_ratio",
+        code=instability_ratio,
         test=f"{TEST}::test_the_ratio_of_the_relu_is_bounded",
         printed="infinite in the limit; 4009.92, 10.02, 9.42 (derived); bounded",
+        number="ours",
         expected=(RATIO, *GROWTHS, 1),
         tolerance=1e-6,
         why="angles of 1e-4 are rounded by 1e-12 of themselves, so is a value of 4010; growth is "
         "10 in the limit, 10 / (1 + (2.5 e / std^2)^2) = 9.4 from e = 1e-3, for what is across w",
         run=ratios,
+        printed_of="1",
     ),
 )

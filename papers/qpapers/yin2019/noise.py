@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from qpapers.extremes import largest, least
 from qpapers.ledger import Claim, Values
 from qpapers.yin2019.samples import INSTANCE, settings
 from qtheory.gradients.coarse.formulas import filter_gradient, geometry, identity_gradient, products
@@ -14,6 +15,7 @@ from qtheory.gradients.coarse.surrogates import (
     coarse_gradient,
     coarse_gradient_by_quadrature,
     correlation,
+    normal_moments,
     small_noise_bias,
 )
 from qtheory.noise import (
@@ -28,7 +30,6 @@ from qtheory.noise import (
     with_scale,
 )
 
-CODE = "qtheory/gradients/coarse/surrogates.py"
 TEST = "tests/theory/gradients/coarse/test_surrogates.py"
 WITH_STD: tuple[Smoothing, ...] = (Gaussian(1.0), Uniform(1.0), Triangular(1.0), Logistic(1.0))
 SCALES = (1.0, 0.5, 0.25, 0.1, 0.01, 0.001)
@@ -44,8 +45,8 @@ def closed_and_quadrature() -> Values:
             for scale in (0.05, 0.5, 5.0):
                 law = with_scale(noise, scale)
                 gap = coarse_gradient(at, law) - coarse_gradient_by_quadrature(at, law)
-                gaps.append(float(np.abs(gap).max()) / (size * max(peak(law), 1.0)))
-        return max(gaps)
+                gaps.append(float(np.abs(gap).max()) / (size * largest((peak(law), 1.0))))
+        return largest(gaps)
 
     return worst(Gaussian(1.0)), worst(Uniform(1.0))
 
@@ -97,7 +98,7 @@ def normal_correlation() -> Values:
     """Printed correlation over the dot product with df/dw: most and least of 300 settings with a
     log-uniform std; and the least correlation over (v'v*)**2."""
     ratios: list[float] = []
-    least = math.inf
+    inner: list[float] = []
     scales = 10.0 ** np.random.default_rng(4).uniform(-2.0, 2.0, 300)
     for at, s in zip(settings(300, 4), scales, strict=True):
         found = correlation(at, Gaussian(float(s)))
@@ -108,8 +109,8 @@ def normal_correlation() -> Values:
         closed = products(at).inner ** 2 * c * math.sin(g.angle)
         closed /= kappa * (2.0 * math.pi) ** 1.5 * g.length
         ratios.append(found / closed)
-        least = min(least, found / products(at).inner ** 2)
-    return max(ratios), min(ratios), min(least, 1.0) > 0
+        inner.append(found / products(at).inner ** 2)
+    return largest(ratios), least(ratios), least(inner) > 0
 
 
 def dot_products() -> Values:
@@ -127,36 +128,37 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Closed a0, a1, a2 of normal and of uniform noise against quadrature for any "
         "surrogate, 40 settings, scales .05, .5, 5: largest difference over size; uniform noise "
         "needs no quadrature",
-        where=f"{CODE}:normal_moments",
+        code=normal_moments,
         test=f"{TEST}::test_closed_moments_are_those_of_quadrature",
         printed="0, 0",
+        number="ours",
         expected=(0, 0),
         tolerance=1000 * 2.0**-53,
         why="1000 roundings of 2^-53 of 7 (‖v‖^2 + ‖v*‖^2) f(0), which bounds the terms",
         run=closed_and_quadrature,
-        relation="<=",
     ),
     Claim(
         id="noise-zero",
         statement="s -> 0: E g is df/dw; relative distance at s = 1e-12 ‖w‖, three settings",
-        where=f"{CODE}:bias",
+        code=bias,
         test=f"{TEST}::test_little_noise_gives_the_true_gradient",
         printed="0",
+        number="ours",
         expected=(0, 0, 0),
         tolerance=1e-9,
         why="first order: 1e-12 sqrt(2 pi) ‖v‖^2 / (2 v'v*), below 1e-10 for these; rounding 1e-14",
         run=limit_at_zero,
-        relation="<=",
     ),
     Claim(
         id="noise-distance",
         statement="Relative distance ‖E g - df/dw‖ / ‖df/dw‖ of normal noise at our instance, "
         "s = 1, .5, .25, .1, .01, .001; for another instance, not kept, "
         ".209, .119, .063, .026, .0026 for the first five",
-        where=f"{CODE}:bias",
+        code=bias,
         test=f"{TEST}::test_moments_by_two_dimensional_integrals",
         printed=".437835, .236995, .135673, .064482, .007254, .000734 (derived; the same by two-"
         "dimensional integrals of the definition)",
+        number="ours",
         expected=(0.437835, 0.236995, 0.135673, 0.064482, 0.007254, 0.000734),
         tolerance=0.5e-6,
         why="half a unit of the sixth decimal",
@@ -166,9 +168,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="noise-orders",
         statement="Bias of order s along w, s^2 along u, s overall: slopes of logarithms from "
         "s = 1e-3 to 1e-4",
-        where=f"{CODE}:bias",
+        code=bias,
         test=f"{TEST}::test_orders_of_the_bias",
         printed="1, 2, 1",
+        number="ours",
         expected=(1, 2, 1),
         tolerance=0.002,
         why="the next order is relative 3 s, at most 0.003, so 0.0013 in its decimal logarithm; "
@@ -180,9 +183,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Any law with a std: along n ‖v‖^2 E abs(e) / (2 sqrt(2 pi) ‖w‖^2), along u "
         "v'v* std^2 / (4 pi ‖w‖^3 sin^2 t); bias over these for std 1e-4: normal, uniform, "
         "triangular, logistic",
-        where=f"{CODE}:small_noise_bias",
+        code=small_noise_bias,
         test=f"{TEST}::test_little_noise_gives_the_true_gradient",
         printed="1 (derived)",
+        number="ours",
         expected=(1,) * 8,
         tolerance=5e-4,
         why="next order: 4 std ‖v'v*‖ / (‖v‖^2 ‖w‖ sin^2 t) at most, relative, 3e-4 with kurtosis "
@@ -193,9 +197,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="noise-cauchy",
         statement="Cauchy noise has no std: bias along u of order s, not s^2; slope from 1e-4 to "
         "1e-5",
-        where=f"{CODE}:bias",
+        code=bias,
         test=f"{TEST}::test_without_a_std_the_bias_along_u_is_not_of_second_order",
         printed="1 (derived)",
+        number="ours",
         expected=(1,),
         tolerance=0.001,
         why="next order relative s, 1e-4 times a few",
@@ -205,23 +210,24 @@ CLAIMS: tuple[Claim, ...] = (
         id="noise-infinity",
         statement="s -> infinity: E g / f(0) is the identity's coarse gradient (normal: s sqrt(2 "
         "pi) E g); relative distance at s = 1e6: normal, uniform, triangular, logistic, Cauchy",
-        where=f"{CODE}:coarse_gradient",
+        code=coarse_gradient,
         test=f"{TEST}::test_much_noise_gives_the_identity",
         printed="0",
+        number="ours",
         expected=(0,) * 5,
         tolerance=1e-5,
         why="f(x) / f(0) - 1 is at most abs(x) / s, with abs(x) below 6 but for 1e-9 of the mass",
         run=limit_at_infinity,
-        relation="<=",
     ),
     Claim(
         id="noise-correlation",
         statement="Normal noise: inner product (v'v*)^2 C sin t / (K (2 pi)^(3/2) ‖w‖) for every "
         "s; largest and least quotient with the general rule's, 300 settings, s from .01 to 100; "
         "last, whether all are positive",
-        where=f"{CODE}:correlation",
+        code=correlation,
         test=f"{TEST}::test_correlation_with_normal_noise_as_a_formula",
         printed="1, 1, yes",
+        number="ours",
         expected=(1, 1, 1),
         tolerance=64 * 2.0**-53,
         why="64 roundings",
@@ -230,9 +236,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="noise-dot",
         statement="The same formula against the dot product at the instance, s = 1, .5, .1, .01",
-        where=f"{CODE}:correlation",
+        code=correlation,
         test=f"{TEST}::test_no_surrogate_climbs",
         printed="1",
+        number="ours",
         expected=(1,) * 4,
         tolerance=1e-12,
         why="terms of 10 at most added to 0.2 at least: 50 times 20 roundings",

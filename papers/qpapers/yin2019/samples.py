@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from qpapers.extremes import least
 from qtheory.gradients.coarse.formulas import Layer, Setting, loss, output_gradient
 from qtheory.gradients.coarse.surrogates import Surrogate, coarse_gradient
 
@@ -52,7 +53,7 @@ def estimate(at: Setting, surrogates: Sequence[Surrogate], samples: int, seed: i
     centre = population(at, surrogates)
     sums, squares = np.zeros_like(centre), np.zeros_like(centre)
     for begin in range(0, samples, CHUNK):
-        away = _samples(at, surrogates, min(CHUNK, samples - begin), draws) - centre
+        away = _samples(at, surrogates, least((CHUNK, samples - begin)), draws) - centre
         sums += away.sum(axis=0)
         squares += (away**2).sum(axis=0)
     spread = np.sqrt(np.maximum(squares / samples - (sums / samples) ** 2, 0.0))

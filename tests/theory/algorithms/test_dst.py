@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qtheory import DST, Lattice, StochasticRounding
 from qtheory.algorithms.base import law
 from qtheory.increments import FiniteIncrements
-from qtheory.transition import off_diagonal
+from qtheory.transition import weight_chain
 
 TERNARY = DST(Lattice.ternary(), nonlinearity=3.0)
 
@@ -98,8 +98,8 @@ def test_dst_is_stochastic_rounding_at_a_rescaled_learning_rate():
     for rate in (1e-2, 1e-3, 1e-4):
         laws = [FiniteIncrements(-rate * gradients, probabilities)] * lattice.size
         gained = [FiniteIncrements(-m * rate * gradients, probabilities)] * lattice.size
-        dst = off_diagonal(DST(lattice, m), laws)
-        rounding = off_diagonal(StochasticRounding(lattice), gained)
+        dst = weight_chain(DST(lattice, m), laws).off_diagonal
+        rounding = weight_chain(StochasticRounding(lattice), gained).off_diagonal
         ratio = dst[rounding > 0] / rounding[rounding > 0]
         worst = m * rate * 2.0 / lattice.spacing
         assert ratio.max() <= 1.0 + 2.0**-48

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from qtheory.noise import (
+    EXAMPLES,
     Cauchy,
-    Gaussian,
     Logistic,
     StudentT,
     Triangular,
@@ -27,14 +27,7 @@ from qtheory.noise import (
 )
 
 X, S = sympy.symbols("x s", positive=True)
-FAMILIES = {
-    "uniform": Uniform(1.0),
-    "triangular": Triangular(1.0),
-    "normal": Gaussian(1.0),
-    "logistic": Logistic(1.0),
-    "student": StudentT(3.0, 1.0),
-    "cauchy": Cauchy(1.0),
-}
+FAMILIES = {name: with_scale(noise, 1.0) for name, noise in EXAMPLES.items()}
 # density, tail, excess right of 0 (within the half width), and where they end
 SYMBOLIC = {
     "uniform": (1 / (2 * S), (S - X) / (2 * S), (S - X) ** 2 / (4 * S), S),

@@ -9,6 +9,7 @@ from scipy import integrate
 
 from qtheory.lattice import Lattice
 from qtheory.noise import (
+    EXAMPLES,
     Cauchy,
     Gaussian,
     Logistic,
@@ -37,14 +38,7 @@ from qtheory.stairs.stair import Stair
 
 TERNARY = Stair.nearest(Lattice.ternary())
 UNEVEN = Stair((-2.0, -1.5, 0.0, 4.0), (-1.0, 0.3, 0.5))
-NOISES = (
-    Uniform(0.7),
-    Triangular(0.7),
-    Gaussian(0.4),
-    Logistic(0.2),
-    StudentT(3.0, 0.3),
-    Cauchy(0.2),
-)
+NOISES = tuple(EXAMPLES.values())
 POINTS = np.linspace(-2.03, 1.97, 41)
 
 

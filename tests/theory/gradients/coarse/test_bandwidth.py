@@ -24,6 +24,7 @@ from qtheory.gradients.coarse.bandwidth import (
     window_square,
 )
 from qtheory.noise import (
+    EXAMPLES,
     Cauchy,
     Gaussian,
     Logistic,
@@ -35,7 +36,7 @@ from qtheory.noise import (
     with_scale,
 )
 
-FAMILIES = (Uniform(1.0), Triangular(1.0), Gaussian(1.0), Logistic(1.0))
+FAMILIES = tuple(with_scale(noise, 1.0) for noise in EXAMPLES.values())[:4]
 ONE = TwoLayers(1.1)
 TWO = TwoLayers(0.8, (1.0, 1.0), (1.0, 1.0))  # a third of E g**2 is of pairs at scale 1
 FOUR = TwoLayers(2.0, (1.0, 0.5, -0.5, 2.0), (1.0, -1.0, 2.0, 0.5))

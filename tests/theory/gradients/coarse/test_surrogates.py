@@ -30,25 +30,18 @@ from qtheory.gradients.coarse.surrogates import (
     window_moments,
 )
 from qtheory.noise import (
+    EXAMPLES,
     Cauchy,
     Gaussian,
     Logistic,
     StudentT,
     Triangular,
-    Uniform,
     peak,
     scale_of,
     with_scale,
 )
 
-NOISES = (
-    Gaussian(0.4),
-    Uniform(0.7),
-    Triangular(0.7),
-    Logistic(0.2),
-    StudentT(3.0, 0.3),
-    Cauchy(0.2),
-)
+NOISES = tuple(EXAMPLES.values())
 WITH_STD = NOISES[:4]
 ANGLES = (0.0, 1e-6, 0.3, math.pi / 2, 2.5, math.pi - 1e-6, math.pi)
 SURROGATES = (*NOISES, IDENTITY, RELU, CLIPPED_RELU, Window(-0.2, 3.0, 0.5))

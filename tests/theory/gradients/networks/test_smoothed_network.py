@@ -25,16 +25,14 @@ from qtheory.gradients.networks.smoothed_network import (
     smoothed,
 )
 from qtheory.noise import (
-    Gaussian,
+    EXAMPLES,
     Logistic,
-    StudentT,
-    Triangular,
     Uniform,
     mean_size,
 )
 from qtheory.stairs.smoothing import variation
 
-NOISES = (Uniform(0.7), Triangular(0.7), Gaussian(0.4), Logistic(0.2), StudentT(3.0, 0.3))
+NOISES = tuple(EXAMPLES.values())[:5]
 UNEVEN = PiecewiseLinear((-1.0, 0.2, 0.5), (2.0, -3.0, 0.5), slope=-0.25, constant=0.1)
 ACTIVATIONS = (RELU, HARD_TANH, IDENTITY, UNEVEN)
 POINTS = np.linspace(-2.0, 2.0, 17)
