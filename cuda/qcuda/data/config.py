@@ -30,7 +30,7 @@ class Digits:
         for key, least in (("batch", 2), ("shift", 0), ("split_seed", 0), ("examples", 0)):
             value = getattr(self, key)
             require(value >= least, f"{key} is at least {least}, got {value}")
-        require(self.split_seed <= MAX_SEED, f"a seed is at most 2**64 - 1, got {self.split_seed}")
+        require(self.split_seed <= MAX_SEED, f"a seed is at most {MAX_SEED}, got {self.split_seed}")
         require(self.shift <= 4, f"shift is at most 4 pixels, half an image, got {self.shift}")
         for key in ("test_share", "validation_share"):
             value = getattr(self, key)
