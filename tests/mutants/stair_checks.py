@@ -14,7 +14,7 @@ TIES = ("up", "down", "away")
 
 def exact(load: Load) -> Iterator:
     """What torch's stairs owe to nobody else: their own differences, the stair, repeated draws."""
-    tests, faults = load("qcuda/test_stairs"), load("qcuda/test_stairs_faults")
+    tests, faults = load("qcuda/stairs/test_stairs"), load("qcuda/stairs/test_faults")
     yield "the same draws", tests.test_the_same_numbers_give_the_same_draws
     yield "ends of windows", lambda: _windows(faults)
     yield "NaN", tests.test_nan_is_handed_on
@@ -32,7 +32,7 @@ def exact(load: Load) -> Iterator:
                     tests.test_without_noise_it_is_the_stair_and_nothing_flows_back(f, "mode", t)
                 ),
             )
-    network = load("qcuda/test_stairs_network")
+    network = load("qcuda/stairs/test_network")
     yield "rows of a batch", network.test_ranks_and_microbatches_draw_what_the_whole_batch_would
 
 
@@ -80,7 +80,7 @@ def law(load: Load) -> Iterator:
 
 def agreement(load: Load) -> Iterator:
     """torch's stairs against the plain ones, and against the laboratory's networks."""
-    tests, network = load("qcuda/test_stairs"), load("qcuda/test_stairs_network")
+    tests, network = load("qcuda/stairs/test_stairs"), load("qcuda/stairs/test_network")
     yield "words of stairs", lambda: tests.test_opcheck_of_the_words(2**64 - 1)
     for family in FAMILIES:
         for noise in NOISES:
@@ -95,7 +95,7 @@ def agreement(load: Load) -> Iterator:
         for forward in FORWARDS:
             test = network.test_gradients_are_the_laboratorys
             yield "laboratory", lambda t=test, f=family, g=forward: t(f, g)
-    faults = load("qcuda/test_stairs_faults")
+    faults = load("qcuda/stairs/test_faults")
     yield "words on a threshold of stairs", lambda: _edges(faults)
     yield "equal probabilities", lambda: _equals(faults)
 

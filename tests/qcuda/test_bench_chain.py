@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from qcuda import cli
-from qcuda.bench import chain, chain_cases, chain_joint, chain_others
+from qcuda.bench.chain import cases as chain_cases
+from qcuda.bench.chain import joint as chain_joint
+from qcuda.bench.chain import others as chain_others
+from qcuda.bench.chain import run as chain
 from qtheory.chain import MarkovChain, hitting_times, spectral_gap, stationary_distribution
 
 

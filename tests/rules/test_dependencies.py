@@ -26,7 +26,7 @@ PACKAGES = ("qtheory/", "reference/", "cuda/")
 CHECKOUT = ("papers/", "tests/", "notebooks/")  # what is read and run in a checkout only
 DEV = "dev"
 # A program that `qtheory bench chain` hands to an interpreter which has what it compares with.
-ELSEWHERE = "cuda/qcuda/bench/chain_others.py"
+ELSEWHERE = "cuda/qcuda/bench/chain/others.py"
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ SILENT = (
 OTHER_WORDS = {("qtheory/chain/", "metropolis"): "the chain that has a given law"}
 # What still names a stem, to be emptied; the test asks that it is exact, so that it only shrinks.
 REMAINING = """
-cuda/qcuda/bench/chain_joint.py: stochastic_rounding
+cuda/qcuda/bench/chain/joint.py: stochastic_rounding
 cuda/qcuda/bench/update.py: dst stochastic_rounding
 cuda/qcuda/bench/watch.py: dst
 cuda/qcuda/cli/__init__.py: dst

@@ -12,7 +12,7 @@ SUMMARY = "time the kernels"
 BENCHMARKS = {
     "update": ("qcuda.bench.update", ("weights", "threads", "repeats")),
     "audit": ("qcuda.bench.watch", ("rounds", "epochs", "model")),
-    "chain": ("qcuda.bench.chain", ("others", "repeats", "states", "longest")),
+    "chain": ("qcuda.bench.chain.run", ("others", "repeats", "states", "longest")),
 }
 
 

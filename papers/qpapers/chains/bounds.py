@@ -51,9 +51,9 @@ from qtheory.chain.large_deviations import deviation
 from qtheory.chain.markov import PerState
 from qtheory.chain.structure import composed
 
-REVERSIBLE_TEST = "tests/theory/chain/test_theorems_reversible.py"
-MIXING_TEST = "tests/theory/chain/test_theorems_mixing.py"
-DEVIATIONS_TEST = "tests/theory/chain/test_theorems_deviations.py"
+REVERSIBLE_TEST = "tests/theory/chain/theorems/test_reversible.py"
+MIXING_TEST = "tests/theory/chain/theorems/test_mixing.py"
+DEVIATIONS_TEST = "tests/theory/chain/theorems/test_deviations.py"
 GAP_SLACK = 4 * MOST**4 * UNIT
 
 Tails = Float[ndarray, "n"]

@@ -20,7 +20,7 @@ from qtheory.chain import (
 )
 from qtheory.chain.markov import PerState
 
-STRUCTURE_TEST = "tests/theory/chain/test_theorems_structure.py"
+STRUCTURE_TEST = "tests/theory/chain/theorems/test_structure.py"
 
 
 def entry_error(found: PerState, exact: list[Fraction]) -> float:

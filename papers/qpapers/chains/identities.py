@@ -48,10 +48,10 @@ from qtheory.chain import (
     unbalanced_cycle,
 )
 
-REVERSIBLE_TEST = "tests/theory/chain/test_theorems_reversible.py"
-ESCAPE_TEST = "tests/theory/chain/test_theorems_escape.py"
-MIXING_TEST = "tests/theory/chain/test_theorems_mixing.py"
-PASSAGE_TEST = "tests/theory/chain/test_theorems_passage.py"
+REVERSIBLE_TEST = "tests/theory/chain/theorems/test_reversible.py"
+ESCAPE_TEST = "tests/theory/chain/theorems/test_escape.py"
+MIXING_TEST = "tests/theory/chain/theorems/test_mixing.py"
+PASSAGE_TEST = "tests/theory/chain/theorems/test_passage.py"
 RATE = 40 * MOST * UNIT
 COLDEST = double_well(0.003)
 

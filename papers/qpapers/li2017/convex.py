@@ -25,7 +25,7 @@ from qtheory.lattice import Lattice
 from qtheory.limits.generator import joint_generator, limit_law, slowed, states_of_product
 from qtheory.noise import Gaussian
 
-TEST = "tests/papers/test_li2017_convex.py"
+TEST = "tests/papers/li2017/test_convex.py"
 LONG = 100_000
 OFFSET = 0.01  # of the minimiser above the lower level, in spacings
 

@@ -20,7 +20,7 @@ from qpapers.li2017.convex_bounds import (
 from qpapers.li2017.simulate import BC_NEAREST, BC_STOCHASTIC, SR, Rule, Run, Weights, simulate
 from qtheory.lattice import Lattice
 
-TEST = "tests/papers/test_li2017_latent.py"
+TEST = "tests/papers/li2017/test_latent.py"
 LONG = 100_000
 OFFSETS = np.array([0.1, 0.2, 0.3, 0.4])
 UNIT = Lattice(size=9, spacing=1.0, low=-4.0)

@@ -29,7 +29,7 @@ from qtheory.limits.timescales import time_to_mix
 from qtheory.noise import Gaussian, StudentT, Uniform
 from qtheory.transition import weight_chain
 
-TEST = "tests/papers/test_li2017_limit.py"
+TEST = "tests/papers/li2017/test_limit.py"
 SR_TEST = "tests/theory/algorithms/test_stochastic_rounding.py"
 DIGITS = "half a unit of the last decimal given; ours is exact to 1e-9"
 STD_3 = Gaussian(3.0)

@@ -33,7 +33,7 @@ from qtheory.noise import Gaussian
 from qtheory.optimisers import Adam
 from qtheory.transition import weight_chain
 
-RULES = "tests/papers/test_li2017_rules.py"
+RULES = "tests/papers/li2017/test_rules.py"
 SR_TEST = "tests/theory/algorithms/test_stochastic_rounding.py"
 WIDE = Lattice(size=41, spacing=0.5, low=-10.0)
 MIDDLE = 20

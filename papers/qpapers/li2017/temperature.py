@@ -15,7 +15,7 @@ from qtheory.limits.temperature import rounding_temperature, temperature_floor
 from qtheory.noise import Gaussian
 from qtheory.transition import weight_chain
 
-TEST = "tests/papers/test_li2017_toy.py"
+TEST = "tests/papers/li2017/test_toy.py"
 DIGITS = "half a unit of the last decimal given; ours is exact to 1e-9"
 
 

@@ -15,7 +15,7 @@ from qtheory.lattice import Lattice
 from qtheory.limits.generator import limit_law
 from qtheory.noise import Gaussian
 
-TEST = "tests/papers/test_li2017_toy.py"
+TEST = "tests/papers/li2017/test_toy.py"
 DIGITS = "half a unit of the last decimal given; ours is exact to 1e-9"
 STEPS = 1_000_000
 

@@ -39,7 +39,7 @@ from qtheory.noise import (
 from qtheory.stairs.smoothing import expectation
 from qtheory.stairs.stair import Stair
 
-TEST = "tests/theory/gradients/test_laboratory.py"
+TEST = "tests/theory/gradients/laboratory/test_measure.py"
 TERNARY = Stair.nearest(Lattice.ternary())
 UNEVEN = Stair((-1.5, 0.0, 0.5, 1.0), (-0.6, 0.1, 0.7))
 FIRST = Affine(np.array([[0.9, -0.4], [0.3, 1.1], [-0.7, 0.5]]), np.array([0.1, -0.2, 0.3]))
@@ -274,7 +274,7 @@ CLAIMS = (
         "-v v* / (2 pi) times the direction of w* off w, over the norm of w [yin2019]; by draws on "
         "the surface",
         code=surface_gradients,
-        test="tests/theory/gradients/test_targets.py::"
+        test="tests/theory/gradients/laboratory/test_targets.py::"
         "test_the_surface_integral_of_one_unit_in_closed_form",
         printed="the closed form: -0.00258343, -0.072336, -0.0413348",
         number="noted",

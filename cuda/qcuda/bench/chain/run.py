@@ -1,7 +1,7 @@
 """Benchmark of exact chains: seconds and relative errors, beside other packages.
 
 A row is one question about one chain. Its error is the largest relative error of any entry above
-1e-290, measured against the answers of `qcuda.bench.chain_cases`. Times are medians of the wall
+1e-290, measured against the answers of `qcuda.bench.chain.cases`. Times are medians of the wall
 clock and of processor time, which depends less on what else the machine is doing.
 """
 
@@ -23,8 +23,9 @@ import mpmath
 import numpy as np
 from numpy import ndarray
 
-from qcuda.bench import chain_cases as cases
-from qcuda.bench import chain_joint, chain_others
+from qcuda.bench.chain import cases
+from qcuda.bench.chain import joint as chain_joint
+from qcuda.bench.chain import others as chain_others
 from qtheory.chain import (
     BandedChain,
     BirthDeathChain,

@@ -1,0 +1,1 @@
+"""Times and errors of exact chains, beside what other packages answer."""
