@@ -22,8 +22,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from qtheory.algorithms import StochasticRounding
-from qtheory.algorithms.base import law
+from qtheory.algorithms.base import Spec, law
 from qtheory.arrays import Index, Pmf
 from qtheory.chain import MarkovChain, OffDiagonal, stationary_distribution
 from qtheory.lattice import Lattice
@@ -116,15 +115,15 @@ def _neighbours(falling: States, rising: States, lattice: Lattice) -> OffDiagona
 
 
 def joint_chain(
-    gradient: Callable[[States], States], atoms: Atoms, lattice: Lattice, learning_rate: float
+    gradient: Callable[[States], States], atoms: Atoms, spec: Spec, learning_rate: float
 ) -> MarkovChain:
-    """The exact chain of weights that move at once under stochastic rounding, as a dense matrix.
+    """The exact chain of weights that a spec moves at once, as a dense matrix.
 
-    The gradient is its mean plus one of the atoms; given it, coordinates round independently.
+    The gradient is its mean plus one of the atoms; given it, coordinates move independently.
     """
     dimensions = atoms.shape[1]
-    points, spec = states_of_product(lattice, dimensions), StochasticRounding(lattice)
-    indices = lattice.nearest(points)
+    points = states_of_product(spec.lattice, dimensions)
+    indices = spec.lattice.nearest(points)
     moves = np.zeros((len(points), len(points)))
     mean = gradient(points)
     for state, index in enumerate(indices):

@@ -128,8 +128,8 @@ def test_lattices_are_drawn_as_promised(lattice):
 
 def test_words_follow_from_arguments_and_run_key(monkeypatch):
     monkeypatch.delenv("QTHEORY_RUN_KEY", raising=False)
-    fixed = seed_of("dst", np.arange(3))
-    assert fixed == seed_of("dst", np.arange(3)) != seed_of("dst", np.arange(4))
+    fixed = seed_of("a stem", np.arange(3))
+    assert fixed == seed_of("a stem", np.arange(3)) != seed_of("a stem", np.arange(4))
     assert 0 <= fixed < 2**64
     monkeypatch.setenv("QTHEORY_RUN_KEY", "a night")
-    assert seed_of("dst", np.arange(3)) != fixed
+    assert seed_of("a stem", np.arange(3)) != fixed

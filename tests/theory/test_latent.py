@@ -78,7 +78,9 @@ def three_basins(w: np.ndarray) -> np.ndarray:
     return 2 * (w - np.select([w < 1, w < 3.5], [0.0, 2.5], 4.75))
 
 
-def simulated(spec: LatentReader, rate: float, std: float, walkers: int, iterations: int):
+def simulated(
+    spec: LatentReader, rate: float, std: float, walkers: int, iterations: int, *, draws: bool
+):
     """Levels seen after so many iterations; float latents, by the rule and nothing of the chain."""
     draw = np.random.default_rng(3)
     latent = np.full(walkers, 2.5)
@@ -95,7 +97,7 @@ def simulated(spec: LatentReader, rate: float, std: float, walkers: int, iterati
     for _ in range(iterations):
         w = spec.reader.lattice.low + spec.reader.lattice.spacing * seen()
         latent = latent - rate * (three_basins(w) + std * draw.standard_normal(walkers))
-        if isinstance(spec.latent, StochasticRounding):
+        if draws:
             latent = low + spacing * np.floor((latent - low) / spacing + draw.random(walkers))
         else:
             latent = low + spacing * np.floor((latent - low) / spacing + 0.5)
@@ -115,7 +117,7 @@ def test_the_chain_is_its_simulation(rounding, reading):
     )
     start = np.eye(81)[44]  # 2.5
     law = visible_law(spec, evolve(reader_chain(spec, increments), start, iterations))
-    seen = simulated(spec, rate, std, walkers, iterations)
+    seen = simulated(spec, rate, std, walkers, iterations, draws=rounding is StochasticRounding)
     measured = np.bincount(seen, minlength=visible.size) / walkers
     bound = hoeffding(walkers, visible.size)
     assert bound < 0.025

@@ -107,8 +107,12 @@ def plane_gradient(points: np.ndarray) -> np.ndarray:
 def joint_distances() -> Values:
     """TV(pi_rate, limit) / rate in 2 dimensions at rates .02, .01, .005, over that at .0025."""
     limit = stationary_distribution(slowed(joint_generator_of_atoms(plane_gradient, ATOMS, GRID)))
+    spec = StochasticRounding(GRID)
     found = [
-        total_variation(stationary_distribution(joint_chain(plane_gradient, ATOMS, GRID, a)), limit)
+        total_variation(
+            stationary_distribution(joint_chain(plane_gradient, ATOMS, spec, a)),
+            limit,
+        )
         / a
         for a in (0.02, 0.01, 0.005, 0.0025)
     ]

@@ -192,7 +192,9 @@ def iterate(model: nn.Module, optimizer: LatticeOptimizer, batch: Examples) -> f
     """One iteration; the mean absolute increment of weights that are rounded stochastically."""
     optimizer.zero_grad(set_to_none=True)
     F.cross_entropy(model(batch.images), batch.labels).backward()
-    watched = optimizer.slots if isinstance(optimizer.spec, StochasticRounding) else []
+    watched = (
+        optimizer.slots if optimizer.spec == StochasticRounding(optimizer.spec.lattice) else []
+    )
     with optimizer.recorded(watched) as increments:
         optimizer.step()
     clip_latent(model)

@@ -118,7 +118,10 @@ def test_two_weights_err_in_proportion_to_the_learning_rate():
     grid, atoms = Lattice.uniform(-1.0, 1.0, 5), np.vstack([ATOMS, 3 * ATOMS[:, ::-1] / 2])
     limit = stationary_distribution(slowed(joint_generator_of_atoms(gradient, atoms, grid)))
     far = [
-        total_variation(stationary_distribution(joint_chain(gradient, atoms, grid, a)), limit)
+        total_variation(
+            stationary_distribution(joint_chain(gradient, atoms, StochasticRounding(grid), a)),
+            limit,
+        )
         for a in (0.01, 0.005)
     ]
     assert 1.8 <= far[0] / far[1] <= 2.2
@@ -129,7 +132,7 @@ def test_the_joint_chain_is_the_limit_to_first_order():
     """(T - I) / rate - A is O(rate): entries of single moves differ by a move of the other weight,
     a relative rate |g| / s <= 6e-6 / .5."""
     grid, rate = Lattice.uniform(-1.0, 1.0, 5), 1e-6
-    chain = joint_chain(gradient, ATOMS, grid, rate)
+    chain = joint_chain(gradient, ATOMS, StochasticRounding(grid), rate)
     rates = joint_generator_of_atoms(gradient, ATOMS, grid)
     single = rates > 0
     ratio = chain.off_diagonal[single] / rate / rates[single]
