@@ -32,18 +32,7 @@ OTHER_WORDS = {("qtheory/chain/", "metropolis"): "the chain that has a given law
 REMAINING = """
 cuda/qcuda/bench/chain/joint.py: stochastic_rounding
 cuda/qcuda/bench/update.py: dst stochastic_rounding
-cuda/qcuda/bench/watch.py: dst
-cuda/qcuda/cli/__init__.py: dst
-cuda/qcuda/models/digits.py: dst
-cuda/qcuda/train/audits.py: dst
-cuda/qcuda/train/config.py: dst
-cuda/qcuda/train/figures.py: dst
-cuda/qcuda/train/loop.py: dst
-cuda/qcuda/train/results.py: dst
-papers/qpapers/deng2018/chain.py: dst
-papers/qpapers/li2017/training.py: stochastic_rounding
 qtheory/limits/generator.py: stochastic_rounding
-reference/qreference/network.py: dst
 tests/conformance/test_evidence.py: dst
 tests/conformance/test_reader.py: stochastic_rounding
 tests/conformance/test_registry.py: dst
