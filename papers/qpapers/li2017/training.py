@@ -177,7 +177,8 @@ def run(name: str, setting: Setting, seed: int) -> Outcome:
         for number in range((epoch - 1) * method.passes, epoch * method.passes):
             seen = Examples(shifted(train.images, setting.shift, seed, number), train.labels)
             for part in batches(config, seed, number, len(train.labels)):
-                total += iterate(model, optimizer, seen.take(part))
+                batch, drawn = seen.take(part), method.weights == "stochastic"
+                total += iterate(model, optimizer, batch, watch=drawn)
         asked.append(asked[-1] + total)
         changed.append((signs(model) != first).double().mean().item())
     settle(model, every_shift(train, setting.shift).images)
@@ -188,13 +189,13 @@ def run(name: str, setting: Setting, seed: int) -> Outcome:
     return Outcome(error, logits, tuple(changed[1:]), tuple(asked[1:]), first, signs(model))
 
 
-def iterate(model: nn.Module, optimizer: LatticeOptimizer, batch: Examples) -> float:
-    """One iteration; the mean absolute increment of weights that are rounded stochastically."""
+def iterate(
+    model: nn.Module, optimizer: LatticeOptimizer, batch: Examples, *, watch: bool = False
+) -> float:
+    """One iteration; watch: returns the mean absolute increment of lattice weights, else 0."""
     optimizer.zero_grad(set_to_none=True)
     F.cross_entropy(model(batch.images), batch.labels).backward()
-    watched = (
-        optimizer.slots if optimizer.spec == StochasticRounding(optimizer.spec.lattice) else []
-    )
+    watched = optimizer.slots if watch else []
     with optimizer.recorded(watched) as increments:
         optimizer.step()
     clip_latent(model)

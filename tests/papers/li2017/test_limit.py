@@ -117,9 +117,10 @@ def test_two_weights_err_in_proportion_to_the_learning_rate():
     relative 10 %, the ratio of the next order, rate |g| / s."""
     grid, atoms = Lattice.uniform(-1.0, 1.0, 5), np.vstack([ATOMS, 3 * ATOMS[:, ::-1] / 2])
     limit = stationary_distribution(slowed(joint_generator_of_atoms(gradient, atoms, grid)))
+    spec = StochasticRounding(grid)
     far = [
         total_variation(
-            stationary_distribution(joint_chain(gradient, atoms, StochasticRounding(grid), a)),
+            stationary_distribution(joint_chain(gradient, atoms, spec, a)),
             limit,
         )
         for a in (0.01, 0.005)
