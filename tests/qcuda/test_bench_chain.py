@@ -82,10 +82,10 @@ def test_references_are_right():
 
 def test_other_interpreters_see_the_same_matrix(tmp_path):
     """Bands are written out as the matrix itself, with its diagonal, and as SciPy stores it."""
-    chain, _ = chain_cases.reversible_banded(12, 3)
-    case = chain.Case("", "law", chain, lambda found: 0.0, "scipy")
+    banded, _ = chain_cases.reversible_banded(12, 3)
+    case = chain.Case("", "law", banded, lambda found: 0.0, "scipy")
     case.save(tmp_path / "00.npz")
     given = np.load(tmp_path / "00.npz")
-    matrix = chain.to_dense().transition_matrix
+    matrix = banded.to_dense().transition_matrix
     for found in (chain_others.dense(given), chain_others.sparse(given).toarray()):
         assert np.abs(found - matrix).max() <= 8 * 2.0**-53
