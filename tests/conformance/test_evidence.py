@@ -13,13 +13,14 @@ import math
 
 import numpy as np
 import pytest
+from conformance.rooms import COINS
 from cpu_room import Weights
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import RUN, examples, lattices, seed_of, specs, weights
 
 from qreference import philox, walker
-from qtheory.algorithms import DST, law, walkers
+from qtheory.algorithms import contract, law, spec_class, walkers
 from qtheory.evidence import log_audit
 from qtheory.lattice import Lattice
 from qtheory.streams import Stream
@@ -61,9 +62,12 @@ def test_moves_have_the_law(room, stem, data):
     assert evidence_against(spec, index, increment, one.index) < THRESHOLD
 
 
-def test_a_law_of_another_slope_is_told_apart():
-    """Power: DST with m = 3 judged as m = 2, and a kernel that never moves. Both far beyond."""
-    spec, other = DST(Lattice.ternary(), 3.0), DST(Lattice.ternary(), 2.0)
+@pytest.mark.parametrize("stem", [s for s in COINS if contract(s).knobs])
+def test_a_law_of_another_knob_is_told_apart(stem):
+    """Power: a coin judged by two thirds of its knob, and a kernel that never moves: far beyond."""
+    (knob,) = contract(stem).knobs
+    knobs = [{knob.name: knob.default * share} for share in (1, 2 / 3)]
+    spec, other = (spec_class(stem)(Lattice.ternary(), **values) for values in knobs)
     index = np.ones(COUNT, np.int64)
     increment = np.resize(np.array([0.1, -0.2, 0.3, -0.05], np.float32), COUNT)
     words = philox.words(3, 1, 0, Stream.MOVE, COUNT)
