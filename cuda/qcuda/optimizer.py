@@ -124,11 +124,13 @@ class LatticeOptimizer(torch.optim.Optimizer):
 
     def _check_group(self, group: dict[str, Any]) -> StepNumbers:
         for slot in filter(_is_slot, group["params"]):
-            lattice = _layer(slot).lattice
+            lattice, seen = _layer(slot).lattice, _layer(slot).readout
             require(
                 lattice == self.spec.lattice,
                 f"a layer has the spec's lattice, {self.spec.lattice}, got {lattice}",
             )
+            readout = getattr(self.spec, "readout", None)
+            require(seen == readout, f"a layer has the spec's readout, {readout}, got {seen}")
             gradient = None if slot.grad is None else slot.grad.dtype
             require(
                 gradient is None or gradient in REALS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,8 +12,11 @@ from torch import nn
 import qcuda
 from qcuda.nn import lattice_layers
 from qreference import optimisers as plain
+from qreference import philox, walker
 from qtheory import DST, DeterministicRounding, Lattice, StochasticRounding
 from qtheory.optimisers import SGD, Adam, Momentum
+from qtheory.stairs.stair import Stair
+from qtheory.streams import Stream
 
 TERNARY = Lattice.ternary()
 BASES = [SGD(0.3), Momentum(0.2, 0.8), Adam(0.1), Adam(0.05, (0.5, 0.9), 1e-3)]
@@ -327,3 +331,24 @@ def test_groups_may_be_added_later():
         layer.slot.grad = torch.full((4, 4), 1.0)
     optimizer.step()
     assert optimizer.moved.tolist() == [32, 0]
+
+
+def test_hidden_levels_move_on_their_lattice_and_are_seen_through_the_readout():
+    """Nine levels, seen as three: the state moves as the reference's."""
+    fine, stair = Lattice.uniform(-1.0, 1.0, 9), Stair.nearest(Lattice.ternary())
+    spec = StochasticRounding(fine, readout=stair)
+    layer = qcuda.nn.Linear(9, 1, fine, readout=stair)
+    layer.set_index(torch.arange(9)[None])
+    assert layer.weight.tolist() == [[-1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]]
+    optimizer = qcuda.LatticeOptimizer(layer.parameters(), spec, base=SGD(0.5))
+    layer.slot.grad = torch.full((1, 9), -0.25)
+    optimizer.step()  # half a spacing up, or not
+    words = philox.words(0, 1, 0, Stream.MOVE, 9)
+    expected = walker.step(spec, np.arange(9), np.full(9, 0.125, np.float32), words)
+    assert layer.index.flatten().tolist() == expected.tolist()
+    assert layer.weight.flatten().tolist() == walker.read(spec, expected).tolist()
+    other = qcuda.nn.Linear(9, 1, fine)
+    with pytest.raises(RuntimeError, match="a checkpoint has its layer's lattice"):
+        other.load_state_dict(layer.state_dict())
+    with pytest.raises(ValueError, match=r"a layer has the spec's readout, Stair\(.*\), got None"):
+        qcuda.LatticeOptimizer(other.parameters(), spec)

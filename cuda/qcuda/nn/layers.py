@@ -18,6 +18,7 @@ from qcuda.kernels.abi import Storage
 from qcuda.kernels.words import words
 from qcuda.nn.slot import GradientSlot
 from qtheory.lattice import Lattice
+from qtheory.stairs.stair import Stair
 from qtheory.streams import Stream
 
 
@@ -27,6 +28,7 @@ class LatticeLayer(nn.Module):
     state: the weight, int8 codes or packed trits (a buffer).
     slot: where its gradient arrives (a parameter without values).
     scale: constant factor of the visible weight; gradients are those of the unscaled weight.
+    readout: the stair through which hidden levels are seen, None if the levels themselves are.
     """
 
     state: Tensor
@@ -41,18 +43,24 @@ class LatticeLayer(nn.Module):
         bias: bool,
         scale: float,
         storage: Storage | None,
+        readout: Stair | None = None,
     ) -> None:
         super().__init__()
         require(math.isfinite(scale) and scale > 0, f"a scale is positive and finite, got {scale}")
-        self.lattice = lattice
+        self.lattice, self.readout = lattice, readout
         self.storage = stored.storage_for(lattice) if storage is None else storage
         self.scale = scale
         index = torch.full(shape, lattice.centre, dtype=torch.int64)
         self.register_buffer("state", stored.encode(index, lattice, self.storage))
-        self.register_buffer("levels", _levels(lattice), persistent=False)
+        self.register_buffer("levels", self._visible_levels(), persistent=False)
         self.slot = GradientSlot(shape)  # pyright: ignore[reportArgumentType]
         self.slot.owner = weakref.ref(self)
         self.bias = nn.Parameter(torch.zeros(shape[0])) if bias else None
+
+    def _visible_levels(self) -> Tensor:
+        """What each index shows, float32."""
+        levels = self.lattice.levels
+        return torch.from_numpy(levels if self.readout is None else self.readout(levels)).float()
 
     @property
     def index(self) -> Tensor:
@@ -94,7 +102,7 @@ class LatticeLayer(nn.Module):
             self._parameters["slot"] = slot
         self._parameters["slot"] = slot.converted(fn)
         self.slot.owner = weakref.ref(self)
-        self.levels = _levels(self.lattice).to(self.state.device)  # float32, whatever fn does
+        self.levels = self._visible_levels().to(self.state.device)  # float32, whatever fn does
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -103,7 +111,9 @@ class LatticeLayer(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint must agree on."""
+        read = {} if self.readout is None else {"readout": dataclasses.asdict(self.readout)}
         return {
+            **read,
             "lattice": dataclasses.asdict(self.lattice),
             "storage": self.storage.name,
             "scale": self.scale,
@@ -160,8 +170,10 @@ class Linear(LatticeLayer):
         bias: bool = False,
         scale: float = 1.0,
         storage: Storage | None = None,
+        readout: Stair | None = None,
     ) -> None:
-        super().__init__((outputs, inputs), lattice, bias=bias, scale=scale, storage=storage)
+        shape = (outputs, inputs)
+        super().__init__(shape, lattice, bias=bias, scale=scale, storage=storage, readout=readout)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return F.linear(inputs, self.weight, self.bias)
@@ -184,6 +196,7 @@ class Conv2d(LatticeLayer):
         bias: bool = False,
         scale: float = 1.0,
         storage: Storage | None = None,
+        readout: Stair | None = None,
     ) -> None:
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
         require(
@@ -191,17 +204,13 @@ class Conv2d(LatticeLayer):
             f"groups divide inputs and outputs, got {groups} for {inputs} and {outputs}",
         )
         shape = (outputs, inputs // groups, *kernel)
-        super().__init__(shape, lattice, bias=bias, scale=scale, storage=storage)
+        super().__init__(shape, lattice, bias=bias, scale=scale, storage=storage, readout=readout)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
     def forward(self, inputs: Tensor) -> Tensor:
         return F.conv2d(
             inputs, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
         )
-
-
-def _levels(lattice: Lattice) -> Tensor:
-    return torch.from_numpy(lattice.levels).to(torch.float32)
 
 
 def lattice_layers(model: nn.Module) -> dict[str, LatticeLayer]:

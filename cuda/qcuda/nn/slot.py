@@ -18,12 +18,14 @@ from torch import Tensor
 
 from qcuda.kernels.abi import Storage
 from qtheory.lattice import Lattice
+from qtheory.stairs.stair import Stair
 
 
 class Owner(Protocol):
     """What an optimiser asks of the layer whose gradient arrives in a slot."""
 
     lattice: Lattice
+    readout: Stair | None
     storage: Storage
     state: Tensor
 
