@@ -47,7 +47,7 @@ QT_FN Split split(const Spec &spec, float increment) {
   float x = spacings(spec, increment);
   float distance = minimum(absolute(x), float(spec.size));
   int32_t whole = int32_t(distance);
-  return Split{int32_t(bits(x)) >> 31, whole, distance - float(whole)};
+  return Split{-int32_t(x < 0.0f), whole, distance - float(whole)};
 }
 
 // n or, where the sign is -1, -n.

@@ -156,6 +156,7 @@ def gain(spec: Spec, noise: Noise) -> float:
     a hundredth of the smaller of the spacing over nonlinearity and the noise's E|e|: relative
     error about 1e-8 from the fifth derivative, 1e-13 from rounding.
 
+    >>> from qtheory import DST, StochasticRounding
     >>> from qtheory.noise import Gaussian
     >>> round(gain(StochasticRounding(Lattice.ternary()), Gaussian(0.1)), 9)
     1.0
@@ -183,6 +184,7 @@ def temperature(spec: Spec, noise: Noise, learning_rate: float) -> float:
     For stochastic rounding `qtheory.limits.temperature` has a closed form.
     Raises ValueError if the learning rate is not positive and finite.
 
+    >>> from qtheory import StochasticRounding
     >>> from qtheory.noise import Gaussian
     >>> spec = StochasticRounding(Lattice(11, 0.5, 0.0))
     >>> [round(temperature(spec, Gaussian(1.0), rate), 4) for rate in (1.0, 0.5, 0.3, 0.1, 0.01)]

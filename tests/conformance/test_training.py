@@ -162,7 +162,7 @@ def test_a_shard_draws_what_the_whole_would(stem, data):
                  for a, b, _ in places]  # fmt: skip
         counters = torch.zeros(len(places), 2, dtype=torch.int64)
         torch.ops.qtheory.step_(
-            codes, parts, [], [], counters, torch.zeros(7), torch.tensor([3]),
+            codes, parts, [], [], [], counters, torch.zeros(7), torch.tensor([3]),
             [number for _, _, number in places], [start + a for a, _, _ in places], -5, stem,
             "given", 0, spec.lattice.spacing, spec.lattice.zero, spec.lattice.size,
             list(parameters(spec)),

@@ -58,7 +58,7 @@ def test_ptx_is_exact(compile_once):
     assert set(re.findall(r"\.entry (\w+)\(", ptx)) == NAMES
     assert inexact(ptx) == []
     used = {match.group(0) for match in FLOATING.finditer(ptx)}
-    assert used <= {"add.f32", "sub.f32", "mul.f32", "div.rn.f32", "sqrt.rn.f32"} | {
+    assert used <= {"add.f32", "sub.f32", "mul.f32", "div.rn.f32", "rcp.rn.f32", "sqrt.rn.f32"} | {
         "add.rn.f32", "sub.rn.f32", "mul.rn.f32"
     }  # fmt: skip
     assert {"div.rn.f32", "sqrt.rn.f32"} <= used

@@ -26,6 +26,7 @@ def step_arguments(storage: Storage = Storage.TRITS, moments=torch.float32) -> l
         [torch.randn(s, generator=g) for s in shapes],
         [torch.zeros(s, dtype=moments) for s in shapes],
         [torch.zeros(s, dtype=moments) for s in shapes],
+        [torch.zeros(s) for s in shapes],
         torch.zeros(2, 2, dtype=torch.int64),
         torch.tensor(Adam(0.3).scalars(1)),
         torch.tensor([1]),
@@ -78,14 +79,14 @@ def test_a_compiled_step_is_the_eager_one_and_the_iteration_compiles_nothing_aga
     ours, theirs = step_arguments(), step_arguments()
     for iteration in range(1, 6):
         for arguments, function in ((ours, compiled), (theirs, step)):
-            arguments[5] = torch.tensor(Adam(0.3 / iteration).scalars(iteration))
-            arguments[6] = torch.tensor([iteration])
+            arguments[6] = torch.tensor(Adam(0.3 / iteration).scalars(iteration))
+            arguments[7] = torch.tensor([iteration])
             function(*arguments)
-        for mine, other in zip(ours[:4], theirs[:4], strict=True):
+        for mine, other in zip(ours[:5], theirs[:5], strict=True):
             assert all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))
-        assert torch.equal(ours[4], theirs[4])
+        assert torch.equal(ours[5], theirs[5])
     assert counter.frame_count == 1
-    assert ours[4][:, 0].sum() > 0
+    assert ours[5][:, 0].sum() > 0
 
 
 def network(seed: int = 0) -> nn.Sequential:

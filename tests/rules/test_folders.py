@@ -83,7 +83,7 @@ def unmirrored(paths: Iterable[str]) -> set[str]:
         folder, name = match.groups()
         words = name.split("_")
         subjects = {folder + "_".join(words[:k]) for k in range(1, len(words) + 1)}
-        if not subjects & (packages | set(ABOUT_MANY)):
+        if not subjects & (packages | set(ABOUT_MANY)) and folder.rstrip("/") not in ABOUT_MANY:
             found.add(path)
     return found
 

@@ -13,7 +13,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 PRINTED = {  # what each block prints, among other things
     "from qtheory.algorithms": "",
     "qcuda.quantize_": "18944 lattice weights at 2.00 bits, 0 floating-point copies",
-    "JointChain": "",
+    "joint_chain": "",
     "judge(": "converges fails",
 }
 FOLDERS = "|".join(("cuda", "docs", "notebooks", "papers", "qtheory", "reference", "tests"))

@@ -115,7 +115,8 @@ def measure(
     Raises ValueError if a number of layers differs, draws are wanting or too few, or there is too
     much to enumerate.
 
-    >>> from qtheory.gradients import estimators, loss_network, stair_network
+    >>> from qtheory.gradients.laboratory import estimators
+    >>> from qtheory.gradients.networks import loss_network, stair_network
     >>> from qtheory.noise import Logistic
     >>> from qtheory.stairs.stair import Stair
     >>> network = loss_network.random_network((2, 3, 1), Stair.step(-1.0), 0, "linear")

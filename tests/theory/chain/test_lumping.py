@@ -38,7 +38,7 @@ def exchangeable(rule, dimension: int, levels: int, coupling: float, rate=0.3) -
 
 def blocks_of(joint: JointChain, counts: np.ndarray) -> np.ndarray:
     """For each state of the joint chain the number of its counts."""
-    levels = joint.spec.lattice.size
+    levels = joint.lattice.size
     number = {tuple(c): block for block, c in enumerate(counts.tolist())}
     rows = joint.indices().tolist()
     return np.array([number[tuple(np.bincount(row, minlength=levels))] for row in rows])
@@ -73,7 +73,7 @@ def test_the_law_of_the_counts_is_that_of_the_states():
     summed = np.bincount(blocks_of(joint, lumped.counts), weights=law)
     found = stationary_distribution(lumped.chain)
     assert np.abs(summed - found).max() <= 1e4 * 5 * SAME
-    levels = joint.spec.lattice.levels
+    levels = joint.lattice.levels
     mean = law @ levels[joint.indices()].mean(axis=1)
     assert lumped.mean(found, levels) == pytest.approx(mean, abs=1e4 * 5 * SAME)
 
@@ -93,7 +93,7 @@ def test_weights_beyond_any_matrix_keep_the_symmetry_of_their_loss():
     number = {tuple(c): block for block, c in enumerate(lumped.counts.tolist())}
     mirror = [number[tuple(reversed(c))] for c in lumped.counts.tolist()]
     assert np.abs(law - law[mirror]).max() <= 2 * len(law) ** 3 * 2.0**-53 + 1e4 * 24 * SAME
-    assert lumped.mean(law, joint.spec.lattice.levels) == pytest.approx(0.0, abs=1e-6)
+    assert lumped.mean(law, joint.lattice.levels) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_weights_that_differ_are_not_lumped():

@@ -79,9 +79,7 @@ def test_elimination_keeps_every_entry(exact_stationary, name):
 
 
 @pytest.mark.parametrize("naive", [eigenvector, least_squares])
-@pytest.mark.parametrize(
-    "name", ["a cold double well, gap 1e-45", "three blocks at 1e-12", "a link of 1e-12"]
-)
+@pytest.mark.parametrize("name", ["a cold double well", "three blocks at 1e-12", "a link of 1e-12"])
 def test_other_methods_do_not(exact_stationary, name, naive):
     """Stored diagonals: at best 1e-16 over a link of 1e-12, so four digits."""
     chain = MORE_ADVERSARIAL[name]
