@@ -23,6 +23,7 @@ class Mutant(NamedTuple):
 CORE, PHILOX, FILL = "core.h", "philox.h", "cpu/philox_fill.h"
 WALKER, STORAGE, OPTIMISERS = "walker.h", "storage.h", "optimisers.h"
 DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
+METROPOLIS = "algorithms/metropolis.h"
 STEP, LIBRARY, POOL = "cpu/step.h", "cpu/library.cpp", "cpu/pool.h"
 
 MUTANTS = [
@@ -67,6 +68,16 @@ MUTANTS = [
     Mutant("tie at the value 0", ROUNDING, "half_way >= spec.zero", "half_way > spec.zero"),
     Mutant("ties always move", ROUNDING, "(s.fraction == 0.5f) & outward", "s.fraction == 0.5f"),
     Mutant("ties inward", ROUNDING, "== (s.sign == 0)", "!= (s.sign == 0)"),
+    Mutant("up and down swapped", METROPOLIS, "x > 0.0f ? unlikely : likely",
+           "x < 0.0f ? unlikely : likely"),
+    Mutant("heat bath forgotten", METROPOLIS, "spec.parameter[2] != 0.0f", "false"),
+    Mutant("proposals at half the rate", METROPOLIS, "0.5f * proposal", "0.25f * proposal"),
+    Mutant("temperature ignored", METROPOLIS, "absolute(x) / temperature",
+           "absolute(x) + 0.0f * temperature"),
+    Mutant("exponential off by 1e-5", METROPOLIS, "r * 0.5f * p", "r * 0.50005f * p"),
+    Mutant("lower part of ln 2 dropped", METROPOLIS, " - float(n) * 1.428606765330187e-06f", ""),
+    Mutant("one word more goes up", WALKER, "Threshold{0u - part, part == 0}",
+           "Threshold{~part, false}"),
     # Random words
     Mutant("counter without tensor", FILL, "uint64_t(iteration) | uint64_t(tensor) << 32",
            "uint64_t(iteration)"),

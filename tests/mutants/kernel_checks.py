@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import cpu_room
+import numpy as np
 from agreement import (
     test_environment,
     test_knife_edge,
@@ -18,9 +19,19 @@ from agreement import (
     test_storage,
     test_words,
 )
+from conformance.rooms import unexplained
 from mutants.forks import in_child
 
-from qtheory.algorithms import DST, DeterministicRounding, StochasticRounding
+import qreference
+from qreference import philox, walker
+from qtheory.algorithms import (
+    DST,
+    DeterministicRounding,
+    StochasticRounding,
+    contract,
+    spec_class,
+    walkers,
+)
 from qtheory.lattice import Lattice
 from qtheory.optimisers import SGD, Adam, Momentum
 from qtheory.streams import MAX_ELEMENT, Stream
@@ -104,6 +115,8 @@ def agreement(room: cpu_room.Room) -> Iterator[Check]:
                 room, o
             ),
         )
+    for stem in walkers():
+        yield f"outcomes of {spec_class(stem).__name__}", lambda s=stem: outcomes_of(room, s)
     yield "many tensors", lambda: test_optimisers.test_many_tensors_in_one_launch(room, 2)
     yield (
         "denormals",
@@ -128,3 +141,26 @@ def warm_up(room: cpu_room.Room) -> None:
     for name, check in agreement(room):
         if name.startswith("moves"):
             check()
+
+
+def outcomes_of(room: cpu_room.Room, stem: str) -> None:
+    """Thresholds within the declared edge, and moves explained, at each example of each knob.
+
+    Where the law has no knob that bends it, the edge is 0 and one word too many is seen.
+    """
+    rng, count = np.random.default_rng(len(stem)), 4001
+    turned = [{k.name: v} for k in contract(stem).knobs for v in k.choices or k.examples]
+    for knobs in ({}, *turned):
+        spec = spec_class(stem)(Lattice.z(2), **knobs)
+        index = rng.integers(0, spec.lattice.size, count)
+        spread = rng.choice([1e-3, 0.1, 1.0], count)
+        increment = (rng.normal(0, 1, count) * spread).astype(np.float32)
+        increment[:3] = 0.0, np.inf, -np.inf
+        ours, theirs = (r.outcomes(spec, index, increment) for r in (room, walker))
+        apart = ours.thresholds.astype(np.int64) - theirs.thresholds.astype(np.int64)
+        assert (np.abs(apart) <= qreference.edge(spec, theirs.thresholds)).all()
+        assert (ours.destinations == theirs.destinations).all()
+        one = cpu_room.Weights(index.copy(), increment)
+        room.step(spec, None, [one], seed=3, iteration=1)
+        words = philox.words(3, 1, 0, Stream.MOVE, count)
+        assert not unexplained(spec, index, increment, words, one.index).any()

@@ -124,6 +124,9 @@ def law() -> Iterator:
         yield "thresholds", lambda s=stem: thresholds(stem=s)
     for stem in stems():
         yield "NaN", lambda s=stem: plain.test_nan_does_not_move(s)
+    for stem in sorted(set(stems()) - set(coins())):
+        yield "enumeration of words", lambda s=stem: plain.test_step_has_the_law(stem=s)
+        yield "thresholds", lambda s=stem: thresholds(stem=s)
 
 
 def agreement() -> Iterator:
@@ -206,6 +209,7 @@ def copy(mutant: Mutant, folder: Path) -> None:
     """The packages, one mistake among them."""
     for package in FOLDERS:
         shutil.copytree(ROOT / package, folder / package)  # with what Python compiled
+    (folder / "cuda" / "csrc").symlink_to(ROOT / "cuda" / "csrc")  # which lists the algorithms
     if mutant.file:
         path = folder / mutant.file
         path.write_text(path.read_text().replace(mutant.text, mutant.replacement))

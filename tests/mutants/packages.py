@@ -51,6 +51,13 @@ MUTANTS = [
            "self.state[param][name] = torch.zeros_like(value)"),
     Mutant("resumed state shared with its checkpoint", OPTIMIZER,
            "value.detach().clone().to(device)", "value.detach().to(device)"),
+    # Metropolis and heat bath
+    Mutant("law: heat bath by the wrong odds", f"{LAW}/metropolis.py",
+           "unlikely / (1.0 + unlikely)", "0.5 * unlikely"),
+    Mutant("reference: up and down swapped", f"{PLAIN}/metropolis.py",
+           "for p in (down, up)]", "for p in (up, down)]"),
+    Mutant("reference: temperature squared", f"{PLAIN}/metropolis.py",
+           "-np.abs(x) / spec.temperature", "-np.abs(x) / spec.temperature**2"),
     # The operators, layers and storage
     Mutant("element offset local", OPS, "                offsets[i],\n", "                0,\n"),
     Mutant("tensor number local", OPS, "                tensors[i],\n", "                i,\n"),
