@@ -103,6 +103,21 @@ def test_outcomes_are_the_references_within_the_declared_edge(room, stem, data):
 
 
 @stems
+@few
+@given(data=st.data())
+def test_what_infinite_increments_exclude_is_excluded_to_the_last_word(room, stem, data):
+    """A threshold that is 0 or 2**32 there has no edge: not one word may differ."""
+    spec = data.draw(specs(stem))
+    index = np.array(few_indices(spec.lattice), np.int64)
+    for value in (math.inf, -math.inf):
+        increment = np.full(index.size, value, np.float32)
+        ours, theirs = (r.outcomes(spec, index, increment) for r in (room, walker))
+        sure = np.isin(theirs.thresholds, [0, 2**32])
+        assert (ours.thresholds == theirs.thresholds)[sure].all()
+        assert sure.any()
+
+
+@stems
 @some
 @given(data=st.data())
 def test_thresholds_are_those_of_the_law(room, stem, data):
