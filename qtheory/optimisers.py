@@ -19,6 +19,11 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+Reals = Float[ndarray, "..."]
+"""Numbers of one precision."""
 
 
 class Scalars(NamedTuple):
@@ -129,6 +134,32 @@ class Adam:
             1.0 / math.sqrt(1.0 - power(beta2, iteration)),
             self.epsilon,
         )
+
+
+def adam_increment(
+    spec: Adam, first: Reals, second: Reals, gradient: Reals, iteration: int
+) -> Reals:
+    """Adam in the precision of its arrays, which have any shape: the increment of t = 1, 2, ...
+
+        m <- m + (1 - beta1) (g - m),   v <- v + (1 - beta2) (g g - v)
+        increment = -lr m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + epsilon)
+
+    first, second: m and v, which begin as 0 and change in place. For the small networks of the
+    exact room and of papers; kernels are held to the float32 equations above.
+
+    Raises ValueError if t < 1.
+
+    >>> m, v = np.zeros(2), np.zeros(2)
+    >>> adam_increment(Adam(0.5), m, v, np.array([0.25, -4.0]), 1).round(6).tolist()
+    [-0.5, 0.5]
+    """
+    if iteration < 1:
+        raise ValueError(f"Adam counts iterations from 1, got {iteration}")
+    beta1, beta2 = spec.betas
+    first += (1.0 - beta1) * (gradient - first)
+    second += (1.0 - beta2) * (gradient * gradient - second)
+    root = np.sqrt(second) / math.sqrt(1.0 - beta2**iteration) + spec.epsilon
+    return -spec.learning_rate / (1.0 - beta1**iteration) * first / root
 
 
 def _scalars(*values: float) -> Scalars:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from qtheory.gradients.adam import adam_increment
-from qtheory.optimisers import Adam
+from qtheory.optimisers import Adam, adam_increment
 
 GRADIENTS = np.random.default_rng(1).normal(size=(40, 7)) * 10.0 ** np.arange(-7, 0)
 

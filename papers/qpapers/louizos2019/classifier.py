@@ -19,11 +19,10 @@ import numpy as np
 from jaxtyping import Float, Int64
 from numpy import ndarray
 
-from qtheory.gradients.adam import adam_increment
 from qtheory.gradients.stochastic.categorical import softmax
 from qtheory.gradients.stochastic.relaxed_quantization import Slopes, gumbel
 from qtheory.noise import Points
-from qtheory.optimisers import Adam
+from qtheory.optimisers import Adam, adam_increment
 
 Matrix = Float[ndarray, "rows columns"]
 Labels = Int64[ndarray, "rows"]

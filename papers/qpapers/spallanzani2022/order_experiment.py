@@ -32,10 +32,9 @@ from qpapers.spallanzani2022.order_network import (
     loss_slope,
     views,
 )
-from qtheory.gradients.adam import adam_increment
 from qtheory.noise import Logistic, Smoothing, Triangular, Uniform
 from qtheory.noise.families import check_positive
-from qtheory.optimisers import Adam
+from qtheory.optimisers import Adam, adam_increment
 from qtheory.schedules import Policy, Schedule, Window, input_first
 
 Accuracy = Float[ndarray, " seeds"]

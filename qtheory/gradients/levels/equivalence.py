@@ -49,7 +49,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from qtheory.gradients.adam import adam_increment
 from qtheory.gradients.coarse.formulas import between
 from qtheory.gradients.levels.descent import Quadratic, Weights
 from qtheory.noise import (
@@ -62,7 +61,7 @@ from qtheory.noise import (
     scale_of,
 )
 from qtheory.noise.families import check_positive
-from qtheory.optimisers import Adam
+from qtheory.optimisers import Adam, adam_increment
 from qtheory.stairs.smoothing import ripple, ripple_by_poisson, slope
 from qtheory.stairs.stair import Stair
 
