@@ -133,4 +133,4 @@ def test_an_installation_without_papers_says_so(
     )
     assert cli.main(["reproduce", "li2017"]) == 2
     error = capsys.readouterr().err
-    assert "qtheory reproduce needs a checkout" in error and error.count("\n") == 1
+    assert "a checkout is needed, whose papers/ are run" in error and error.count("\n") == 1

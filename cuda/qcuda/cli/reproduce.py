@@ -31,7 +31,7 @@ def run(options: Namespace) -> int:
     """Run it; returns the exit status."""
     require(
         util.find_spec("qpapers") is not None,
-        "qtheory reproduce needs a checkout, whose papers/ it runs, got an installation without",
+        "a checkout is needed, whose papers/ are run, got an installation without them",
     )
     check_writable(options.json)
     try:
