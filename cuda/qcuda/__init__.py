@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qcuda import nn as nn
+    from qcuda.distributed import data_parallel as data_parallel
     from qcuda.kernels.words import words as words
     from qcuda.nn.census import audit as audit
     from qcuda.nn.convert import LatticeConfig as LatticeConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "audit": "qcuda.nn.census",
+    "data_parallel": "qcuda.distributed",
     "LatticeConfig": "qcuda.nn.convert",
     "quantize_": "qcuda.nn.convert",
     "LatticeOptimizer": "qcuda.optimizer",

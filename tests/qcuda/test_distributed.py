@@ -19,7 +19,6 @@ import torch
 from torch import nn
 
 import qcuda
-from qcuda.distributed import data_parallel
 from qtheory import DST, Lattice
 from qtheory.optimisers import Adam
 
@@ -36,6 +35,13 @@ def network(seed: int) -> nn.Sequential:
     return model
 
 
+def user_network(seed: int) -> nn.Sequential:
+    """As a user's script makes it: every rank from a seed of its own, with real parameters."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.BatchNorm1d(8), nn.Linear(8, 4))
+    return qcuda.quantize_(model)
+
+
 def batch(t: int) -> torch.Tensor:
     g = torch.Generator().manual_seed(t)
     return torch.randint(-8, 9, (EXAMPLES, 8), generator=g) / 4
@@ -50,7 +56,8 @@ def train(model: nn.Module, inner: nn.Sequential, part: slice) -> list:
         optimizer.zero_grad()
         model(batch(t)[part]).square().mean().backward()
         optimizer.step()
-        record.append([inner[k].index.reshape(-1).tolist() for k in (0, 2)])
+        layers = qcuda.nn.lattice_layers(inner).values()
+        record.append([layer.index.reshape(-1).tolist() for layer in layers])
     return [record, optimizer.moved.tolist()]
 
 
@@ -60,10 +67,15 @@ def worker(rank: int, folder: Path) -> None:
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
     )
     inner = network(seed=rank)
-    model = data_parallel(inner)
+    model = qcuda.data_parallel(inner)
     half = EXAMPLES // 2
-    result = train(model, inner, slice(rank * half, (rank + 1) * half))
+    part = slice(rank * half, (rank + 1) * half)
+    result = train(model, inner, part)
     (folder / f"{rank}.json").write_text(json.dumps(result))
+    converted = user_network(seed=rank)
+    train(qcuda.data_parallel(converted), converted, part)
+    values = {k: v for k, v in converted.state_dict().items() if isinstance(v, torch.Tensor)}
+    torch.save(values, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -85,6 +97,10 @@ def test_two_ranks_are_one_process(tmp_path):
     assert first == second
     assert first == alone
     assert min(alone[1]) > 0
+    one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert one["0.bias"].abs().min() > 0
+    statistics = {"2.running_mean", "2.running_var"}  # of a rank's own part of the batch
+    assert {name for name in one if not one[name].equal(other[name])} <= statistics
 
 
 if __name__ == "__main__":
