@@ -10,6 +10,11 @@ Adam      m <- beta1 m + (1 - beta1) g
 All arrays are float32 and every operation is rounded to float32, in the order written and
 without fused multiply-add. The scalars are computed here, once, in float64, and rounded to
 float32, so every room starts from the same bits.
+
+A gradient that is not finite changes nothing for its weight: it moves no weight and enters no
+moment, so later gradients find the moments unharmed. The same holds for a gradient whose new
+moments would exceed `LARGEST_MOMENT`, for example because its square overflows. The increment of
+such a gradient is NaN, by which kernels count it.
 """
 
 from __future__ import annotations
@@ -24,6 +29,9 @@ from numpy import ndarray
 
 Reals = Float[ndarray, "..."]
 """Numbers of one precision."""
+
+LARGEST_MOMENT = np.float32(2.0**128 - 2.0**120)
+"""The largest finite bfloat16: from here, rounding a moment to bfloat16 can not reach infinity."""
 
 
 class Scalars(NamedTuple):
@@ -144,8 +152,9 @@ def adam_increment(
         m <- m + (1 - beta1) (g - m),   v <- v + (1 - beta2) (g g - v)
         increment = -lr m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + epsilon)
 
-    first, second: m and v, which begin as 0 and change in place. For the small networks of the
-    exact room and of papers; kernels are held to the float32 equations above.
+    first, second: m and v, which begin as 0 and change in place. Where m or v would not be finite
+    they stay, and the increment is NaN. For the small networks of the exact room and of papers;
+    kernels are held to the float32 equations above.
 
     Raises ValueError if t < 1.
 
@@ -156,10 +165,15 @@ def adam_increment(
     if iteration < 1:
         raise ValueError(f"Adam counts iterations from 1, got {iteration}")
     beta1, beta2 = spec.betas
-    first += (1.0 - beta1) * (gradient - first)
-    second += (1.0 - beta2) * (gradient * gradient - second)
-    root = np.sqrt(second) / math.sqrt(1.0 - beta2**iteration) + spec.epsilon
-    return -spec.learning_rate / (1.0 - beta1**iteration) * first / root
+    with np.errstate(over="ignore", invalid="ignore"):
+        m = first + (1.0 - beta1) * (gradient - first)
+        v = second + (1.0 - beta2) * (gradient * gradient - second)
+        possible = np.isfinite(m) & np.isfinite(v)
+        root = np.sqrt(v) / math.sqrt(1.0 - beta2**iteration) + spec.epsilon
+        increment = -spec.learning_rate / (1.0 - beta1**iteration) * m / root
+    np.copyto(first, m, where=possible)
+    np.copyto(second, v, where=possible)
+    return np.where(possible, increment, np.nan).astype(increment.dtype)
 
 
 def _scalars(*values: float) -> Scalars:

@@ -1,5 +1,6 @@
 // Base optimisers for one weight: gradient in, increment out. See qtheory/optimisers.py for the
-// equations; every operation is one float32 rounding, in the order written.
+// equations; every operation is one float32 rounding, in the order written. A gradient that is not
+// finite, or whose moments would not be, changes nothing: the increment is NaN.
 #pragma once
 
 #include "core.h"
@@ -16,27 +17,41 @@ struct given {  // the "gradient" is the increment itself
   static QT_FN float increment(const Scalars &, float g, float &, float &) { return g; }
 };
 
+// Whether a moment may be kept: it is a number, and rounding to bfloat16 can not carry it to
+// infinity. NaN is not at most anything.
+QT_FN bool kept(float moment) { return absolute(moment) <= 0x1.fep127f; }
+
+// An increment, or the NaN that moves nothing and is counted.
+QT_FN float increment_if(bool possible, float increment) {
+  return possible ? increment : real(0x7fc00000u);
+}
+
 struct sgd {
   static constexpr int moments = 0;
   static QT_FN float increment(const Scalars &s, float g, float &, float &) {
-    return -(s.learning_rate * g);
+    return increment_if(absolute(g) <= 0x1.fffffep127f, -(s.learning_rate * g));
   }
 };
 
 struct momentum {
   static constexpr int moments = 1;
   static QT_FN float increment(const Scalars &s, float g, float &first, float &) {
-    first = s.first_decay * first + g;
-    return -(s.learning_rate * first);
+    const float b = s.first_decay * first + g;
+    const bool possible = kept(b);
+    first = possible ? b : first;
+    return increment_if(possible, -(s.learning_rate * b));
   }
 };
 
 struct adam {
   static constexpr int moments = 2;
   static QT_FN float increment(const Scalars &s, float g, float &first, float &second) {
-    first = s.first_decay * first + s.first_gain * g;
-    second = s.second_decay * second + s.second_gain * (g * g);
-    return -((s.learning_rate * first) / (square_root(second) * s.second_scale + s.epsilon));
+    const float m = s.first_decay * first + s.first_gain * g;
+    const float v = s.second_decay * second + s.second_gain * (g * g);
+    const bool possible = kept(m) & kept(v);
+    first = possible ? m : first;
+    second = possible ? v : second;
+    return increment_if(possible, -((s.learning_rate * m) / (square_root(v) * s.second_scale + s.epsilon)));
   }
 };
 

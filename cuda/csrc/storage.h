@@ -26,13 +26,9 @@ QT_FN float widen(uint16_t bfloat16) { return real(uint32_t(bfloat16) << 16); }
 QT_FN uint32_t nearest_bfloat16(uint32_t b) { return (b + 0x7fffu + ((b >> 16) & 1u)) >> 16; }
 
 // Stochastic rounding to bfloat16: up with probability (dropped bits) / 2^16, so the mean is x.
-// A NaN stays one (its quiet bit is set), infinities stay themselves.
+// x is at most the largest bfloat16 in magnitude, or is a bfloat16 (NaN and infinities among them).
 QT_FN uint16_t round_stochastically(float x, uint32_t sixteen_bits) {
-  uint32_t b = bits(x);
-  uint32_t magnitude = b & 0x7fffffffu;
-  uint32_t finite = magnitude < 0x7f800000u ? sixteen_bits : 0u;
-  uint32_t quiet = magnitude > 0x7f800000u ? 0x00400000u : 0u;
-  return uint16_t(((b | quiet) + finite) >> 16);
+  return uint16_t((bits(x) + sixteen_bits) >> 16);
 }
 
 }  // namespace qt

@@ -16,7 +16,7 @@ from qreference.philox import words
 from qreference.storage import round_stochastically, widen
 from qtheory.algorithms import Spec
 from qtheory.arrays import Increment, Index
-from qtheory.optimisers import SGD, Momentum, Optimiser
+from qtheory.optimisers import LARGEST_MOMENT, SGD, Momentum, Optimiser
 from qtheory.streams import Stream
 
 MomentType: TypeAlias = Literal["float32", "bfloat16"]
@@ -47,7 +47,8 @@ def increment(
 ) -> tuple[Increment, Moments]:
     """The increment that iteration t = 1, 2, ... proposes, and the moments after it, float32.
 
-    Overflow gives infinities and NaN as IEEE 754 says, without a warning.
+    A gradient that is not finite, or one whose moments could not be kept, has the increment NaN
+    and leaves both moments as they were. Other overflow gives infinities, without a warning.
     """
     scalars = optimiser.scalars(iteration)
     lr, beta1, gain1, beta2, gain2, c, epsilon = scalars
@@ -55,13 +56,21 @@ def increment(
     first, second = moments
     with np.errstate(all="ignore"):
         if first is None:
-            return -(lr * g), moments
+            return _where(np.isfinite(g), -(lr * g)), moments
         if second is None:
             b = beta1 * first + g
-            return -(lr * b), Moments(b, None)
+            possible = np.abs(b) <= LARGEST_MOMENT
+            return _where(possible, -(lr * b)), Moments(np.where(possible, b, first), None)
         m = beta1 * first + gain1 * g
         v = beta2 * second + gain2 * (g * g)
-        return -((lr * m) / (np.sqrt(v) * c + epsilon)), Moments(m, v)
+        possible = (np.abs(m) <= LARGEST_MOMENT) & (np.abs(v) <= LARGEST_MOMENT)
+        proposed = -((lr * m) / (np.sqrt(v) * c + epsilon))
+        after = Moments(np.where(possible, m, first), np.where(possible, v, second))
+        return _where(possible, proposed), after
+
+
+def _where(possible: np.ndarray, proposed: Increment) -> Increment:
+    return np.where(possible, proposed, np.float32(np.nan))
 
 
 def train_step(

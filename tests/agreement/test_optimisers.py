@@ -105,7 +105,7 @@ def trained(
 @pytest.mark.parametrize("moment_type", ["float32", "bfloat16"])
 @pytest.mark.parametrize("gradient_type", ["float32", "bfloat16"])
 def test_five_iterations_of_every_size(room, optimiser, moment_type, gradient_type):
-    """Trits and int8 in turn, 1 and 2 threads in turn; specials stay in the moments."""
+    """Trits and int8 in turn, 1 and 2 threads in turn; specials change nothing."""
     for count in SIZES:
         spec = of_size(count)
         ours = start(spec, optimiser, count, moment_type, tensor=3, offset=count)
@@ -118,6 +118,36 @@ def test_five_iterations_of_every_size(room, optimiser, moment_type, gradient_ty
             )  # fmt: skip
             assert_same(ours, Weights(index, ours.gradient, moments))
             assert got.tolist() == [counters]
+
+
+@by_optimiser
+@pytest.mark.parametrize("moment_type", ["float32", "bfloat16"])
+def test_what_is_not_finite_changes_nothing(room, optimiser, moment_type):
+    """Neither index nor moment, by any word: 999 weights, each third a NaN, an infinity, a number.
+
+    The next gradient then finds what it would have found without them.
+    """
+    spec, kind = StochasticRounding(Lattice.ternary(0.5)), moment_type
+    ours = start(spec, optimiser, 999, moment_type)
+    clean = gradients(999, 1)
+    clean[~np.isfinite(clean) | (np.abs(clean) > 1e18)] = 0.25
+    ours.gradient = clean
+    room.step(spec, optimiser, [ours], seed=3, iteration=1)
+    before = ours.copy()
+    bad = np.resize(np.array([np.nan, np.inf, -np.inf, 3.4e38], np.float32), 999)
+    bad = bad if ours.moments.first is not None else np.where(bad == bad[3], np.inf, bad)
+    ours.gradient = np.where(np.arange(999) % 3 == 2, clean, bad).astype(np.float32)
+    expected, counters = train(spec, optimiser, ours.copy(), seed=3, iteration=2, moment_type=kind)
+    got = room.step(spec, optimiser, [ours], seed=3, iteration=2)
+    assert got.tolist() == [counters]
+    assert counters[1] == 666
+    assert_same(ours, expected)
+    rest = np.arange(999) % 3 != 2
+    assert (ours.index[rest] == before.index[rest]).all()
+    for mine, old in zip(ours.moments, before.moments, strict=True):
+        if mine is not None:
+            assert mine[rest].tobytes() == old[rest].tobytes()
+            assert (mine[~rest] != old[~rest]).mean() > 0.5
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 129, 255, 256])

@@ -96,6 +96,17 @@ def agreement(room: cpu_room.Room) -> Iterator[Check]:
             room, DeterministicRounding, 0
         ),
     )
+    for optimiser, kind in (
+        (SGD(0.3), "float32"),
+        (Momentum(0.1), "bfloat16"),
+        (Adam(0.02), "float32"),
+    ):
+        yield (
+            "gradients that are not finite",
+            lambda o=optimiser, k=kind: test_optimisers.test_what_is_not_finite_changes_nothing(
+                room, o, k
+            ),
+        )
     yield "thresholds to the knife edge", lambda: test_knife_edge.sweep(room)
     for optimiser, moments, gradient in (
         (SGD(0.3), "float32", "bfloat16"),

@@ -29,6 +29,17 @@ def test_single_precision_stays():
     assert adam_increment(Adam(0.1), first, second, g, 1).dtype == np.float32
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e200])
+def test_what_is_not_finite_changes_nothing(bad):
+    """The second of two weights, in float64, whose squares overflow beyond 1e154."""
+    first, second = np.array([0.5, 0.5]), np.array([2.0, 2.0])
+    got = adam_increment(Adam(0.1), first, second, np.array([1.0, bad]), 2)
+    assert np.isfinite(got[0])
+    assert np.isnan(got[1])
+    assert (first[1], second[1]) == (0.5, 2.0)
+    assert first[0] != 0.5
+
+
 def test_iterations_count_from_one():
     with pytest.raises(ValueError, match="counts iterations from 1, got 0"):
         adam_increment(Adam(0.1), np.zeros(1), np.zeros(1), np.ones(1), 0)
