@@ -20,16 +20,29 @@ def storage_for(lattice: Lattice) -> abi.Storage:
     return abi.Storage.TRITS if lattice.size <= 3 else abi.Storage.INT8
 
 
+def _check_fits(lattice: Lattice, storage: abi.Storage) -> None:
+    limit = 3 if storage is abi.Storage.TRITS else 256
+    require(
+        lattice.size <= limit, f"{storage.name.lower()} holds {limit} levels, got {lattice.size}"
+    )
+
+
+def central(count: int, lattice: Lattice, storage: abi.Storage, device: torch.device) -> Tensor:
+    """The state of `count` weights on the central level, whose code is 0.
+
+    Raises ValueError if the storage can not hold the lattice.
+    """
+    _check_fits(lattice, storage)
+    return torch.zeros(storage.bytes(count), dtype=STATES[storage], device=device)
+
+
 def encode(index: Tensor, lattice: Lattice, storage: abi.Storage) -> Tensor:
     """Store indices: flat int8 codes, or uint8 with four trits a byte.
 
     index: any integer dtype and shape, 0 .. size - 1, on the CPU. Raises ValueError if one is off
     the lattice, or the storage can not hold it.
     """
-    limit = 3 if storage is abi.Storage.TRITS else 256
-    require(
-        lattice.size <= limit, f"{storage.name.lower()} holds {limit} levels, got {lattice.size}"
-    )
+    _check_fits(lattice, storage)
     require(not index.is_floating_point(), f"indices are integers, got {index.dtype}")
     if index.numel():
         low, high = int(index.min()), int(index.max())
@@ -40,7 +53,7 @@ def encode(index: Tensor, lattice: Lattice, storage: abi.Storage) -> Tensor:
     codes = (index.detach().reshape(-1).to(torch.int64) - lattice.centre).to(torch.int8)
     if storage is abi.Storage.INT8:
         return codes
-    state = torch.zeros(storage.bytes(codes.numel()), dtype=torch.uint8)
+    state = torch.zeros(storage.bytes(codes.numel()), dtype=torch.uint8, device="cpu")
     native.library().qt_pack(codes.data_ptr(), codes.numel(), state.data_ptr())
     return state
 
@@ -52,7 +65,7 @@ def decode(state: Tensor, count: int, lattice: Lattice, storage: abi.Storage) ->
     if storage is abi.Storage.INT8:
         codes = state
     else:
-        codes = torch.empty(count, dtype=torch.int8)
+        codes = torch.empty(count, dtype=torch.int8, device="cpu")
         native.library().qt_unpack(state.data_ptr(), count, codes.data_ptr())
     return codes.to(torch.int64) + lattice.centre
 
@@ -66,7 +79,7 @@ def check_legal(state: Tensor, count: int, lattice: Lattice, storage: abi.Storag
         require(illegal == 0, f"a trit is 00, 01 or 11, got {illegal} of {count} with the code 10")
         if count % 4 and int(state[-1]) >> (2 * (count % 4)):
             raise ValueError(f"padding bits of packed trits are 0, got byte {int(state[-1]):#04x}")
-        codes = torch.empty(count, dtype=torch.int8)
+        codes = torch.empty(count, dtype=torch.int8, device="cpu")
         native.library().qt_unpack(state.data_ptr(), count, codes.data_ptr())
     else:
         codes = state

@@ -1,4 +1,4 @@
-"""Layers whose weights are indices."""
+"""What layers with a lattice weight have in common."""
 
 from __future__ import annotations
 
@@ -9,53 +9,71 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qcuda.errors import require
 from qcuda.kernels import storage as stored
 from qcuda.kernels.abi import Storage
+from qcuda.kernels.ops import REALS
 from qcuda.kernels.words import words
 from qcuda.nn.slot import GradientSlot
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
 from qtheory.streams import Stream
 
+VISIBLE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
 
 class LatticeLayer(nn.Module):
-    """A layer with one weight on a lattice.
+    """A layer with one weight on a lattice. It begins on the central level, with biases of 0.
 
+    shape: of the weight. outputs: entries of the bias.
     state: the weight, int8 codes or packed trits (a buffer).
     slot: where its gradient arrives (a parameter without values).
     scale: constant factor of the visible weight; gradients are those of the unscaled weight.
     readout: the stair through which hidden levels are seen, None if the levels themselves are.
+    device, dtype: as torch's layers take them; dtype is that of the visible weight and the bias,
+    float32, bfloat16, float16 or float64. Gradients arrive in float32, or bfloat16 as the weight.
+
+    Raises ValueError if a number breaks its rule, or the storage can not hold the lattice.
     """
 
     state: Tensor
     levels: Tensor
     slot: GradientSlot
+    bias: nn.Parameter | None
 
     def __init__(
         self,
         shape: tuple[int, ...],
         lattice: Lattice,
         *,
+        outputs: int,
         bias: bool,
         scale: float,
         storage: Storage | None,
-        readout: Stair | None = None,
+        readout: Stair | None,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
         require(math.isfinite(scale) and scale > 0, f"a scale is positive and finite, got {scale}")
+        require(min(shape) >= 0, f"a weight's shape has no negative number, got {shape}")
+        device = torch.get_default_device() if device is None else torch.device(device)
+        self.dtype = _visible(torch.get_default_dtype() if dtype is None else dtype)
         self.lattice, self.readout = lattice, readout
         self.storage = stored.storage_for(lattice) if storage is None else storage
         self.scale = scale
-        index = torch.full(shape, lattice.centre, dtype=torch.int64)
-        self.register_buffer("state", stored.encode(index, lattice, self.storage))
-        self.register_buffer("levels", self._visible_levels(), persistent=False)
-        self.slot = GradientSlot(shape)  # pyright: ignore[reportArgumentType]
+        count = math.prod(shape)
+        self.register_buffer("state", stored.central(count, lattice, self.storage, device))
+        self.register_buffer("levels", self._visible_levels().to(device), persistent=False)
+        kind = _of_gradients(self.dtype)
+        self.slot = GradientSlot(shape, kind, device)  # pyright: ignore[reportCallIssue]
         self.slot.owner = weakref.ref(self)
-        self.bias = nn.Parameter(torch.zeros(shape[0])) if bias else None
+        self.register_parameter(
+            "bias",
+            nn.Parameter(torch.zeros(outputs, device=device, dtype=self.dtype)) if bias else None,
+        )
 
     def _visible_levels(self) -> Tensor:
         """What each index shows, float32."""
@@ -74,6 +92,10 @@ class LatticeLayer(nn.Module):
             index.shape == self.slot.shape,
             f"indices have the weight's shape {tuple(self.slot.shape)}, got {tuple(index.shape)}",
         )
+        require(
+            not self.state.is_meta,
+            "a weight that is set has memory, got a layer on meta: call to_empty first",
+        )
         self.state.copy_(stored.encode(index.cpu(), self.lattice, self.storage))
 
     def draw_levels(self, seed: int, tensor: int) -> None:
@@ -81,17 +103,24 @@ class LatticeLayer(nn.Module):
         drawn = words(seed, 0, tensor, self.slot.numel(), stream=Stream.INITIALISE)
         self.set_index(((drawn * self.lattice.size) >> 32).reshape(self.slot.shape))
 
+    def reset_parameters(self) -> None:
+        """Draw every weight uniformly, by a seed from torch's generator; biases become 0."""
+        if not self.state.is_meta:
+            self.draw_levels(int(torch.randint(2**63 - 1, (), device="cpu")), 0)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
     @property
     def weight(self) -> Tensor:
         """The visible weight: made anew from the indices, differentiable towards the slot."""
-        dtype = self.slot.dtype
-        device = self.state.device.type
-        if torch.is_autocast_enabled(device):
+        dtype, device = self.dtype, self.state.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
+        made = dtype if dtype in REALS else torch.float32
         weight = torch.ops.qtheory.decode(
-            self.state, self.slot, self.levels, int(self.storage), dtype
+            self.state, self.slot, self.levels, int(self.storage), made
         )
-        return weight if self.scale == 1.0 else weight * self.scale
+        return (weight if self.scale == 1.0 else weight * self.scale).to(dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LatticeLayer:
         slot: GradientSlot = self.slot
@@ -100,7 +129,9 @@ class LatticeLayer(nn.Module):
             super()._apply(fn, recurse)
         finally:
             self._parameters["slot"] = slot
-        self._parameters["slot"] = slot.converted(fn)
+        probe = fn(torch.empty((), dtype=self.dtype, device=slot.device))
+        self.dtype = _visible(probe.dtype)
+        self._parameters["slot"] = slot.converted(_of_gradients(self.dtype), probe.device)
         self.slot.owner = weakref.ref(self)
         self.levels = self._visible_levels().to(self.state.device)  # float32, whatever fn does
         return self
@@ -154,63 +185,19 @@ class LatticeLayer(nn.Module):
         missing_keys[:] = [key for key in missing_keys if key != f"{prefix}slot"]
 
     def extra_repr(self) -> str:
-        shape, lattice = tuple(self.slot.shape), self.lattice
-        return f"shape={shape}, levels={lattice.size}, storage={self.storage.name.lower()}"
+        lattice = f"levels={self.lattice.size}, storage={self.storage.name.lower()}"
+        return lattice if self.scale == 1.0 else f"{lattice}, scale={self.scale:.6g}"
 
 
-class Linear(LatticeLayer):
-    """torch.nn.Linear with a lattice weight of shape (outputs, inputs); no bias by default."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        lattice: Lattice,
-        *,
-        bias: bool = False,
-        scale: float = 1.0,
-        storage: Storage | None = None,
-        readout: Stair | None = None,
-    ) -> None:
-        shape = (outputs, inputs)
-        super().__init__(shape, lattice, bias=bias, scale=scale, storage=storage, readout=readout)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return F.linear(inputs, self.weight, self.bias)
+def _visible(dtype: torch.dtype) -> torch.dtype:
+    names = ", ".join(str(known).removeprefix("torch.") for known in VISIBLE)
+    require(dtype in VISIBLE, f"the dtype of a layer is one of {names}, got {dtype}")
+    return dtype
 
 
-class Conv2d(LatticeLayer):
-    """torch.nn.Conv2d with a lattice weight of shape (outputs, inputs / groups, height, width)."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel_size: int | tuple[int, int],
-        lattice: Lattice,
-        *,
-        stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] | str = 0,
-        dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
-        bias: bool = False,
-        scale: float = 1.0,
-        storage: Storage | None = None,
-        readout: Stair | None = None,
-    ) -> None:
-        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-        require(
-            inputs % groups == 0 and outputs % groups == 0,
-            f"groups divide inputs and outputs, got {groups} for {inputs} and {outputs}",
-        )
-        shape = (outputs, inputs // groups, *kernel)
-        super().__init__(shape, lattice, bias=bias, scale=scale, storage=storage, readout=readout)
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return F.conv2d(
-            inputs, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
+def _of_gradients(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which gradients of a visible weight arrive: one that kernels read."""
+    return dtype if dtype in REALS else torch.float32
 
 
 def lattice_layers(model: nn.Module) -> dict[str, LatticeLayer]:

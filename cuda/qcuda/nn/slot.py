@@ -10,7 +10,7 @@ the slot for a weight computes NaN and notices.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -22,7 +22,12 @@ from qtheory.stairs.stair import Stair
 
 
 class Owner(Protocol):
-    """What an optimiser asks of the layer whose gradient arrives in a slot."""
+    """What an optimiser asks of the layer whose gradient arrives in a slot.
+
+    The elements of a slot lie in the order in which the state stores them: a contiguous gradient,
+    moments and increments of the slot's shape are read one after the other beside the state, and
+    an element's place is its number in the random counter. Nothing has to be reordered.
+    """
 
     lattice: Lattice
     readout: Stair | None
@@ -64,16 +69,17 @@ class GradientSlot(torch.nn.Parameter):
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return _make, (self.shape, self.dtype, self.device, self.requires_grad)
 
-    def converted(self, fn: Callable[[Tensor], Tensor]) -> GradientSlot:
-        """The slot after a conversion of dtype or device, hollow again; itself if that can be."""
-        probe = fn(torch.empty((), dtype=self.dtype, device=self.device))
-        grad = None if self.grad is None else fn(self.grad)
+    def converted(self, dtype: torch.dtype, device: torch.device) -> GradientSlot:
+        """The slot with another dtype and device, and its gradient; itself where torch can."""
+        grad = self.grad
+        if grad is not None:
+            grad = grad.to(device, dtype) if not grad.is_meta else None
         slot = self
-        if "meta" in (probe.device.type, self.device.type) and probe.device != self.device:
-            slot = _make(self.shape, probe.dtype, probe.device, self.requires_grad)
+        if "meta" in (device.type, self.device.type) and device != self.device:
+            slot = _make(self.shape, dtype, device, self.requires_grad)
         else:
             self.grad = None  # of the old dtype; torch wants them to agree
-            self.data = _hollow(self.shape, probe.dtype, probe.device)
+            self.data = _hollow(self.shape, dtype, device)
         slot.grad = grad
         return slot
 
