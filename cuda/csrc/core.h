@@ -66,4 +66,12 @@ QT_FN float square_root(float x) {
 #endif
 }
 
+QT_FN double square_root(double x) {
+#if defined(__CUDA_ARCH__)
+  return __dsqrt_rn(x);
+#else
+  return __builtin_sqrt(x);
+#endif
+}
+
 }  // namespace qt

@@ -12,8 +12,22 @@ struct Scalars {
   float learning_rate, first_decay, first_gain, second_decay, second_gain, second_scale, epsilon;
 };
 
+// A base optimiser's own numbers, as a user sets them.
+struct Numbers {
+  double learning_rate, first_decay, second_decay, epsilon;
+};
+
+// base^exponent by repeated squaring, as qtheory.optimisers.power.
+QT_FN double power(double base, uint64_t exponent) {
+  double result = 1.0;
+  for (; exponent; exponent >>= 1, base *= base)
+    if (exponent & 1) result *= base;
+  return result;
+}
+
 struct given {  // the "gradient" is the increment itself
   static constexpr int moments = 0;
+  static QT_FN Scalars scalars(const Numbers &, uint64_t) { return Scalars{0, 0, 1, 0, 0, 0, 0}; }
   static QT_FN float increment(const Scalars &, float g, float &, float &) { return g; }
 };
 
@@ -28,6 +42,9 @@ QT_FN float increment_if(bool possible, float increment) {
 
 struct sgd {
   static constexpr int moments = 0;
+  static QT_FN Scalars scalars(const Numbers &n, uint64_t) {
+    return Scalars{float(n.learning_rate), 0, 1, 0, 0, 0, 0};
+  }
   static QT_FN float increment(const Scalars &s, float g, float &, float &) {
     return increment_if(absolute(g) <= 0x1.fffffep127f, -(s.learning_rate * g));
   }
@@ -35,6 +52,9 @@ struct sgd {
 
 struct momentum {
   static constexpr int moments = 1;
+  static QT_FN Scalars scalars(const Numbers &n, uint64_t) {
+    return Scalars{float(n.learning_rate), float(n.first_decay), 1, 0, 0, 0, 0};
+  }
   static QT_FN float increment(const Scalars &s, float g, float &first, float &) {
     const float b = s.first_decay * first + g;
     const bool possible = kept(b);
@@ -45,6 +65,15 @@ struct momentum {
 
 struct adam {
   static constexpr int moments = 2;
+  static QT_FN Scalars scalars(const Numbers &n, uint64_t iteration) {
+    return Scalars{float(n.learning_rate / (1.0 - power(n.first_decay, iteration))),
+                   float(n.first_decay),
+                   float(1.0 - n.first_decay),
+                   float(n.second_decay),
+                   float(1.0 - n.second_decay),
+                   float(1.0 / square_root(1.0 - power(n.second_decay, iteration))),
+                   float(n.epsilon)};
+  }
   static QT_FN float increment(const Scalars &s, float g, float &first, float &second) {
     const float m = s.first_decay * first + s.first_gain * g;
     const float v = s.second_decay * second + s.second_gain * (g * g);

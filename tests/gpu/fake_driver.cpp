@@ -41,7 +41,7 @@ const std::map<std::string, Binder> kernels = {
 #define QT_STEP_ENTRIES(rule, optimiser) \
   QT_ENTRY(qt_step_##rule##_##optimiser##_int8) QT_ENTRY(qt_step_##rule##_##optimiser##_trits)
 #define QT_RULE_ENTRIES(rule) QT_OPTIMISERS_OF(QT_STEP_ENTRIES, rule)
-    QT_ALGORITHMS(QT_RULE_ENTRIES) QT_ENTRY(qt_words) QT_ENTRY(qt_decode) QT_ENTRY(qt_outcomes)
+    QT_ALGORITHMS(QT_RULE_ENTRIES) QT_ENTRY(qt_scalars) QT_ENTRY(qt_words) QT_ENTRY(qt_decode) QT_ENTRY(qt_outcomes)
         QT_ENTRY(qt_put)};
 
 std::vector<int> contexts;               // the stack of current contexts, as device numbers

@@ -37,6 +37,55 @@ def test_the_cases_move_weights_and_meet_nan(cpu_library):
         assert changed.sum() > 100 and counters[-1, 0] > 100, case.name
 
 
+def test_scalars_agree(machine, launcher, cpu_library):
+    assert compare.check_scalars(machine, launcher, cpu_library) == []
+
+
+def test_a_captured_iteration_counts_itself(machine, launcher):
+    """Scalars and step, captured once and replayed twice more, are three iterations of Adam.
+
+    Nothing in the graph is of the iteration in which it was captured: bias corrections and random
+    words follow the number in device memory. A learning rate that changes there is used.
+    """
+    from qreference import optimisers
+    from qtheory.algorithms import StochasticRounding
+    from qtheory.lattice import Lattice
+    from qtheory.optimisers import Adam
+
+    spec, count = StochasticRounding(Lattice.ternary()), 1003
+    rng = np.random.default_rng(8)
+    index, moments = rng.integers(0, 3, count), optimisers.init(Adam(0.2), (count,))
+    gradient = rng.standard_normal(count).astype(np.float32)
+    launch = abi.launch(abi.spec(1.0, 1.0, 3), seed=9, rule="stochastic_rounding", optimiser="adam")
+    numbers = np.array([0.2, 0.9, 0.999, 1e-8])
+    arrays = [
+        (index - 1).astype(np.int8), gradient, *(m.copy() for m in moments), numbers,
+        np.zeros(1, np.int64), np.zeros(7, np.float32), np.zeros(2, np.int64),
+    ]  # fmt: skip
+    memory = [machine.upload(a.view(np.uint8)) for a in arrays]
+    state, g, first, second, told, now, scalars, counters = map(machine.address, memory)
+    table = abi.tensors([abi.Tensor(state, g, first, second, 0, count, 0, 4, 0)])
+
+    def iteration(stream):
+        launcher.scalars("adam", told, now, 0, scalars, stream)
+        launcher.step_all(launch, table, scalars, now, counters, stream)
+
+    replay = machine.capture(iteration)
+    moved = 0
+    for t, rate in enumerate((0.2, 0.2, 0.05), start=1):
+        memory[4][:8] = np.array([rate]).view(np.uint8)
+        replay()
+        index, moments, changed, _ = optimisers.train_step(
+            spec, Adam(rate), index, moments, gradient, seed=9, iteration=t, tensor=4
+        )
+        moved += changed
+        codes = machine.download(memory[0]).view(np.int8)
+        assert (codes == index - 1).all(), t
+    assert machine.download(memory[5]).view(np.int64).tolist() == [3]
+    assert machine.download(memory[7]).view(np.int64).tolist() == [moved, 0]
+    assert moved > 100
+
+
 def test_words_agree(machine, launcher, cpu_library):
     assert compare.check_words(machine, launcher, cpu_library) == []
 

@@ -22,6 +22,7 @@ class Mutant(NamedTuple):
 
 CORE, PHILOX, FILL = "core.h", "philox.h", "cpu/philox_fill.h"
 WALKER, STORAGE, OPTIMISERS = "walker.h", "storage.h", "optimisers.h"
+SCALARS = "scalars.h"
 DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
 METROPOLIS = "algorithms/metropolis.h"
 STEP, LIBRARY, POOL = "cpu/step.h", "cpu/library.cpp", "cpu/pool.h"
@@ -140,6 +141,15 @@ MUTANTS = [
            "nearest_bfloat16(bits(x)) << 16"),
     Mutant("both moments take the high bits", STEP, "moment_words[i] & 0xffffu",
            "moment_words[i] >> 16"),
+    # Scalars
+    Mutant("corrections of the iteration before", SCALARS, "name::scalars(numbers, now)",
+           "name::scalars(numbers, now - (now > 1))"),
+    Mutant("iteration not counted", SCALARS, "if (!skip) iteration = int64_t(now);", ""),
+    Mutant("infinities found are ignored", SCALARS, "*found_inf != 0.0f", "false"),
+    Mutant("powers in single precision", OPTIMISERS, "double result = 1.0;",
+           "float result = 1.0f;"),
+    Mutant("both corrections of the first decay", OPTIMISERS, "power(n.second_decay, iteration)",
+           "power(n.first_decay, iteration)"),
     # Storage
     Mutant("sign code swapped on reading", STORAGE, "return int32_t(uint32_t(byte)",
            "return -int32_t(uint32_t(byte)"),

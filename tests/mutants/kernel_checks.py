@@ -16,6 +16,7 @@ from agreement import (
     test_knife_edge,
     test_moves,
     test_optimisers,
+    test_scalars,
     test_storage,
     test_words,
 )
@@ -55,6 +56,11 @@ def exact(room: cpu_room.Room) -> Iterator[Check]:
     for levels in ((-1.0, 1.0, 5), (-1.5, 2.5, 5)):
         yield "ties", lambda x=levels: test_moves.test_ties_of_deterministic_rounding(room, x)
     yield "whole or in pieces", lambda: test_optimisers.test_whole_or_in_pieces(room, "bfloat16", 1)
+    yield "scalars", lambda: test_scalars.test_ten_thousand_iterations_have_the_bits_of_python(room)
+    yield (
+        "an infinity found",
+        lambda: test_scalars.test_an_infinity_found_stops_the_iteration(room, Adam(0.1)),
+    )
     yield "a fork", lambda: forked(room)
 
 

@@ -1,6 +1,7 @@
 // The CPU library: a plain C ABI, one build for each level of the instruction set. Every number
 // comes from the headers one folder up; here are only loops, threads and dispatch.
 #include "../abi.h"
+#include "../scalars.h"
 #include "pool.h"
 #include "step.h"
 
@@ -97,6 +98,13 @@ int64_t task_length(const Tensor *tensors, int64_t n, int32_t threads) {
 // Work on OpenMP's threads from now on: `parallel` is the address of GOMP_parallel, or null.
 QT_EXPORT void qt_share_threads(void *parallel) {
   Pool::instance().share(reinterpret_cast<OpenMP>(parallel));
+}
+
+// The scalars of the iteration that begins now, which is counted; found_inf may be null.
+QT_EXPORT int qt_scalars(int32_t optimiser, const Numbers *numbers, int64_t *iteration,
+                         const float *found_inf, Scalars *scalars) {
+  FloatEnvironment environment;
+  return next_scalars(optimiser, *numbers, *iteration, found_inf, *scalars) ? OK : BAD_OPTIMISER;
 }
 
 // Optimiser and move for every weight of every tensor, in place; counters are added to.

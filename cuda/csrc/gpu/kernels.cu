@@ -5,8 +5,8 @@
 // memory, so a captured graph replays correctly. No result depends on the grid: only integers are
 // added, in whatever order.
 #include "../abi.h"
-#include "../optimisers.h"
 #include "../philox.h"
+#include "../scalars.h"
 #include "../storage.h"
 #include "group.h"
 #include "registry.h"
@@ -176,6 +176,12 @@ struct Payload {
 #define QT_STEP_KERNELS(rule) QT_OPTIMISERS_OF(QT_EACH_STORAGE, rule)
 
 QT_ALGORITHMS(QT_STEP_KERNELS)
+
+// The scalars of the iteration that begins now, which is counted; found_inf may be null. One thread.
+QT_KERNEL(3) qt_scalars(int32_t optimiser, const qt::Numbers *numbers, int64_t *iteration,
+                        const float *found_inf, qt::Scalars *scalars) {
+  if (threadIdx.x == 0) qt::next_scalars(optimiser, *numbers, *iteration, found_inf, *scalars);
+}
 
 // The words of elements first .. first + count - 1.
 QT_KERNEL(3) qt_words(uint64_t seed, uint32_t iteration, uint32_t tensor, uint32_t stream,

@@ -35,6 +35,7 @@ SIGNATURES: native.Signatures = {
         ctypes.c_int,
         [_POINTER, _POINTER, _INT64, _POINTER, _POINTER, _POINTER, _INT32],
     ),
+    "qt_scalars": (ctypes.c_int, [_INT32, _POINTER, _POINTER, _POINTER, _POINTER]),
     "qt_words": (
         None,
         [_UINT64, _UINT32, _UINT32, _UINT32, _INT64, _INT64, _POINTER, _INT32],

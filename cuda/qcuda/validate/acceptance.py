@@ -134,6 +134,7 @@ def check_all(
     found = compare.check_steps(cases, *arguments)
     for case in cases[::7]:
         found[f"graph {case.name}"] = compare.check_graph(case, *arguments)
+    found["scalars"] = compare.check_scalars(*arguments)
     found["words"] = compare.check_words(*arguments)
     found["decode"] = compare.check_decode(*arguments)
     found["outcomes"] = compare.check_outcomes(*arguments)

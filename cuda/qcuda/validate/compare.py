@@ -280,6 +280,31 @@ def check_graph(case: Case, machine: Machine, launcher: Launcher, library: Any) 
     return steps.differences(*expected(case, library))
 
 
+def check_scalars(machine: Machine, launcher: Launcher, library: Any) -> list[str]:
+    """qt_scalars of every optimiser at random numbers and iterations, skipped ones among them."""
+    rng, wrong = np.random.default_rng(4), []
+    for number in range(400):
+        optimiser = abi.OPTIMISERS[number % len(abi.OPTIMISERS)]
+        rate, epsilon = 10.0 ** rng.uniform(-9, 2, 2)
+        numbers = np.array([rate, rng.uniform(), 1 - 10.0 ** rng.uniform(-9, 0), epsilon])
+        iteration = np.array([int(2.0 ** rng.uniform(0, 32)) - 1], np.int64)
+        found_inf = np.array([number % 7 == 0], np.float32)
+        scalars = np.zeros(7, np.float32)
+        memory = [
+            machine.upload(a.view(np.uint8)) for a in (numbers, iteration, found_inf, scalars)
+        ]
+        launcher.scalars(optimiser, *map(machine.address, memory), machine.stream())
+        arrays = (numbers, iteration, found_inf, scalars)
+        pointers = [ctypes.c_void_p(array.ctypes.data) for array in arrays]
+        library.qt_scalars(number % len(abi.OPTIMISERS), *pointers)
+        for name, array, got in zip(
+            ("iteration", "scalars"), arrays[1::2], memory[1::2], strict=True
+        ):
+            if machine.download(got).tobytes() != array.tobytes():
+                wrong.append(f"{name} of {optimiser} {numbers.tolist()}")
+    return wrong
+
+
 def check_words(machine: Machine, launcher: Launcher, library: Any) -> list[str]:
     """qt_words at every offset within two blocks, at block 2**32, and unaligned."""
     wrong = []

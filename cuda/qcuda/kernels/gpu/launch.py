@@ -92,6 +92,25 @@ class Launcher:
                 c_void_p(counters_pointer),
             )
 
+    def scalars(
+        self,
+        optimiser: str,
+        numbers_pointer: int,
+        iteration_pointer: int,
+        found_inf_pointer: int,
+        scalars_pointer: int,
+        stream: int,
+    ) -> None:
+        """The 7 float32 scalars of the iteration that begins now, which is counted.
+
+        numbers: 4 float64. iteration: one int64. found_inf: one float32, or 0 for none; unless it
+        is zero, the iteration is not counted and the scalars are NaN.
+        """
+        pointers = (numbers_pointer, iteration_pointer, found_inf_pointer, scalars_pointer)
+        number = c_int32(abi.OPTIMISERS.index(optimiser))
+        with self._lock, self.device.current():
+            self._launch("qt_scalars", 1, stream, number, *map(c_void_p, pointers))
+
     def words(
         self,
         seed: int,
