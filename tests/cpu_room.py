@@ -94,8 +94,9 @@ class Room:
         threads: int = 1,
     ) -> np.ndarray:
         out = np.full(count + 1, 0xDEADBEEF, np.uint32)  # the last one is a fence
+        now = np.array([iteration], np.int64)
         self.library.qt_words(
-            seed, iteration, tensor, stream, offset, count, out.ctypes.data, threads
+            seed, now.ctypes.data, tensor, stream, offset, count, out.ctypes.data, threads
         )
         assert out[-1] == 0xDEADBEEF
         return out[:-1]

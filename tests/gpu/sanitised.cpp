@@ -130,11 +130,12 @@ bool agree(const char *name, Kernel kernel, Plain loop, int moments, const Launc
 
 bool check_words() {
   bool same = true;
+  const std::unique_ptr<int64_t> iteration(new int64_t(8));
   for (int64_t first = 0; first < 9; ++first)
     for (int64_t count : {1, 8, 13, 2051}) {
       std::unique_ptr<uint32_t[]> out(new uint32_t[size_t(count)]);
       emulation::run(unsigned((count + 2047) / 2048), THREADS,
-                     [&] { qt_words(7, 8, 9, 1, first, count, out.get()); });
+                     [&] { qt_words(7, iteration.get(), 9, 1, first, count, out.get()); });
       for (int64_t i = 0; i < count; ++i)
         same &= out[size_t(i)] ==
                 words_of_block(7, 8, 9, Stream(1), uint64_t(first + i) / 4).lane[(first + i) % 4];

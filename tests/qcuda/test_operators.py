@@ -1,4 +1,4 @@
-"""The two operators under torch's own checks, compiled, and differentiated."""
+"""The operators under torch's own checks, compiled, and differentiated."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from torch import nn
 import qcuda
 from qcuda.kernels import storage as stored
 from qcuda.kernels.abi import Storage
+from qcuda.kernels.words import as_signed, as_unsigned
+from qreference import philox
 from qtheory import DST, Lattice
 from qtheory.optimisers import Adam
+from qtheory.streams import Stream
 
 TERNARY = Lattice.ternary(0.25)
 
@@ -125,9 +128,32 @@ def test_a_compiled_model_trains_as_the_eager_one(backend):
 
 
 def test_words_are_the_references_words():
-    from qreference.philox import words
-    from qtheory.streams import Stream
-
     for stream in Stream:
         ours = qcuda.words(2**64 - 1, 7, 3, 1001, stream=stream, offset=2**34 - 7)
-        assert ours.tolist() == words(2**64 - 1, 7, 3, stream, 1001, 2**34 - 7).tolist()
+        assert ours.tolist() == philox.words(2**64 - 1, 7, 3, stream, 1001, 2**34 - 7).tolist()
+
+
+@pytest.mark.parametrize("seed", [9, 2**63 - 1, 2**63, 2**64 - 1])
+def test_opcheck_of_the_words(seed):
+    """In the shape of `like`, for seeds on both sides of a signed number's end."""
+    x = torch.zeros(3, 5)
+    arguments = (x, torch.tensor(4), as_signed(seed), 2, 1, int(Stream.ACTIVATE))
+    results = torch.library.opcheck(torch.ops.qtheory.words.default, arguments)
+    assert set(results.values()) == {"SUCCESS"}
+    drawn = torch.ops.qtheory.words(*arguments)
+    assert drawn.shape == x.shape and as_unsigned(as_signed(seed)) == seed
+    assert drawn.flatten().tolist() == philox.words(seed, 4, 2, Stream.ACTIVATE, 15, 1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("iteration", "numbers", "message"),
+    [
+        (1, (0, -1, 0, 0), "the number of a tensor is in 0..4294967295, got -1"),
+        (1.0, (0, 0, 0, 0), "an iteration is one int64 on cpu, got 1 torch.float32 on cpu"),
+        ([1, 2], (0, 0, 0, 0), "an iteration is one int64 on cpu, got 2 torch.int64 on cpu"),
+        (1, (0, 0, 0, 6), "6 is not a valid Stream"),
+    ],
+)
+def test_words_check_their_numbers(iteration, numbers, message):
+    with pytest.raises(ValueError, match=message):
+        torch.ops.qtheory.words(torch.ones(2), torch.tensor(iteration), *numbers)

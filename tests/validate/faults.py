@@ -48,9 +48,9 @@ def antithetic(kernel: Kernel) -> Kernel:
 
 
 def words_of(count: int, draw: Draw) -> np.ndarray:
-    words = np.empty(count, np.uint32)
+    words, now = np.empty(count, np.uint32), np.array([draw.iteration], np.int64)
     native.library().qt_words(
-        draw.seed, draw.iteration, draw.tensor, 0, 0, count, words.ctypes.data, 1
+        draw.seed, now.ctypes.data, draw.tensor, 0, 0, count, words.ctypes.data, 1
     )
     return words
 

@@ -136,16 +136,17 @@ QT_EXPORT int qt_step_all(const Launch *launch, const Tensor *tensors, int64_t n
   return OK;
 }
 
-// The words of elements first .. first + count - 1.
-QT_EXPORT void qt_words(uint64_t seed, uint32_t iteration, uint32_t tensor, uint32_t stream,
+// The words of elements first .. first + count - 1, at the iteration that is in memory now.
+QT_EXPORT void qt_words(uint64_t seed, const int64_t *iteration, uint32_t tensor, uint32_t stream,
                         int64_t first, int64_t count, uint32_t *out, int32_t threads) {
+  const uint32_t now = uint32_t(*iteration);
   parallel((count + TASK - 1) / TASK, threads, [&](int64_t number) {
     WordBuffer<RUN> buffer;
     const int64_t end = minimum64((number + 1) * TASK, count);
     for (int64_t start = number * TASK; start < end; start += RUN) {
       const int64_t length = minimum64(RUN, end - start);
       const uint32_t *words =
-          buffer.fill(seed, iteration, tensor, stream, uint64_t(first + start), length);
+          buffer.fill(seed, now, tensor, stream, uint64_t(first + start), length);
       memcpy(out + start, words, size_t(length) * sizeof *out);
     }
   });

@@ -184,14 +184,15 @@ QT_KERNEL(3) qt_scalars(int32_t optimiser, const qt::Numbers *numbers, int64_t *
 }
 
 // The words of elements first .. first + count - 1.
-QT_KERNEL(3) qt_words(uint64_t seed, uint32_t iteration, uint32_t tensor, uint32_t stream,
+QT_KERNEL(3) qt_words(uint64_t seed, const int64_t *iteration, uint32_t tensor, uint32_t stream,
                    int64_t first, int64_t count, uint32_t *out) {
   using namespace qt;
   const int64_t start = (int64_t(blockIdx.x) * THREADS + threadIdx.x) * GROUP;
   if (start >= count) return;
   const Range at = range(start, count, divisible(out, 16));
   uint32_t words[GROUP];
-  words_of_group(seed, iteration, tensor, Stream(stream), uint64_t(first + start), words);
+  words_of_group(seed, uint32_t(*iteration), tensor, Stream(stream), uint64_t(first + start),
+                 words);
   store_reals(out, REAL_FLOAT32, at, words);
 }
 

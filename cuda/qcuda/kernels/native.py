@@ -38,7 +38,7 @@ SIGNATURES: native.Signatures = {
     "qt_scalars": (ctypes.c_int, [_INT32, _POINTER, _POINTER, _POINTER, _POINTER]),
     "qt_words": (
         None,
-        [_UINT64, _UINT32, _UINT32, _UINT32, _INT64, _INT64, _POINTER, _INT32],
+        [_UINT64, _POINTER, _UINT32, _UINT32, _INT64, _INT64, _POINTER, _INT32],
     ),
     "qt_destinations": (ctypes.c_int, [_POINTER]),
     "qt_outcomes": (
@@ -179,8 +179,8 @@ def read_answers(name: str) -> dict[str, str]:
 
 
 def _words(library: ctypes.CDLL) -> dict[str, str]:
-    words = np.zeros(64, np.uint32)
-    library.qt_words(0x0123456789ABCDEF, 3, 5, 1, 7, 64, words.ctypes.data, 1)
+    words, iteration = np.zeros(64, np.uint32), np.array([3], np.int64)
+    library.qt_words(0x0123456789ABCDEF, iteration.ctypes.data, 5, 1, 7, 64, words.ctypes.data, 1)
     return {"words": words.tobytes().hex()}
 
 

@@ -1,9 +1,10 @@
 """The random words of any element at any iteration, as a torch operator and a plain function.
 
-`torch.ops.qtheory.words` draws them on the CPU or on a GPU. Its iteration is a tensor, so that it
-can change without recompilation, and its seed is signed, because an `int` of torch's schemas is:
-`as_signed` and `as_unsigned` fold and unfold one. Which word belongs to which element is said in
-qtheory.streams.
+`torch.ops.qtheory.words` draws them on the CPU or on a GPU. Its iteration is a tensor on the device
+of the work, and kernels read it there: it changes without recompilation, and a captured graph that
+is replayed draws the words of the iteration that the tensor holds then. The seed is signed, because
+an `int` of torch's schemas is: `as_signed` and `as_unsigned` fold and unfold one. Which word
+belongs to which element is said in qtheory.streams.
 """
 
 from __future__ import annotations
@@ -54,9 +55,12 @@ def words(
     They are what every room draws for these weights (see qtheory.streams); tensor is the number
     that `LatticeOptimizer` gave the weight tensor. Raises ValueError if a number is out of range.
     """
-    _check(seed, iteration, tensor, count, offset)
+    _check(seed, tensor, count, offset)
+    require(
+        0 <= iteration <= MAX_ITERATION, f"an iteration is in 0..{MAX_ITERATION}, got {iteration}"
+    )
     return torch.ops.qtheory.words(
-        torch.empty(1).expand(count),
+        torch.empty(1, device="cpu").expand(count),
         torch.tensor(iteration, device="cpu"),
         as_signed(seed),
         tensor,
@@ -65,11 +69,10 @@ def words(
     )
 
 
-def _check(seed: int, iteration: int, tensor: int, count: int, offset: int) -> None:
+def _check(seed: int, tensor: int, count: int, offset: int) -> None:
     """Raise ValueError unless the numbers fit the generator's counter."""
     for name, value, limit in (
         ("a seed", seed, MAX_SEED),
-        ("an iteration", iteration, MAX_ITERATION),
         ("the number of a tensor", tensor, MAX_TENSOR),
         ("a count of elements", count, MAX_ELEMENT),
         (f"the offset of {count} elements", offset, MAX_ELEMENT - count),
@@ -80,14 +83,17 @@ def _check(seed: int, iteration: int, tensor: int, count: int, offset: int) -> N
 def _numbers(
     like: Tensor, iteration: Tensor, seed: int, tensor: int, offset: int, stream: int
 ) -> tuple[int, int, int, int, int, int]:
-    """What a kernel is called with, checked: seed, iteration, tensor, stream, offset, count."""
+    """What a kernel is called with, checked: seed, address of the iteration, tensor and so on."""
     require(
-        iteration.device.type == "cpu" and iteration.dtype == torch.int64,
-        f"an iteration is int64 on the CPU, got {iteration.dtype} on {iteration.device}",
+        iteration.dtype == torch.int64
+        and iteration.numel() == 1
+        and iteration.device == like.device,
+        f"an iteration is one int64 on {like.device}, got {iteration.numel()} {iteration.dtype} on "
+        f"{iteration.device}",
     )
-    number, count = int(iteration), like.numel()
-    _check(as_unsigned(seed), number, tensor, count, offset)
-    return as_unsigned(seed), number, tensor, int(Stream(stream)), offset, count
+    _check(as_unsigned(seed), tensor, like.numel(), offset)
+    pointer = iteration.data_ptr()
+    return as_unsigned(seed), pointer, tensor, int(Stream(stream)), offset, like.numel()
 
 
 def _words_cpu(

@@ -46,16 +46,18 @@ class NoisyStair(nn.Module):
     at `iteration` under `seed`, stream ACTIVATE: the same numbers give the same bits, for any
     number of threads, and again in a pass that is computed again. `number_stairs` gives layers
     their tensor numbers; a trainer moves `iteration` before each pass, by `set_iteration`, or words
-    repeat. None of these is part of a checkpoint. The first axis is the batch, and its rows count
-    from `row`: ranks and microbatches that share an iteration set it to their first row of the
-    whole batch, and draw what the whole would; left at 0 they draw the same words as each other,
-    as two places of a network that share one layer do.
+    repeat. It is a buffer on the device of the layer, read there: a captured CUDA graph draws new
+    words when it is replayed after `set_iteration`. None of these is part of a checkpoint. The
+    first axis is the batch, and its rows count from `row`: ranks and microbatches that share an
+    iteration set it to their first row of the whole batch, and draw what the whole would; left at 0
+    they draw the same words as each other, as two places of a network that share one layer do.
 
     Raises ValueError if a name is not known, or scale or mean is not such a number.
     """
 
     scale: Tensor
     mean: Tensor
+    iteration: Tensor
     family: Family
     strategy: Forward
 
@@ -89,7 +91,7 @@ class NoisyStair(nn.Module):
                 self.register_buffer(name, value, persistent=not odd)
         self.set_noise(scale, mean)
         self.seed, self.tensor, self.row = 0, -1, 0
-        self.iteration = torch.zeros((), dtype=torch.int64, device="cpu")  # whatever the device
+        self.register_buffer("iteration", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def set_noise(self, scale: float, mean: float = 0.0) -> None:
         """Move scale and mean, in place.
@@ -146,7 +148,10 @@ class NoisyStair(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NoisyStair:
         exact = {name: getattr(self, name).detach().clone() for name in ("scale", "mean")}
+        was_meta = self.iteration.is_meta
         super()._apply(fn, recurse)
+        if was_meta and not self.iteration.is_meta:
+            self.iteration.zero_()  # no checkpoint fills it
         for name, value in exact.items():
             moved = getattr(self, name)
             if moved.dtype != torch.float64:

@@ -311,20 +311,24 @@ def check_words(machine: Machine, launcher: Launcher, library: Any) -> list[str]
     for first in (*range(8), 4 * 2**32 - 3, 2**58 - 3000):
         for count, shift in ((1, 0), (9, 1), (2053, 0)):
             want = np.zeros(count, np.uint32)
-            numbers = (2**63 + 12345, 2**32 - 1, 77, 3)
-            c = ctypes
-            types = (c.c_uint64, c.c_uint32, c.c_uint32, c.c_uint32)
+            seed, now, tensor, stream = 2**63 + 12345, np.array([2**32 - 1]), 77, 3
             library.qt_words(
-                *(kind(number) for kind, number in zip(types, numbers, strict=True)),
-                c.c_int64(first),
-                c.c_int64(count),
-                c.c_void_p(want.ctypes.data),
+                ctypes.c_uint64(seed),
+                ctypes.c_void_p(now.ctypes.data),
+                ctypes.c_uint32(tensor),
+                ctypes.c_uint32(stream),
+                ctypes.c_int64(first),
+                ctypes.c_int64(count),
+                ctypes.c_void_p(want.ctypes.data),
                 1,
             )
             out = Array.of(np.zeros(count, np.uint32), shift)
-            memory = machine.upload(out.data)
+            memory, iteration = machine.upload(out.data), machine.upload(now.view(np.uint8))
             address = machine.address(memory) + out.lead
-            launcher.words(*numbers, first, count, address, machine.stream())
+            launcher.words(
+                seed, machine.address(iteration), tensor, stream, first, count, address,
+                machine.stream(),
+            )  # fmt: skip
             if not Array.of(want, shift).same(machine.download(memory)):
                 wrong.append(f"words of {count} elements from {first} on")
     return wrong

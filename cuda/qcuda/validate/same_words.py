@@ -43,10 +43,10 @@ def _words(name: str, library: ctypes.CDLL, draws: int) -> Claim:
     """Every stream, from where the block number outgrows 32 bits."""
     from qreference import philox
 
-    wrong, each = 0, draws // len(Stream) + 1
+    wrong, each, now = 0, draws // len(Stream) + 1, np.array([ITERATION], np.int64)
     for stream in Stream:
         got, first = np.empty(each, np.uint32), 2**34 - each // 2
-        place = (SEED, ITERATION, TENSOR, int(stream), first, each)
+        place = (SEED, now.ctypes.data, TENSOR, int(stream), first, each)
         library.qt_words(*place, got.ctypes.data, 2)
         expected = philox.words(SEED, ITERATION, TENSOR, stream, each, first)
         wrong += int((got != expected).sum())

@@ -11,7 +11,6 @@ import torch
 import torch._dynamo.testing
 from torch import nn
 
-from qcuda.kernels.words import as_signed, as_unsigned
 from qcuda.nn import NoisyStair, noise_stairs, number_stairs, set_iteration
 from qcuda.nn.stairs import FAMILIES, FORWARDS, noisy_stair
 from qreference import stairs as reference
@@ -226,18 +225,6 @@ def test_draws_have_the_law_by_every_word(family):
         assert np.abs(np.array(counts) + np.diff(past)).max() <= 2 * 2.0**-16
 
 
-@pytest.mark.parametrize("seed", [9, 2**63 - 1, 2**63, 2**64 - 1])
-def test_opcheck_of_the_words(seed):
-    """In the shape of `like`, for seeds on both sides of a signed number's end."""
-    x = torch.zeros(3, 5)
-    arguments = (x, torch.tensor(4), as_signed(seed), 2, 1, int(Stream.ACTIVATE))
-    results = torch.library.opcheck(torch.ops.qtheory.words.default, arguments)
-    assert set(results.values()) == {"SUCCESS"}
-    drawn = torch.ops.qtheory.words(*arguments)
-    assert drawn.shape == x.shape and as_unsigned(as_signed(seed)) == seed
-    assert drawn.flatten().tolist() == reference_words(seed, 4, 2, Stream.ACTIVATE, 15, 1).tolist()
-
-
 # Compiled, converted, saved
 
 
@@ -325,10 +312,16 @@ def test_a_copy_is_the_layer(forward):
         assert module.scale.item() == 0.3
 
 
-def test_the_iteration_is_on_the_cpu_and_a_layer_without_data_has_a_name():
+def test_the_iteration_is_where_the_layer_is_and_in_no_checkpoint():
     with torch.device("meta"):
         module = layer("random")
-    assert module.iteration.device.type == "cpu" and "uniform" in repr(module)
+    assert module.iteration.is_meta and "uniform" in repr(module)
+    assert "iteration" not in module.state_dict()
+    assert module.to_empty(device="cpu").iteration.item() == 0
+    set_iteration(module, 2**32 - 1)
+    for converted in (module.half(), module.double()):
+        assert converted.iteration.dtype == torch.int64
+        assert converted.iteration.item() == 2**32 - 1
 
 
 def test_draws_do_not_depend_on_threads():
@@ -376,18 +369,6 @@ def test_nan_is_handed_on():
                 torch.ones(2), torch.ones(()), torch.zeros(()), TERNARY, "normal", "random"
             ),
             "it needs them, got 'random'",
-        ),
-        (
-            lambda: torch.ops.qtheory.words(torch.ones(2), torch.tensor(1), 0, -1, 0, 0),
-            "the number of a tensor is in 0..4294967295, got -1",
-        ),
-        (
-            lambda: torch.ops.qtheory.words(torch.ones(2), torch.tensor(1.0), 0, 0, 0, 0),
-            "an iteration is int64 on the CPU, got torch.float32",
-        ),
-        (
-            lambda: torch.ops.qtheory.words(torch.ones(2), torch.tensor(1), 0, 0, 0, 6),
-            "6 is not a valid Stream",
         ),
         (lambda: layer(forward="hard", scale=0.0, odd=True), "a scale > 0 and mean 0, got 0.0 and"),
         (lambda: layer(forward="hard", mean=0.1, odd=True), "a scale > 0 and mean 0, got 0.5 and"),

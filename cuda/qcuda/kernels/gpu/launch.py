@@ -114,7 +114,7 @@ class Launcher:
     def words(
         self,
         seed: int,
-        iteration: int,
+        iteration_pointer: int,
         tensor: int,
         random_stream: int,
         first: int,
@@ -122,9 +122,9 @@ class Launcher:
         out_pointer: int,
         stream: int,
     ) -> None:
-        """The words (uint32) of elements first .. first + count - 1."""
-        numbers = (c_uint64(seed), c_uint32(iteration), c_uint32(tensor), c_uint32(random_stream))
-        rest = (c_int64(first), c_int64(count), c_void_p(out_pointer))
+        """The words (uint32) of elements first .. first + count - 1. iteration: one int64."""
+        numbers = (c_uint64(seed), c_void_p(iteration_pointer), c_uint32(tensor))
+        rest = (c_uint32(random_stream), c_int64(first), c_int64(count), c_void_p(out_pointer))
         self._elementwise("qt_words", count, GROUP, stream, *numbers, *rest)
 
     def decode(
