@@ -43,7 +43,7 @@ def out_of_date(mutants: list[Mutant], folder: Path = SOURCES) -> list[str]:
 def mutate(mutant: Mutant, folder: Path) -> None:
     """Copy the sources and replace."""
     for source in SOURCES.rglob("*"):
-        if source.suffix in (".h", ".cpp") and "gpu" not in source.parts:
+        if source.suffix in (".h", ".cpp") and "gpu" not in source.relative_to(SOURCES).parts:
             target = folder / source.relative_to(SOURCES)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(source.read_text())

@@ -81,7 +81,8 @@ def law(load: Load) -> Iterator:
 def agreement(load: Load) -> Iterator:
     """torch's stairs against the plain ones, and against the laboratory's networks."""
     tests, network = load("qcuda/stairs/test_stairs"), load("qcuda/stairs/test_network")
-    yield "words of stairs", lambda: tests.test_opcheck_of_the_words(2**64 - 1)
+    operators = load("qcuda/test_operators")
+    yield "words of stairs", lambda: operators.test_opcheck_of_the_words(2**64 - 1)
     for family in FAMILIES:
         for noise in NOISES:
             for name, test in (
