@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 PRINTED = {  # what each block prints, among other things
     "from qtheory.algorithms": "",
-    "qcuda.quantize_": "18944 lattice weights at 2.00 bits, 0 floating-point copies",
+    "qcuda.quantize_": "no floating-point copy of a lattice weight in the memory of",
     "joint_chain": "",
     "judge(": "converges fails",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,25 +9,30 @@ import torch
 from torch import Tensor, nn
 
 from qcuda.nn import LatticeLayer, lattice_layers
-from qcuda.nn.slot import GradientSlot
+from qcuda.nn.copies import Place, enough, find_copies, in_use
 
 
 @dataclass(frozen=True, slots=True)
 class LayerAudit:
     """What one lattice weight holds and costs. Bits are per weight and resident while training."""
 
-    name: str
+    name: str  # of its layer, or of all layers that share the weight, joined by " = "
     shape: tuple[int, ...]
     counts: tuple[int, ...]  # weights on each level
     weight_bits: float  # the state
     moment_bits: float  # the base optimiser's moments, 0 without an optimiser
     gradient_bits: float  # the gradient, 0 if there is none now
-    float_copies: int  # floating-point tensors of the weight's shape that are none of the above
+    float_copies: int | None  # None: too few weights to tell a copy from chance
 
     @property
     def weights(self) -> int:
         """Number of weights."""
         return sum(self.counts)
+
+    @property
+    def total_bits(self) -> float:
+        """Bits of a weight in all: state, moments and gradient."""
+        return self.weight_bits + self.moment_bits + self.gradient_bits
 
     @property
     def zeros(self) -> float:
@@ -41,6 +45,8 @@ class Audit:
     """All lattice layers, and the parameters that are not on a lattice."""
 
     layers: tuple[LayerAudit, ...]
+    float_copies: int  # places in memory where a copy of a lattice weight begins
+    searched: int  # live tensors and arrays of which each piece of memory was searched
     other_parameters: int  # floating-point parameters beside the lattice weights
     other_bits: int  # bits they take in all
 
@@ -52,92 +58,115 @@ class Audit:
     @property
     def weight_bits(self) -> float:
         """Mean bits of a lattice weight while training, moments and gradient apart."""
-        return sum(x.weight_bits * x.weights for x in self.layers) / max(self.weights, 1)
+        return self._mean([x.weight_bits for x in self.layers])
 
     @property
-    def float_copies(self) -> int:
-        """Floating-point copies of lattice weights found alive."""
-        return sum(layer.float_copies for layer in self.layers)
+    def total_bits(self) -> float:
+        """Mean bits of a lattice weight in all: state, moments and gradient."""
+        return self._mean([x.total_bits for x in self.layers])
+
+    def _mean(self, bits: list[float]) -> float:
+        total = sum(b * x.weights for b, x in zip(bits, self.layers, strict=True))
+        return total / max(self.weights, 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, fit for JSON."""
-        layers = [
-            {name: getattr(layer, name) for name in LayerAudit.__slots__} for layer in self.layers
-        ]
-        return {
-            "weights": self.weights,
-            "weight_bits": self.weight_bits,
-            "float_copies": self.float_copies,
-            "other_parameters": self.other_parameters,
-            "other_bits": self.other_bits,
-            "layers": layers,
-        }
+        own = (*LayerAudit.__slots__, "total_bits")
+        layers = [{name: getattr(layer, name) for name in own} for layer in self.layers]
+        summed = ("weights", "weight_bits", "total_bits", *Audit.__slots__)
+        return {name: getattr(self, name) for name in summed} | {"layers": layers}
 
     def __str__(self) -> str:
         rows = [
-            f"{'layer':<24}{'weights':>10}{'bits':>7}{'moments':>9}{'gradient':>10}"
+            f"{'layer':<24}{'weights':>10}{'bits':>7}{'moments':>9}{'gradient':>10}{'in all':>8}"
             f"{'zeros':>8}{'copies':>8}  weights on each level"
         ]
         for x in self.layers:
+            copies = "-" if x.float_copies is None else x.float_copies
             rows.append(
                 f"{x.name:<24}{x.weights:>10}{x.weight_bits:>7.2f}{x.moment_bits:>9.1f}"
-                f"{x.gradient_bits:>10.1f}{x.zeros:>8.3f}{x.float_copies:>8}  "
+                f"{x.gradient_bits:>10.1f}{x.total_bits:>8.1f}{x.zeros:>8.3f}{copies:>8}  "
                 + " ".join(map(str, x.counts))
             )
-        rows.append(
+        few = sum(x.float_copies is None for x in self.layers)
+        rows += [
             f"{self.weights} lattice weights at {self.weight_bits:.2f} bits, "
-            f"{self.float_copies} floating-point copies; "
-            f"{self.other_parameters} other parameters in {self.other_bits} bits"
-        )
+            f"{self.total_bits:.2f} bits in all; "
+            f"{self.other_parameters} other parameters in {self.other_bits} bits",
+            f"{self._finding()} of {self.searched} live tensors and arrays searched"
+            + (f"; not searched for {few} weights too small to tell (-)" if few else ""),
+        ]
         return "\n".join(rows)
+
+    def _finding(self) -> str:
+        if self.float_copies == 0:
+            return "no floating-point copy of a lattice weight in the memory"
+        copies = "copies" if self.float_copies > 1 else "copy"
+        return f"{self.float_copies} floating-point {copies} of a lattice weight in the memory"
 
 
 def audit(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> Audit:
     """Count levels, bits and leftovers of a model and, if given, its optimiser.
 
-    Every weight is decoded and checked: ValueError if a code is illegal. A floating-point copy is
-    any live tensor of a lattice weight's shape that is not its slot, gradient or moment; the
-    garbage collector is asked for all of them, so copies held by a program are found too.
+    Every weight is decoded and checked: ValueError if a code is illegal. A weight that layers share
+    is counted once. Floating-point copies are searched for by their numbers in the memory of every
+    live tensor and NumPy array, but not in gradients and moments of lattice weights, which are
+    counted apart; `qcuda.nn.copies` says what a copy is, and what is not searched.
     """
-    gc.collect()
-    slots = {id(layer.slot) for layer in lattice_layers(model).values()}
-    others = [p for p in model.parameters() if id(p) not in slots]
-    plain = (Tensor, nn.Parameter)  # what torch traces with is a subclass and holds no numbers
-    live = [x for x in gc.get_objects() if type(x) in plain and x.is_floating_point()]
+    held = in_use()
+    sharing: dict[int, list[str]] = {}
+    for name, layer in lattice_layers(model).items():
+        sharing.setdefault(id(layer.slot), []).append(name)
+    layers = {" = ".join(names): model.get_submodule(names[0]) for names in sharing.values()}
+    weights = [(n, layer) for n, layer in layers.items() if isinstance(layer, LatticeLayer)]
+    counts = {name: _counts(layer) for name, layer in weights}
+    moments = {name: _moments(layer, optimizer) for name, layer in weights}
+    gradients = {name: [] if x.slot.grad is None else [x.slot.grad] for name, x in weights}
+    beside = [t for name in layers for t in (*moments[name], *gradients[name])]
+    copies = find_copies(
+        [(name, v) for name, layer in weights if enough(counts[name]) for v in _shown(layer)],
+        held,
+        {(t.device, at) for t in beside for at in (t.data_ptr(), t.untyped_storage().data_ptr())},
+    )
+    others = [p for p in model.parameters() if id(p) not in sharing]
     return Audit(
         layers=tuple(
-            _audit_layer(name, layer, optimizer, live)
-            for name, layer in lattice_layers(model).items()
+            LayerAudit(
+                name=name,
+                shape=tuple(layer.slot.shape),
+                counts=counts[name],
+                weight_bits=_bits([layer.state], layer),
+                moment_bits=_bits(moments[name], layer),
+                gradient_bits=_bits(gradients[name], layer),
+                float_copies=len(copies.get(name, ())) if enough(counts[name]) else None,
+            )
+            for name, layer in weights
         ),
+        float_copies=len(set[Place]().union(*copies.values())),
+        searched=len(held),
         other_parameters=sum(p.numel() for p in others),
         other_bits=sum(8 * p.numel() * p.element_size() for p in others),
     )
 
 
-def _audit_layer(
-    name: str, layer: LatticeLayer, optimizer: torch.optim.Optimizer | None, live: list[Tensor]
-) -> LayerAudit:
-    slot, count = layer.slot, layer.slot.numel()
-    state = optimizer.state.get(slot, {}) if optimizer is not None else {}
-    moments = [t for t in state.values() if isinstance(t, Tensor)]
-    known = {t.data_ptr() for t in moments}
-    gradient = slot.grad
-    if gradient is not None:
-        known.add(gradient.data_ptr())
-    copies = {
-        t.data_ptr()
-        for t in live
-        if t.shape == slot.shape
-        and not isinstance(t, GradientSlot)
-        and t.untyped_storage().nbytes() >= t.numel() * t.element_size()
-    }
-    counts = torch.bincount(layer.index.reshape(-1), minlength=layer.lattice.size)
-    return LayerAudit(
-        name=name,
-        shape=tuple(slot.shape),
-        counts=tuple(counts.tolist()),
-        weight_bits=8 * layer.state.numel() * layer.state.element_size() / max(count, 1),
-        moment_bits=sum(8 * t.numel() * t.element_size() for t in moments) / max(count, 1),
-        gradient_bits=0.0 if gradient is None else 8.0 * gradient.element_size(),
-        float_copies=len(copies - known),
-    )
+def _counts(layer: LatticeLayer) -> tuple[int, ...]:
+    return tuple(torch.bincount(layer.index.reshape(-1), minlength=layer.lattice.size).tolist())
+
+
+def _moments(layer: LatticeLayer, optimizer: torch.optim.Optimizer | None) -> list[Tensor]:
+    """What an optimiser keeps for each weight."""
+    state = {} if optimizer is None else optimizer.state.get(layer.slot, {})
+    kept = [t for t in state.values() if isinstance(t, Tensor)]
+    return [t for t in kept if t.numel() == layer.slot.numel()]
+
+
+def _bits(tensors: list[Tensor], layer: LatticeLayer) -> float:
+    bits = sum(8 * t.numel() * t.element_size() for t in tensors)
+    return bits / max(layer.slot.numel(), 1)
+
+
+def _shown(layer: LatticeLayer) -> list[Tensor]:
+    """The numbers of which a copy is a multiple, float64: with and without a scale by channel."""
+    levels = layer.levels.detach().cpu().double()[layer.index]
+    scale = torch.as_tensor(layer.scale).detach().cpu().double()
+    return [levels] if scale.numel() == 1 else [levels, levels * scale]
