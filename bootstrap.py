@@ -14,6 +14,7 @@ CXX             C++ compiler for the CPU kernels
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -22,6 +23,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -33,6 +36,7 @@ LOCK = ROOT / "requirements.lock"
 NATIVE = ROOT / "build" / "native"
 ROOMS = ("qtheory", "reference", "cuda", "papers")
 NATIVE_STAMP = NATIVE / "bootstrap.json"
+TURN = ROOT / "build" / "bootstrap.lock"
 
 OLDEST = (3, 11)
 OLDEST_PIP = 23
@@ -54,14 +58,17 @@ class Problem(Exception):
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what is missing. Returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a path may have letters that ASCII lacks
     options = parse(arguments)
     began = time.monotonic()
     try:
         check_python(sys.version_info[:3])
-        if options.kernels:
-            changed = build_kernels()
-        else:
-            changed = install(wanted_extras(options)) | build_kernels()
+        with turn():
+            if options.kernels:
+                changed = build_kernels()
+            else:
+                changed = install(wanted_extras(options)) | build_kernels()
     except Problem as problem:
         print(f"bootstrap: {problem}", file=sys.stderr)
         return 1
@@ -121,6 +128,27 @@ def check_python(version: tuple[int, ...]) -> None:
             f"{sys.executable} lacks the module {missing[0]}; "
             "on Debian and Ubuntu `apt install python3-venv` brings it"
         )
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """One process at a time works in a checkout; another waits, and finds the work done.
+
+    Where nothing can be written there is nothing to take turns for.
+    """
+    try:
+        TURN.parent.mkdir(exist_ok=True)
+        lock = open(TURN, "ab")  # noqa: SIM115 (held for the whole work)
+    except OSError:
+        yield
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process is at work in this checkout; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 # The environment

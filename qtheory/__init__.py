@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from qtheory.algorithms.base import Spec as Spec
     from qtheory.lattice import Lattice as Lattice
 
 
 def __getattr__(name: str) -> Any:
-    """The lattice, or something of `qtheory.algorithms`, a spec class for example."""
+    """The version, the lattice, or something of `qtheory.algorithms`, e.g. a spec class."""
+    if name == "__version__":
+        return _version()
     if not name[:1].isupper():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "Lattice":
@@ -24,3 +27,13 @@ def __getattr__(name: str) -> Any:
     from qtheory import algorithms
 
     return getattr(algorithms, name)
+
+
+def _version() -> str:
+    """The version that is installed; pyproject.toml alone says it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(__name__)
+    except PackageNotFoundError:
+        raise AttributeError(f"{__name__} has a version where it is installed, got none") from None

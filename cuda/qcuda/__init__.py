@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from qcuda import nn as nn
     from qcuda.distributed import data_parallel as data_parallel
     from qcuda.kernels.words import words as words
@@ -29,6 +30,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        import qtheory
+
+        return qtheory.__version__
     if name == "nn":
         return import_module("qcuda.nn")
     if name in _HOMES:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special  # pyright: ignore[reportMissingTypeStubs]
+import scipy  # pyright: ignore[reportMissingTypeStubs]
 
 from qtheory.noise.families import (
     Cauchy,
@@ -110,7 +110,8 @@ def roughness(noise: Smoothing) -> float:
             return 0.5 / (math.pi * s)
         case StudentT():
             n = noise.df
-            logs = float(special.betaln(n + 0.5, 0.5) - 2.0 * special.betaln(0.5 * n, 0.5))
+            beta = scipy.special.betaln  # its logarithm
+            logs = float(beta(n + 0.5, 0.5) - 2.0 * beta(0.5 * n, 0.5))
             return math.exp(logs) / (s * math.sqrt(n))
 
 
@@ -140,8 +141,8 @@ def characteristic(noise: Smoothing, frequency: Points) -> Points:
         case StudentT():
             n = noise.df
             b = np.maximum(a * math.sqrt(n), 1e-9)
-            power = 0.5 * n * np.log(0.5 * b) - b - float(special.gammaln(0.5 * n))
-            return 2.0 * special.kve(0.5 * n, b) * np.exp(power)
+            power = 0.5 * n * np.log(0.5 * b) - b - float(scipy.special.gammaln(0.5 * n))
+            return 2.0 * scipy.special.kve(0.5 * n, b) * np.exp(power)
 
 
 def quantile(noise: Smoothing, probability: Points) -> Points:
@@ -160,14 +161,14 @@ def quantile(noise: Smoothing, probability: Points) -> Points:
     s = scale_of(noise)
     match noise:
         case Gaussian():
-            return s * special.ndtri(p)
+            return s * scipy.special.ndtri(p)
         case Uniform():
             return s * (2.0 * p - 1.0)
         case Triangular():
             return s * np.sign(p - 0.5) * (1.0 - np.sqrt(2.0 * np.minimum(p, 1.0 - p)))
         case Logistic():
-            return s * special.logit(p)
+            return s * scipy.special.logit(p)
         case Cauchy():
             return s * np.tan(math.pi * (p - 0.5))
         case StudentT():
-            return s * special.stdtrit(noise.df, p)
+            return s * scipy.special.stdtrit(noise.df, p)

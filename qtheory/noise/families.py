@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import scipy  # pyright: ignore[reportMissingTypeStubs]
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
 Points = Float[ndarray, "..."]
 """Real numbers, in the unit of the noise."""
@@ -56,7 +56,7 @@ class Gaussian:
 
     def tail(self, x: Points) -> Points:
         """erfc(a / sqrt 2) / 2."""
-        return 0.5 * special.erfc(x / (self.std * math.sqrt(2)))
+        return 0.5 * scipy.special.erfc(x / (self.std * math.sqrt(2)))
 
     def excess(self, x: Points) -> Points:
         """std (phi(a) - a P(e > x)) for a = x / std >= 0.
@@ -67,7 +67,7 @@ class Gaussian:
         [0.797885]
         """
         a = _in_units(np.abs(x), self.std)
-        scaled = 1 / math.sqrt(2 * math.pi) - 0.5 * a * special.erfcx(a / math.sqrt(2))
+        scaled = 1 / math.sqrt(2 * math.pi) - 0.5 * a * scipy.special.erfcx(a / math.sqrt(2))
         return self.std * np.exp(-0.5 * a * a) * scaled + np.maximum(-x, 0.0)
 
     def breaks(self) -> Points:
@@ -96,13 +96,13 @@ class StudentT:
     def density(self, x: Points) -> Points:
         """(1 + a**2 / df)**(-(df + 1) / 2) / (scale sqrt(df) B(df / 2, 1 / 2)), a = x / scale."""
         a = _in_units(x, self.scale)
-        log_peak = -float(special.betaln(0.5 * self.df, 0.5)) - 0.5 * math.log(self.df)
+        log_peak = -float(scipy.special.betaln(0.5 * self.df, 0.5)) - 0.5 * math.log(self.df)
         return np.exp(log_peak - 0.5 * (self.df + 1) * np.log1p(a * a / self.df)) / self.scale
 
     def tail(self, x: Points) -> Points:
         """I(df / (df + a**2); df / 2, 1 / 2) / 2 for a >= 0, by the incomplete beta function."""
         a = _in_units(x, self.scale)
-        half: Points = 0.5 * special.betainc(0.5 * self.df, 0.5, self.df / (self.df + a * a))
+        half: Points = 0.5 * scipy.special.betainc(0.5 * self.df, 0.5, self.df / (self.df + a * a))
         return np.where(a >= 0, half, 1.0 - half)
 
     def excess(self, x: Points) -> Points:
@@ -236,11 +236,12 @@ class Logistic:
 
     def density(self, x: Points) -> Points:
         """sigmoid(a) sigmoid(-a) / scale, a = x / scale."""
-        return special.expit(x / self.scale) * special.expit(-x / self.scale) / self.scale
+        sigmoid = scipy.special.expit
+        return sigmoid(x / self.scale) * sigmoid(-x / self.scale) / self.scale
 
     def tail(self, x: Points) -> Points:
         """sigmoid(-a)."""
-        return special.expit(-x / self.scale)
+        return scipy.special.expit(-x / self.scale)
 
     def excess(self, x: Points) -> Points:
         """scale log(1 + exp(-a)).

@@ -110,6 +110,8 @@ def test_a_compiled_model_trains_as_the_eager_one(backend):
     Convolutions and products of numbers that are multiples of 2**-9 below 2**6 round nothing in
     float32, whatever the order. Five steps of training, compiled once.
     """
+    if backend == "inductor" and " " in torch.__file__:
+        pytest.skip(f"torch's inductor compiles C++ in a path without spaces, got {torch.__file__}")
     torch._dynamo.reset()
     models = [network(), network()]
     optimizers = [

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,57 @@ def test_what_is_done_is_not_done_again(
     monkeypatch.setenv("QT_TORCH_INDEX", "elsewhere")
     assert bootstrap.install({"dev"})
     assert "install_torch" in done
+
+
+def test_two_first_calls_take_turns(
+    bootstrap: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    """The second says that it waits, and works when the first is done; nobody waits for nobody."""
+    monkeypatch.setattr(bootstrap, "TURN", tmp_path / "build" / "bootstrap.lock")
+    done: list[str] = []
+
+    def second() -> None:
+        with bootstrap.turn():
+            done.append("second")
+
+    with bootstrap.turn():
+        other = threading.Thread(target=second)
+        other.start()
+        other.join(0.2)
+        done.append("first")
+    other.join(60)
+    assert done == ["first", "second"]
+    assert "waiting" in capsys.readouterr().out
+    with bootstrap.turn():
+        done.append("alone")
+    assert "waiting" not in capsys.readouterr().out
+
+
+def test_nothing_is_waited_for_where_nothing_can_be_written(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    (tmp_path / "build").write_text("a file, so that no folder of that name can be made")
+    monkeypatch.setattr(bootstrap, "TURN", tmp_path / "build" / "bootstrap.lock")
+    with bootstrap.turn():
+        pass
+
+
+def test_a_path_that_the_terminal_lacks_letters_for_is_printed(root: Path):
+    command = [sys.executable, str(root / "bootstrap.py"), "--kernels"]
+    code = f"import runpy, sys; sys.argv = {command[1:]!r}\n"
+    code += "m = runpy.run_path(sys.argv[0]); m['main'].__globals__['build_kernels'] = "
+    code += "lambda: m['say']('/é')\nsys.exit(m['main']())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "bootstrap: /\\xe9\n"
 
 
 # The build of the kernels

@@ -51,7 +51,6 @@ OPTIONS = {
     "--architecture mlp": "--model.name is what was --architecture",
     "--schedule=exponential": "--schedules.learning_rate.name is what was --schedule",
     "--final 0.1": "--schedules.learning_rate.final is what was --final",
-    "--ste_learning_rate 0.1": "--base.learning_rate.ste is what was --ste_learning_rate",
     "--colour red": "--colour red",
     "--epoch 3": "--epoch 3",
     "--resume": "a run folder has a config.yaml",

@@ -24,7 +24,7 @@ def run(options: Namespace) -> int:
     from qcuda.train.audits import audits
 
     found = audits(Path(options.path))
+    write_json(options.json, {name: one.to_dict() for name, one in found.items()})
     for name, one in found.items():
         print(f"{name}\n{one}\n")
-    write_json(options.json, {name: one.to_dict() for name, one in found.items()})
     return 0

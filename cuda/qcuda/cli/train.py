@@ -17,7 +17,6 @@ from jsonargparse import ArgumentParser, Namespace
 from qcuda.cli.common import check_writable, common, write_json
 from qcuda.errors import InputError, require
 from qcuda.train.config import RATE, SECTIONS, Config, make, options
-from qcuda.train.methods import METHODS
 from qcuda.train.tree import Leaf, merged
 
 SUMMARY = "train a ternary network and its baselines on digits"
@@ -29,7 +28,6 @@ GONE = {
     "schedule": f"schedules.{RATE}.name",
     "final": f"schedules.{RATE}.final",
     "law_audit": "audit-law",
-    **{f"{method}_learning_rate": f"base.{RATE}.{method}" for method in METHODS},
 }
 
 
@@ -55,11 +53,13 @@ def parser() -> ArgumentParser:
 def _flags(key: str, every: list[Leaf]) -> list[str]:
     """Every way to write a key: in full, the section and the last word, the last word alone.
 
-    Tables of schedules and of learning rates are written in full.
+    Tables of schedules are written in full; a learning rate may go by its method.
     """
     section, *_, last = words = key.split(".")
     alike = Counter(leaf.key.split(".")[-1] for leaf in every)[last]
-    if alike > 1 or key.startswith(("schedules.", f"base.{RATE}.")):
+    if key.startswith(f"base.{RATE}."):
+        return [f"--{key}", f"--{last}_{RATE}"]
+    if alike > 1 or key.startswith("schedules."):
         return [f"--{key}"]
     shorter = [f"--{section}.{last}"] if len(words) > 2 else []
     last = {"law_audit": "audit-law"}.get(last, last)
@@ -74,6 +74,8 @@ def _shape(leaf: Leaf) -> dict[str, Any]:
     }  # fmt: skip
     if leaf.kind is bool:
         return {**shape, "action": "store_true"}
+    if leaf.choices:
+        shape["metavar"] = "{" + ",".join(leaf.choices) + "}"
     if get_origin(leaf.kind) is tuple:
         return {**shape, "type": get_args(leaf.kind)[0], "nargs": "+"}
     return {**shape, "type": leaf.kind}
@@ -125,6 +127,7 @@ def run(options: Namespace) -> int:
     folder = Path(options.run.folder)
     finished = (folder / "results.json").is_file()
     results = run(config, folder)
+    write_json(options.json, results)
     for method, found in results["methods"].items():
         for seed, text in zip(results["seeds"], found["tables"], strict=False):
             print(f"audit of {method}, seed {seed}, in its last iteration\n{text}\n")
@@ -132,5 +135,4 @@ def run(options: Namespace) -> int:
     print(f"figures and results: {folder}")
     if finished:
         print("this run was finished before; name another folder with --run to train again")
-    write_json(options.json, results)
     return int(unlawful(results))

@@ -111,17 +111,16 @@ def library() -> ctypes.CDLL:
 def openmp_of_torch() -> int | None:
     """Address of GOMP_parallel in the OpenMP runtime that torch has loaded, None without one.
 
-    With two runtimes in a process each keeps spinning workers, so the mapped file is looked up
-    instead of a name.
+    With two runtimes in a process each keeps spinning workers, so the system is asked among the
+    libraries that torch itself is linked to, wherever they lie and whatever else is loaded.
     """
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
+    torch = sys.modules.get("torch")
+    if torch is None:
         return None
-    mapped = {line.split()[-1] for line in maps.read_text().splitlines() if ".so" in line}
-    for file in sorted(mapped):
-        if Path(file).name.startswith(("libgomp", "libomp", "libiomp5")) and "torch" in file:
-            return ctypes.cast(ctypes.CDLL(file).GOMP_parallel, ctypes.c_void_p).value
-    return None
+    linked = ctypes.CDLL(torch._C.__file__)
+    if not hasattr(linked, "GOMP_parallel"):
+        return None
+    return ctypes.cast(linked.GOMP_parallel, ctypes.c_void_p).value
 
 
 def self_test(library: ctypes.CDLL, path: Path) -> None:

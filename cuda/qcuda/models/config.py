@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from qcuda.errors import require
 
-WINDOWS = ("rectangular", "triangular")
+Window = Literal["rectangular", "triangular"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Activation:
 
     threshold: Annotated[float, "r of the activations: half-width of their zero zone"] = 0.35
     half_width: Annotated[float, "a of the activations' derivative, in units of their input"] = 0.5
-    window: Annotated[str, "shape of that derivative: rectangular or triangular"] = "rectangular"
+    window: Annotated[Window, "shape of that derivative"] = "rectangular"
 
     def __post_init__(self) -> None:
         require(0 <= self.threshold < 1, f"threshold is in [0, 1), got {self.threshold}")
@@ -30,7 +30,8 @@ class Activation:
             f"half_width is finite and positive, got {self.half_width}",
         )
         require(
-            self.window in WINDOWS, f"window is one of {', '.join(WINDOWS)}, got {self.window!r}"
+            self.window in get_args(Window),
+            f"window is one of {', '.join(get_args(Window))}, got {self.window!r}",
         )
 
 

@@ -45,7 +45,7 @@ def stepped(config: Activation) -> MakeActivation:
         1,
         threshold=config.threshold,
         half_width=config.half_width,
-        window=config.window,  # pyright: ignore[reportArgumentType]
+        window=config.window,
     )
 
 

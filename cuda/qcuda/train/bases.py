@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from qcuda.errors import InputError, require
 from qtheory.optimisers import SGD, Adam, Momentum, Optimiser
 
 Rates: TypeAlias = Annotated[dict[str, float], "first learning rate, in weight units"]
-Moments: TypeAlias = Annotated[
-    str, "how the moments of lattice weights are kept: float32 or bfloat16"
-]
-MOMENTS = ("float32", "bfloat16")
+Kind: TypeAlias = Literal["float32", "bfloat16"]
+Moments: TypeAlias = Annotated[Kind, "how the moments of lattice weights are kept"]
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,8 @@ BASES: dict[str, type[Any]] = {"adam": AdamBase, "momentum": MomentumBase, "sgd"
 
 
 def _check(base: Base) -> None:
-    require(
-        base.moments in MOMENTS, f"moments is one of {', '.join(MOMENTS)}, got {base.moments!r}"
-    )
+    kinds = get_args(Kind)
+    require(base.moments in kinds, f"moments is one of {', '.join(kinds)}, got {base.moments!r}")
     for method, rate in base.learning_rate.items():
         try:
             base.of(rate)

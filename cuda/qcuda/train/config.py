@@ -35,7 +35,7 @@ SHAPE = "cosine"  # of a knob whose schedule has no name
 class Run:
     """What is trained, how often and how long. A second note is the value of `--quick`."""
 
-    methods: Annotated[tuple[str, ...], f"what to train: any of {', '.join(METHODS)}"] = DEFAULT
+    methods: Annotated[tuple[str, ...], "what to train, at least one"] = DEFAULT
     seed: Annotated[int, "the first seed; the runs of a method take seed, seed + 1, ..."] = 0
     seeds: Annotated[int, "number of seeds", 1] = 3
     epochs: Annotated[int, "passes over the training part", 4] = 60
@@ -165,7 +165,7 @@ def _numbers(methods: Iterable[str]) -> list[str]:
 
 
 def _meaning(stem: str, knob: Knob) -> str:
-    return f"{knob.name} of {stem}, " + (" or ".join(knob.choices) or knob.unit)
+    return f"{knob.name} of {stem}" + ("" if knob.choices else f", {knob.unit}")
 
 
 def options() -> list[Leaf]:
@@ -175,7 +175,13 @@ def options() -> list[Leaf]:
     movable = [RATE, *_numbers(METHODS)]
     return [
         *(
-            Leaf(f"algorithm.{stem}.{name}", type(knob.default), _meaning(stem, knob), knob.default)
+            Leaf(
+                f"algorithm.{stem}.{name}",
+                type(knob.default),
+                _meaning(stem, knob),
+                knob.default,
+                knob.choices,
+            )
             for stem, own in owned.items()
             for name, knob in own.items()
         ),
@@ -195,13 +201,16 @@ def options() -> list[Leaf]:
         ),
         *_choices(MODELS, "model", next(iter(MODELS))),
         *_choices(DATA, "data", next(iter(DATA))),
-        *leaves(Run, "run"),
+        *(
+            leaf._replace(choices=tuple(METHODS)) if leaf.key == "run.methods" else leaf
+            for leaf in leaves(Run, "run")
+        ),
     ]
 
 
 def _choices(registry: Registry, key: str, default: str) -> Iterator[Leaf]:
     """The name, and every value of any part of a registry, once."""
-    yield Leaf(f"{key}.name", str, f"one of {', '.join(registry)}", default)
+    yield Leaf(f"{key}.name", str, f"which {key} it is", default, tuple(registry))
     found: dict[str, Leaf] = {}
     owners: dict[str, list[str]] = {}
     for name, part in registry.items():

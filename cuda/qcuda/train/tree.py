@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from qcuda.errors import InputError, require
 
@@ -17,12 +17,14 @@ Registry = Mapping[str, type[Any]]
 
 
 class Leaf(NamedTuple):
-    """One value of a part: where it stands, its type, what it means, its default."""
+    """One value of a part: where it stands, its type, what it means, its default; if it is a word,
+    those that it can be."""
 
     key: str
     kind: Any
     text: str
     default: Any
+    choices: tuple[str, ...] = ()
 
 
 def leaves(part: type[Any], prefix: str) -> Iterator[Leaf]:
@@ -33,7 +35,9 @@ def leaves(part: type[Any], prefix: str) -> Iterator[Leaf]:
         if dataclasses.is_dataclass(hint):
             yield from leaves(hint, key)  # pyright: ignore[reportArgumentType]
         else:
-            yield Leaf(key, hint.__origin__, hint.__metadata__[0], _default(field))
+            kind, text = hint.__origin__, hint.__metadata__[0]
+            words = get_args(kind) if get_origin(kind) is Literal else ()
+            yield Leaf(key, str if words else kind, text, _default(field), words)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -107,6 +111,8 @@ def typed(key: str, kind: Any, value: Any) -> Any:
     if get_origin(kind) is dict:
         return {name: typed(f"{key}.{name}", get_args(kind)[1], item)
                 for name, item in table(value, key).items()}  # fmt: skip
+    if get_origin(kind) is Literal:
+        kind = str  # the part itself knows which
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     require(type(value) is kind, f"{key} is of type {kind.__name__}, got {value!r}")
