@@ -19,7 +19,7 @@ import pytest
 from generated import include
 
 from qcuda.kernels.gpu.driver import VARIABLE, Driver
-from qcuda.kernels.gpu.launch import Launcher
+from qcuda.kernels.gpu.launch import Launcher, Memory
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "cuda" / "csrc"
@@ -143,6 +143,23 @@ class Emulated:
 @pytest.fixture
 def machine(fake_driver: Path) -> Emulated:
     return Emulated(fake_driver)
+
+
+class Allocator:
+    """Work memory for launchers, as torch's allocator would make it; what was made is kept."""
+
+    def __init__(self, machine: Emulated) -> None:
+        self.machine, self.sizes, self.made = machine, [], []
+
+    def __call__(self, size: int) -> Memory:
+        self.sizes.append(size)
+        self.made.append(self.machine.upload(np.full(size, 0xA5, np.uint8)))
+        return Memory(self.made[-1].ctypes.data, self.made[-1])
+
+
+@pytest.fixture
+def allocate(machine: Emulated) -> Allocator:
+    return Allocator(machine)
 
 
 @pytest.fixture(autouse=True)

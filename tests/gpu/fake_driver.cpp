@@ -1,9 +1,11 @@
 // A CUDA driver library that is none: the functions of libcuda.so.1 that the launcher calls, over
 // one pretended device whose memory is the host's and whose kernels are emulated. It refuses what
-// a driver refuses: no context, unknown images and names, empty grids, allocation and loading
-// while capturing.
+// a driver refuses: no context, unknown images and names, empty grids, more than 4 KB of parameters,
+// loading while capturing, and capturing a kernel that is not loaded yet.
 //
 // FAKECUDA_DEVICES: number of devices (1). FAKECUDA_REFUSE_IMAGES: any value refuses all images.
+// FAKECUDA_FORKED: any value makes it that of a forked child. An image that says "only" has the
+// kernels that it names, and any other all of them; one of PTX ("//") is of an unsupported version.
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -19,25 +21,37 @@ namespace {
 enum Result {
   SUCCESS = 0,
   INVALID_VALUE = 1,
+  NOT_INITIALIZED = 3,
   NO_DEVICE = 100,
   INVALID_DEVICE = 101,
   INVALID_IMAGE = 200,
   INVALID_CONTEXT = 201,
   NO_BINARY_FOR_GPU = 209,
+  UNSUPPORTED_PTX_VERSION = 222,
   NOT_FOUND = 500,
   CAPTURE_UNSUPPORTED = 900,
 };
 
 using Work = std::function<void()>;
-using Binder = Work (*)(void **arguments);
+
+struct Kernel {
+  Work (*bind)(void **arguments);
+  size_t parameters;  // bytes
+  bool loaded;
+};
 
 template <auto kernel>
 Work bind_kernel(void **arguments) {
   return emulation::with_arguments(kernel, arguments);
 }
 
-const std::map<std::string, Binder> kernels = {
-#define QT_ENTRY(name) {#name, bind_kernel<name>},
+template <class... A>
+constexpr size_t bytes(void (*)(A...)) {
+  return (sizeof(A) + ... + 0);
+}
+
+std::map<std::string, Kernel> kernels = {
+#define QT_ENTRY(name) {#name, {bind_kernel<name>, bytes(name), false}},
 #define QT_STEP_ENTRIES(rule, optimiser) \
   QT_ENTRY(qt_step_##rule##_##optimiser##_int8) QT_ENTRY(qt_step_##rule##_##optimiser##_trits)
 #define QT_RULE_ENTRIES(rule) QT_OPTIMISERS_OF(QT_STEP_ENTRIES, rule)
@@ -47,6 +61,7 @@ const std::map<std::string, Binder> kernels = {
 std::vector<int> contexts;               // the stack of current contexts, as device numbers
 std::map<void *, std::vector<Work>> captures;  // streams that capture, and what they captured
 std::vector<std::vector<Work>> graphs;
+std::vector<std::string> modules;  // the images that were loaded; a handle is a place, from 1 on
 int capture_mode = 0;  // 2 is "relaxed"
 int64_t launches = 0;
 
@@ -64,7 +79,10 @@ bool is_image(const unsigned char *data) {
 
 }  // namespace
 
-EXPORT int cuInit(unsigned) { return devices() ? SUCCESS : NO_DEVICE; }
+EXPORT int cuInit(unsigned) {
+  if (getenv("FAKECUDA_FORKED")) return NOT_INITIALIZED;
+  return devices() ? SUCCESS : NO_DEVICE;
+}
 
 EXPORT int cuDriverGetVersion(int *version) {
   *version = 13000;
@@ -79,6 +97,7 @@ EXPORT int cuGetErrorName(int error, const char **name) {
       {INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE"},
       {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT"},
       {NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
+      {UNSUPPORTED_PTX_VERSION, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
       {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
       {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"}};
   auto found = names.find(error);
@@ -123,26 +142,50 @@ EXPORT int cuCtxPopCurrent_v2(void **context) {
   return SUCCESS;
 }
 
-EXPORT int cuModuleLoadData(void **module, const void *image) {
+EXPORT int cuModuleLoadDataEx(void **module, const void *image, unsigned count, const int *options,
+                              void **values) {
   if (contexts.empty()) return INVALID_CONTEXT;
+  if (forbidden()) return CAPTURE_UNSUPPORTED;
   if (getenv("FAKECUDA_REFUSE_IMAGES")) return NO_BINARY_FOR_GPU;
-  *module = (void *)&kernels;
-  return is_image((const unsigned char *)image) ? SUCCESS : INVALID_IMAGE;
+  if (!memcmp(image, "//", 2)) {
+    for (unsigned i = 0; i + 1 < count; ++i)
+      if (options[i] == 5 && options[i + 1] == 6)  // a buffer for errors, and its size
+        strncpy((char *)values[i], "ptxas fatal:\n  unsupported version", (size_t)values[i + 1]);
+    return UNSUPPORTED_PTX_VERSION;
+  }
+  if (!is_image((const unsigned char *)image)) return INVALID_IMAGE;
+  modules.push_back((const char *)image);
+  *module = (void *)modules.size();
+  return SUCCESS;
 }
 
-EXPORT int cuModuleGetFunction(void **function, void *, const char *name) {
+EXPORT int cuModuleGetFunction(void **function, void *module, const char *name) {
   if (forbidden()) return CAPTURE_UNSUPPORTED;
+  const std::string &image = modules[(size_t)module - 1];
   auto found = kernels.find(name);
-  if (found == kernels.end()) return NOT_FOUND;
-  *function = (void *)found->second;
+  const bool other = image.find("only") != std::string::npos && image.find(name) == std::string::npos;
+  if (found == kernels.end() || other) return NOT_FOUND;
+  found->second.loaded = false;  // at its first launch, or by cuFuncLoad
+  *function = (void *)&found->second;
+  return SUCCESS;
+}
+
+EXPORT int cuFuncLoad(void *function) {
+  if (forbidden()) return CAPTURE_UNSUPPORTED;
+  ((Kernel *)function)->loaded = true;
   return SUCCESS;
 }
 
 EXPORT int cuLaunchKernel(void *function, unsigned bx, unsigned by, unsigned bz, unsigned tx,
-                          unsigned ty, unsigned tz, unsigned, void *stream, void **arguments, void **) {
+                          unsigned ty, unsigned tz, unsigned, void *stream, void **arguments,
+                          void **) {
+  Kernel &kernel = *(Kernel *)function;
   if (contexts.empty()) return INVALID_CONTEXT;
   if (!bx || by != 1 || bz != 1 || !tx || tx > 1024 || ty != 1 || tz != 1) return INVALID_VALUE;
-  Work body = ((Binder)function)(arguments);
+  if (kernel.parameters > 4096) return INVALID_VALUE;
+  if (!kernel.loaded && forbidden()) return CAPTURE_UNSUPPORTED;
+  kernel.loaded = true;
+  Work body = kernel.bind(arguments);
   Work work = [=] { emulation::run(bx, tx, body); };
   ++launches;
   auto capture = captures.find(stream);
@@ -151,36 +194,6 @@ EXPORT int cuLaunchKernel(void *function, unsigned bx, unsigned by, unsigned bz,
   else
     work();
   return SUCCESS;
-}
-
-EXPORT int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
-  if (contexts.empty()) return INVALID_CONTEXT;
-  if (forbidden()) return CAPTURE_UNSUPPORTED;
-  if (!bytes) return INVALID_VALUE;
-  *address = (uint64_t)malloc(bytes);
-  return SUCCESS;
-}
-
-EXPORT int cuMemFree_v2(uint64_t address) {
-  free((void *)address);
-  return SUCCESS;
-}
-
-EXPORT int cuStreamCreate(void **stream, unsigned) {
-  if (forbidden()) return CAPTURE_UNSUPPORTED;
-  static intptr_t number = 1000;
-  *stream = (void *)++number;
-  return SUCCESS;
-}
-
-EXPORT int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *stream) {
-  if (forbidden() || captures.count(stream)) return CAPTURE_UNSUPPORTED;
-  memcpy((void *)to, from, bytes);
-  return SUCCESS;
-}
-
-EXPORT int cuStreamSynchronize(void *stream) {
-  return forbidden() || captures.count(stream) ? CAPTURE_UNSUPPORTED : SUCCESS;
 }
 
 EXPORT int cuStreamIsCapturing(void *stream, int *status) {

@@ -79,7 +79,7 @@ void step(const Launch &l, const Case &c, const Scalars &scalars, uint32_t itera
   }
 }
 
-using Kernel = void (*)(const Launch, const Tensor *, const Chunk *, const Scalars *, const int64_t *,
+using Kernel = void (*)(const Launch, const Tensor *, int32_t, const Scalars *, const int64_t *,
                         Counters *);
 using Plain = void (*)(const Launch &, const Case &, const Scalars &, uint32_t, State &);
 
@@ -113,12 +113,12 @@ bool agree(const char *name, Kernel kernel, Plain loop, int moments, const Launc
   loop(l, c, scalars, uint32_t(iteration), theirs);
   Tensor tensor{mine.state.data(), mine.gradient.data(), moments > 0 ? mine.first.data() : nullptr,
                 moments > 1 ? mine.second.data() : nullptr, nullptr, c.count, c.offset, 5, 0};
-  std::unique_ptr<Chunk[]> chunks(new Chunk[size_t((c.count + CHUNK - 1) / CHUNK)]);
-  unsigned blocks = 0;
-  for (; blocks * CHUNK < c.count; ++blocks) chunks[blocks] = Chunk{0, blocks};
-  emulation::run(blocks, THREADS, [&] {
-    kernel(l, &tensor, chunks.get(), &scalars, &iteration, &mine.counters);
-  });
+  struct {
+    Tensor row;
+    uint32_t before;
+  } table{tensor, 0};
+  emulation::run(unsigned((c.count + CHUNK - 1) / CHUNK), THREADS,
+                 [&] { kernel(l, &table.row, 1, &scalars, &iteration, &mine.counters); });
   const bool same = mine.state == theirs.state && mine.first == theirs.first &&
                     mine.second == theirs.second && mine.counters.moved == theirs.counters.moved &&
                     mine.counters.nan == theirs.counters.nan && theirs.counters.moved >= c.count / 9;

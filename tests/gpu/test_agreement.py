@@ -41,7 +41,7 @@ def test_scalars_agree(machine, launcher, cpu_library):
     assert compare.check_scalars(machine, launcher, cpu_library) == []
 
 
-def test_a_captured_iteration_counts_itself(machine, launcher):
+def test_a_captured_iteration_counts_itself(machine, launcher, allocate):
     """Scalars and step, captured once and replayed twice more, are three iterations of Adam.
 
     Nothing in the graph is of the iteration in which it was captured: bias corrections and random
@@ -68,7 +68,7 @@ def test_a_captured_iteration_counts_itself(machine, launcher):
 
     def iteration(stream):
         launcher.scalars("adam", told, now, 0, scalars, stream)
-        launcher.step_all(launch, table, scalars, now, counters, stream)
+        launcher.step_all(launch, table, scalars, now, counters, stream, allocate)
 
     replay = machine.capture(iteration)
     moved = 0
@@ -123,7 +123,7 @@ def test_the_comparison_sees_one_bit(machine, launcher, cpu_library):
 
 @pytest.mark.parametrize("storage", abi.Storage)
 @pytest.mark.parametrize("rule", ["stochastic_rounding", "deterministic_rounding"])
-def test_the_fused_step_is_the_reference(rule, storage, machine, launcher):
+def test_the_fused_step_is_the_reference(rule, storage, machine, launcher, allocate):
     """qreference.train_step, whose arithmetic is exactly the kernel's for these two rules."""
     from qreference import optimisers
     from qreference import storage as stored
@@ -161,7 +161,7 @@ def test_the_fused_step_is_the_reference(rule, storage, machine, launcher):
         g, s, i = (machine.upload(a.view(np.uint8)) for a in arrays)
         pointers = [machine.address(m) for m in (state, g, first, second)]
         table = abi.tensors([abi.Tensor(*pointers, 0, count, offset, 4, 0)])
-        launcher.step_all(launch, table, *map(machine.address, (s, i, counters)), 0)
+        launcher.step_all(launch, table, *map(machine.address, (s, i, counters)), 0, allocate)
     codes = stored.to_codes(lattice, index)
     want = codes.view(np.uint8) if storage == 0 else stored.pack(codes)
     assert np.array_equal(machine.download(state), want)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import os
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
-from qcuda.kernels import abi, gpu, source
-from qcuda.kernels.gpu import image as images
+from qcuda.kernels import abi, source
 from qcuda.kernels.gpu import launch
-from qcuda.kernels.gpu.driver import Driver
-from qcuda.kernels.gpu.launch import CHUNK, check, chunk_table, counts_of
+from qcuda.kernels.gpu.launch import CHUNK, check, table_of
 from qcuda.validate import compare
 from qtheory.algorithms import walkers
 
@@ -76,7 +71,7 @@ def test_one_launch_for_all_tensors(machine, launcher):
     assert machine.library.fakecuda_contexts() == 0
 
 
-def test_a_table_longer_than_a_payload_arrives(machine, launcher, cpu_library):
+def test_a_table_longer_than_a_payload_arrives(machine, launcher, allocate, cpu_library):
     count = 150  # tensors: three payloads of 64
     gradient = np.linspace(-2, 2, 5 * count, dtype=np.float32)
     states = [np.zeros(5 * count, np.int8) for _ in range(2)]
@@ -93,7 +88,7 @@ def test_a_table_longer_than_a_payload_arrives(machine, launcher, cpu_library):
         return abi.tensors(rows)
 
     numbers = [scalars.ctypes.data, iteration.ctypes.data]
-    launcher.step_all(launch, table(states[0]), *numbers, counters[0].ctypes.data, 0)
+    launcher.step_all(launch, table(states[0]), *numbers, counters[0].ctypes.data, 0, allocate)
     pointers = [ctypes.c_void_p(number) for number in (*numbers, counters[1].ctypes.data)]
     cpu_library.qt_step_all(
         ctypes.byref(launch), table(states[1]), ctypes.c_int64(count), *pointers, 1
@@ -106,46 +101,108 @@ def test_counters_may_be_absent(machine, launcher):
     case = next(compare.cases())
     steps = compare.Steps(case, machine, launcher)
     pointers = (machine.address(steps.scalars), machine.address(steps.iterations[0]), 0)
-    launcher.step_all(case.launch, steps.table, *pointers, 0)
+    launcher.step_all(case.launch, steps.table, *pointers, 0, steps.work)
     assert machine.download(steps.counters).sum() == 0
 
 
-def test_nothing_to_do_launches_nothing(machine, launcher):
+def test_nothing_to_do_launches_nothing(machine, launcher, allocate):
     before = machine.launches()
-    launcher.step_all(LAUNCH, abi.tensors([]), 0, 0, 0, 0)
-    launcher.step_all(LAUNCH, abi.tensors([abi.Tensor(count=0)]), 0, 0, 0, 0)
+    launcher.step_all(LAUNCH, abi.tensors([]), 0, 0, 0, 0, allocate)
+    launcher.step_all(LAUNCH, abi.tensors([abi.Tensor(count=0)]), 0, 0, 0, 0, allocate)
     launcher.words(1, 1, 1, 0, 0, 0, 0, 0)
-    assert machine.launches() == before
+    assert machine.launches() == before and allocate.sizes == []
 
 
-def test_a_graph_keeps_its_own_table(machine, launcher, cpu_library):
-    """A later launch on the same stream with other addresses does not disturb a captured one."""
+def arguments_of(case, steps, machine):
+    """What a step is called with, up to the stream."""
+    pointers = (steps.scalars, steps.iterations[0], steps.counters)
+    return (case.launch, steps.table, *map(machine.address, pointers))
+
+
+def test_a_graph_has_its_own_table(machine, launcher, allocate):
+    """An eager launch of the same tensors between capture and replay rewrites another table."""
     case = next(c for c in compare.cases() if c.launch.optimiser == 2)
-    captured = compare.Steps(case, machine, launcher)
-    other = compare.Steps(case, machine, launcher)
-    streams = []
+    steps = compare.Steps(case, machine, launcher)
+    arguments, streams = arguments_of(case, steps, machine), []
 
     def work(stream):
         streams.append(stream)
-        for place in range(3):
-            captured.step(place, stream)
+        launcher.step_all(*arguments, stream, allocate)
 
     replay = machine.capture(work)
-    for place in range(3):
-        other.step(place, streams[0])
+    before = [machine.download(memory["state"]) for memory in steps.memory]
+    launches = machine.launches()
+    for other in (5, 6):  # a tensor number is a part of the table
+        steps.table[0].tensor = other
+        launcher.step_all(*arguments, streams[0], allocate)
+    assert len(allocate.sizes) == 2 and machine.launches() - launches == 4
+    eager = allocate.made[1].copy()
+    for memory, state in zip(steps.memory, before, strict=True):
+        memory["state"][:] = state
     replay()
-    for steps in (captured, other):
-        assert steps.differences(*compare.expected(case, cpu_library)) == []
+    assert np.array_equal(allocate.made[1], eager)
+    rows = allocate.made[0].view(np.uint8)[: ctypes.sizeof(abi.Tensor) * len(steps.table)]
+    steps.table[0].tensor = 11
+    assert bytes(rows) == bytes(steps.table)
 
 
-def test_chunks_cover_every_weight_once():
-    counts = (1, 0, CHUNK, CHUNK + 1, 5 * CHUNK - 1)
-    table = np.frombuffer(chunk_table(counts), np.uint32).reshape(-1, 2)
-    for tensor, count in enumerate(counts):
-        numbers = table[table[:, 0] == tensor, 1]
-        assert numbers.tolist() == list(range(-(-count // CHUNK)))
-    tensors = abi.tensors([abi.Tensor(count=count, offset=9) for count in counts])
-    assert counts_of(bytes(tensors)) == counts
+def test_tables_do_not_grow_with_the_sets_of_gradients(machine, launcher, allocate):
+    """Layers that have no gradient in some steps: 49 sets of tensors, and 32 tables at most."""
+    state, gradient = np.zeros(50, np.int8), np.zeros(50, np.float32)
+    launch_ = abi.launch(SPEC, seed=1, rule="dst", optimiser="given")
+    scalars, iteration = np.zeros(7, np.float32), np.ones(1, np.int64)
+    numbers = (scalars.ctypes.data, iteration.ctypes.data, 0)
+
+    def step(first):
+        rows = [
+            abi.Tensor(state.ctypes.data + i, gradient.ctypes.data + 4 * i, 0, 0, 0, 1, 0, i, 0)
+            for i in range(first, 50)
+        ]
+        launcher.step_all(launch_, abi.tensors(rows), *numbers, 0, allocate)
+
+    for first in range(49):
+        step(first)
+    assert len(launcher._tables) == launch.TABLES == 32 and len(allocate.sizes) == 49
+    for first in range(49 - 32, 49):
+        step(first)  # those used last are kept
+    assert len(allocate.sizes) == 49
+    step(0)
+    assert len(allocate.sizes) == 50 and len(launcher._tables) == 32
+
+
+def test_chunks_are_found_among_empty_tensors(machine, launcher, allocate, cpu_library):
+    """Tensors without weights first, between and last; several chunks of one tensor."""
+    counts = (0, 0, 1, CHUNK, 0, 2 * CHUNK + 1, 0, 3, 0)
+    gradients = [np.linspace(-2, 2, count, dtype=np.float32) for count in counts]
+    states = [[np.zeros(count, np.int8) for count in counts] for _ in range(2)]
+    launch_ = abi.launch(SPEC, seed=3, rule="dst", optimiser="given")
+    scalars, iteration = np.zeros(7, np.float32), np.array([4], np.int64)
+    counters = [np.zeros((len(counts), 2), np.int64) for _ in range(2)]
+    tables = [
+        abi.tensors(
+            [
+                abi.Tensor(s.ctypes.data, g.ctypes.data, 0, 0, 0, s.size, i, i, 0)
+                for i, (s, g) in enumerate(zip(room, gradients, strict=True))
+            ]
+        )
+        for room in states
+    ]
+    numbers = (scalars.ctypes.data, iteration.ctypes.data)
+    launcher.step_all(launch_, tables[0], *numbers, counters[0].ctypes.data, 0, allocate)
+    pointers = [ctypes.c_void_p(number) for number in (*numbers, counters[1].ctypes.data)]
+    count = ctypes.c_int64(len(counts))
+    cpu_library.qt_step_all(ctypes.byref(launch_), tables[1], count, *pointers, 1)
+    assert all(map(np.array_equal, *states)) and np.array_equal(*counters)
+    assert np.count_nonzero(counters[0][:, 0]) == 4
+    table, blocks = table_of(bytes(tables[0]), counts)
+    before = np.frombuffer(table, np.uint32)[16 * len(counts) :]
+    assert blocks == 6 and before.tolist() == [0, 0, 0, 1, 2, 2, 5, 5, 6, 0]
+
+
+def test_a_launch_has_a_number_of_blocks_that_fits():
+    counts = [2**31 * CHUNK]
+    with pytest.raises(ValueError, match=r"at most 2\*\*31 - 1 blocks, got 2147483648"):
+        table_of(b"", counts)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +235,7 @@ def test_a_launch_is_checked(field, value, rule, launcher):
     launch = abi.Launch.from_buffer_copy(LAUNCH)
     setattr(launch, field, value)
     with pytest.raises(ValueError, match=rule):
-        launcher.step_all(launch, abi.tensors([abi.Tensor(count=1)]), 0, 0, 0, 0)
+        launcher.step_all(launch, abi.tensors([abi.Tensor(count=1)]), 0, 0, 0, 0, None)
 
 
 def test_trits_hold_three_levels(launcher):
@@ -186,94 +243,7 @@ def test_trits_hold_three_levels(launcher):
         launcher.decode(abi.Storage.TRITS, 1, 4, 1, 1, 1, 0, 0)
 
 
-# ---- what is missing says so ----
-
-
-def test_a_missing_driver_is_named():
-    with pytest.raises(
-        gpu.DriverMissing, match=r"looked for /no/libcuda\.so\.1 .*QTHEORY_CUDA_DRIVER"
-    ):
-        gpu.launcher(0, "/no/libcuda.so.1")
-
-
-def test_another_library_is_no_driver(cpu_library):
-    with pytest.raises(gpu.DriverMissing, match="exports cuInit"):
-        Driver(cpu_library._name)
-
-
-def test_the_variable_names_the_driver(fake_driver, monkeypatch):
-    monkeypatch.setenv("QTHEORY_CUDA_DRIVER", str(fake_driver))
-    assert Driver().device(0).name == "emulated device"
-
-
-def test_no_device(fake_driver, monkeypatch):
-    monkeypatch.setenv("FAKECUDA_DEVICES", "0")
-    with pytest.raises(gpu.DeviceMissing, match=r"libfakecuda\.so found none"):
-        Driver(str(fake_driver))
-
-
-def test_too_few_devices(fake_driver):
-    with pytest.raises(gpu.DeviceMissing, match="below the number of devices, 1, got 3"):
-        Driver(str(fake_driver)).device(3)
-
-
-def test_a_bad_image_is_named(fake_driver, image):
-    image.write_bytes(b"not an image")
-    with pytest.raises(
-        gpu.ImageMissing, match=r"capability 9\.0(?s:.*)CUDA_ERROR_INVALID_IMAGE \(200\)"
-    ):
-        launch.Launcher(Driver(str(fake_driver)).device(0))
-    image.unlink()
-    with pytest.raises(gpu.ImageMissing, match=r"\$QTHEORY_CUDA_IMAGE: .*kernels\.cubin"):
-        launch.Launcher(Driver(str(fake_driver)).device(0))
-
-
-def test_a_refused_image_is_named(fake_driver, image, monkeypatch):
-    monkeypatch.setenv("FAKECUDA_REFUSE_IMAGES", "1")
-    with pytest.raises(gpu.ImageMissing, match="CUDA_ERROR_NO_BINARY_FOR_GPU"):
-        launch.Launcher(Driver(str(fake_driver)).device(0))
-
-
-def test_without_an_image_every_place_is_named(fake_driver, monkeypatch, tmp_path):
-    monkeypatch.setenv("QTHEORY_NVRTC", "/no/libnvrtc.so.13")
-    monkeypatch.setattr(images, "fatbin_places", lambda: [tmp_path / "qtheory.fatbin"])
-    with pytest.raises(gpu.ImageMissing) as error:
-        launch.Launcher(Driver(str(fake_driver)).device(0))
-    assert f"{tmp_path}/qtheory.fatbin: no such file" in str(error.value)
-    assert "/no/libnvrtc.so.13: cannot open" in str(error.value)
-
-
-def test_a_fatbin_of_other_sources_is_refused(fake_driver, monkeypatch, tmp_path):
-    monkeypatch.setenv("QTHEORY_NVRTC", "/no/libnvrtc.so.13")
-    fatbin = tmp_path / "qtheory.fatbin"
-    fatbin.write_bytes(b"\x50\xed\x55\xba")
-    monkeypatch.setattr(images, "fatbin_places", lambda: [fatbin])
-    with pytest.raises(gpu.ImageMissing, match="was made from other sources"):
-        launch.Launcher(Driver(str(fake_driver)).device(0))
-    digest = source.digest(source.one_text(source.kernels()))
-    (tmp_path / "qtheory.json").write_text(f'{{"source": "{digest}"}}')
-    assert launch.Launcher(Driver(str(fake_driver)).device(0)).image == str(fatbin)
-
-
-def test_an_unknown_kernel_is_a_driver_error(launcher):
-    with launcher.device.current(), pytest.raises(gpu.DriverError, match="CUDA_ERROR_NOT_FOUND"):
-        launcher._function("qt_step_nothing")
-
-
-def test_import_loads_nothing():
-    code = (
-        "import ctypes; real = ctypes.CDLL; names = []\n"
-        "ctypes.CDLL = lambda name, *a, **k: (names.append(str(name)), real(name, *a, **k))[1]\n"
-        "import qcuda.kernels.gpu\n"
-        "print([name for name in names if 'cuda' in name or 'nvrtc' in name])"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.strip() == "[]"
-
-
-def test_a_launch_costs_microseconds(machine, launcher, capsys):
+def test_a_launch_costs_microseconds(machine, launcher, allocate, capsys):
     """161 tensors of nothing but their table: what Python adds to a step. Printed, barely bound."""
     state, gradient = np.zeros(161, np.int8), np.zeros(161, np.float32)
     rows = [
@@ -284,7 +254,7 @@ def test_a_launch_costs_microseconds(machine, launcher, capsys):
     ]
     table, launch = abi.tensors(rows), abi.launch(SPEC, seed=1, rule="dst", optimiser="given")
     scalars, iteration = np.zeros(7, np.float32), np.ones(1, np.int64)
-    arguments = (launch, table, scalars.ctypes.data, iteration.ctypes.data, 0, 0)
+    arguments = (launch, table, scalars.ctypes.data, iteration.ctypes.data, 0, 0, allocate)
     launcher.step_all(*arguments)
     times = []
     for _ in range(50):

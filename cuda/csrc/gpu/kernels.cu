@@ -18,9 +18,20 @@ namespace qt {
 
 // The part of a launch that a block takes: weights number * CHUNK and on of a tensor.
 struct Chunk {
-  uint32_t tensor;
+  int32_t tensor;
   uint32_t number;
 };
+
+// The chunk of this block. Behind the rows of the table is, for each, how many chunks are before it.
+QT_DEVICE Chunk chunk_of(const Tensor *tensors, int32_t count) {
+  const uint32_t *before = (const uint32_t *)(tensors + count);
+  int32_t low = 0, high = count;  // it is of a tensor in low .. high - 1
+  QT_LOOP while (high - low > 1) {
+    const int32_t middle = (low + high) / 2;
+    (before[middle] <= blockIdx.x ? low : high) = middle;
+  }
+  return Chunk{low, blockIdx.x - before[low]};
+}
 
 // Sum of x over the threads of a block, for the first thread. At most 2^32 - 1.
 QT_DEVICE uint32_t block_sum(uint32_t x) {
@@ -118,9 +129,9 @@ QT_DEVICE void step_group(const Launch &launch, const Tensor &tensor, const Scal
 }
 
 template <class Rule, class Optimiser, class State>
-QT_DEVICE void step_chunk(const Launch &launch, const Tensor *tensors, const Chunk *chunks,
+QT_DEVICE void step_chunk(const Launch &launch, const Tensor *tensors, int32_t count,
                           const Scalars *scalars, const int64_t *iteration, Counters *counters) {
-  const Chunk chunk = chunks[blockIdx.x];
+  const Chunk chunk = chunk_of(tensors, count);
   const Tensor tensor = tensors[chunk.tensor];
   QT_GLOBAL(tensor.state);
   QT_GLOBAL(tensor.gradient);
@@ -166,16 +177,24 @@ struct Payload {
 #define QT_STEP_KERNEL(rule, optimiser, storage)                                               \
   QT_KERNEL(qt::optimiser::moments > 1 ? 2 : 3)                                                \
   qt_step_##rule##_##optimiser##_##storage(                                                    \
-      const qt::Launch launch, const qt::Tensor *tensors, const qt::Chunk *chunks,             \
+      const qt::Launch launch, const qt::Tensor *tensors, int32_t count,                       \
       const qt::Scalars *scalars, const int64_t *iteration, qt::Counters *counters) {          \
-    qt::step_chunk<qt::rule, qt::optimiser, qt::storage>(launch, tensors, chunks, scalars,     \
+    qt::step_chunk<qt::rule, qt::optimiser, qt::storage>(launch, tensors, count, scalars,      \
                                                          iteration, counters);                 \
   }
 #define QT_EACH_STORAGE(rule, optimiser) \
   QT_STEP_KERNEL(rule, optimiser, int8) QT_STEP_KERNEL(rule, optimiser, trits)
 #define QT_STEP_KERNELS(rule) QT_OPTIMISERS_OF(QT_EACH_STORAGE, rule)
 
+// A run-time compiler makes what is needed at the moment: one step kernel (QT_ONE_STEP is its rule,
+// optimiser and storage), or the others (QT_NO_STEPS). Without either, all of them.
+#if defined(QT_ONE_STEP)
+#define QT_STEP_KERNEL_OF(...) QT_STEP_KERNEL(__VA_ARGS__)
+QT_STEP_KERNEL_OF(QT_ONE_STEP)
+#else
+#if !defined(QT_NO_STEPS)
 QT_ALGORITHMS(QT_STEP_KERNELS)
+#endif
 
 // The scalars of the iteration that begins now, which is counted; found_inf may be null. One thread.
 QT_KERNEL(3) qt_scalars(int32_t optimiser, const qt::Numbers *numbers, int64_t *iteration,
@@ -232,3 +251,5 @@ QT_KERNEL(3) qt_outcomes(const qt::Launch launch, const int8_t *codes, const flo
 QT_KERNEL(3) qt_put(const qt::Payload payload, int32_t count, uint64_t *out) {
   for (int32_t i = int32_t(threadIdx.x); i < count; i += qt::THREADS) out[i] = payload.part[i];
 }
+
+#endif  // QT_ONE_STEP

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from qcuda.errors import require
 from qcuda.kernels import abi, native, source
-from qcuda.kernels.gpu import launcher
+from qcuda.kernels.gpu import Memory, launcher
 from qcuda.kernels.words import as_unsigned
 from qtheory.algorithms import contract
 from qtheory.streams import MAX_ELEMENT, MAX_TENSOR
@@ -211,7 +211,14 @@ def _step_cuda(states: list[Tensor], *arguments: Any) -> None:
         iteration.data_ptr(),
         counters.data_ptr(),
         torch.cuda.current_stream(device).cuda_stream,
+        lambda size: _memory(size, device),
     )
+
+
+def _memory(size: int, device: torch.device) -> Memory:
+    """Work memory from torch's allocator, which has the rest of the card, and pools for graphs."""
+    buffer = torch.empty(size, dtype=torch.uint8, device=device)
+    return Memory(buffer.data_ptr(), buffer)
 
 
 def _check_decode(

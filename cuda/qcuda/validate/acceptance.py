@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from qcuda.kernels import abi, source
-from qcuda.kernels.gpu import GPUError, image, launch
+from qcuda.kernels.gpu import GPUError, Memory, cache, image, launch
 from qcuda.kernels.gpu.driver import Driver
 from qcuda.validate import compare
 
@@ -108,7 +108,7 @@ def launchers(folder: Path, driver: str | None = None) -> dict[str, launch.Launc
     """A launcher for each image that can be had: by nvcc, and by NVRTC. GPUError if none."""
     found: dict[str, launch.Launcher] = {}
     device = Driver(driver).device(0)
-    os.environ[image.CACHE] = str(folder / "cache")
+    os.environ[cache.VARIABLE] = str(folder / "cache")
     if fatbin := build_image(folder):
         os.environ[image.VARIABLE] = str(fatbin)
         found["nvcc"] = launch.Launcher(device)
@@ -200,7 +200,9 @@ def time_step(
     counters = torch.zeros((tensors, 2), dtype=torch.int64, device="cuda")
     pointers = (scalars.data_ptr(), iteration.data_ptr(), counters.data_ptr())
     table, stream = abi.tensors(rows), torch.cuda.current_stream().cuda_stream
-    work = lambda: launcher.step_all(launch, table, *pointers, stream)  # noqa: E731
+    buffer = torch.empty(2**20, dtype=torch.uint8, device="cuda")
+    room = lambda size: Memory(buffer[:size].data_ptr(), buffer)  # noqa: E731
+    work = lambda: launcher.step_all(launch, table, *pointers, stream, room)  # noqa: E731
     median, least = median_seconds(torch, work)
     names = (rule, optimiser, storage.name.lower(), gradient.name.lower(), moment.name.lower())
     return {
@@ -280,7 +282,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"FAILED: {error}")
             return 1
         results = describe(torch, next(iter(found.values())))
-        results["versions"]["images"] = {name: made.image for name, made in found.items()}
+        results["versions"]["images"] = {name: made.images for name, made in found.items()}
         results["checks"] = []
         for name, launcher in found.items():
             results["checks"] += check_all(name, TorchMachine(torch), launcher, library)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from qcuda.kernels import abi, source
-from qcuda.kernels.gpu.launch import CHUNK, Launcher
+from qcuda.kernels.gpu.launch import CHUNK, Launcher, Memory
 
 Bytes = np.ndarray  # uint8, one-dimensional
 
@@ -32,6 +32,7 @@ SHAPES = (
 )
 ITERATIONS = (1, 2, 2**32 - 1)
 GUARD = 32  # bytes before and after an array that no kernel may touch
+WORK = 1024  # bytes of a launcher's table for SHAPES, or more
 
 
 class Machine(Protocol):
@@ -221,6 +222,7 @@ class Steps:
         numbers = [np.array([i], np.int64).view(np.uint8) for i in ITERATIONS]
         self.iterations = [machine.upload(number) for number in numbers]
         self.counters = machine.upload(np.zeros(16 * len(SHAPES), np.uint8))
+        self.room = machine.upload(np.zeros(WORK, np.uint8))  # nothing is allocated in a capture
         self.table = case.table(
             lambda place, name: (
                 machine.address(self.memory[place][name]) + case.tensors[place][name].lead
@@ -236,7 +238,14 @@ class Steps:
             self.machine.address(self.iterations[place]),
             self.machine.address(self.counters),
             stream,
+            self.work,
         )
+
+    def work(self, size: int) -> Memory:
+        """Memory for the launcher: the same for each step, which come one after another."""
+        if size > WORK:
+            raise ValueError(f"a case needs at most {WORK} bytes of work memory, got {size}")
+        return Memory(self.machine.address(self.room), self.room)
 
     def differences(self, after: Case, counters: np.ndarray) -> list[str]:
         """Names of arrays that are not what they should be."""
@@ -293,7 +302,8 @@ def check_scalars(machine: Machine, launcher: Launcher, library: Any) -> list[st
         memory = [
             machine.upload(a.view(np.uint8)) for a in (numbers, iteration, found_inf, scalars)
         ]
-        launcher.scalars(optimiser, *map(machine.address, memory), machine.stream())
+        told, now, infinite, made = map(machine.address, memory)
+        launcher.scalars(optimiser, told, now, infinite, made, machine.stream())
         arrays = (numbers, iteration, found_inf, scalars)
         pointers = [ctypes.c_void_p(array.ctypes.data) for array in arrays]
         library.qt_scalars(number % len(abi.OPTIMISERS), *pointers)
@@ -312,16 +322,11 @@ def check_words(machine: Machine, launcher: Launcher, library: Any) -> list[str]
         for count, shift in ((1, 0), (9, 1), (2053, 0)):
             want = np.zeros(count, np.uint32)
             seed, now, tensor, stream = 2**63 + 12345, np.array([2**32 - 1]), 77, 3
+            c, at = ctypes, ctypes.c_void_p
             library.qt_words(
-                ctypes.c_uint64(seed),
-                ctypes.c_void_p(now.ctypes.data),
-                ctypes.c_uint32(tensor),
-                ctypes.c_uint32(stream),
-                ctypes.c_int64(first),
-                ctypes.c_int64(count),
-                ctypes.c_void_p(want.ctypes.data),
-                1,
-            )
+                c.c_uint64(seed), at(now.ctypes.data), c.c_uint32(tensor), c.c_uint32(stream),
+                c.c_int64(first), c.c_int64(count), at(want.ctypes.data), 1,
+            )  # fmt: skip
             out = Array.of(np.zeros(count, np.uint32), shift)
             memory, iteration = machine.upload(out.data), machine.upload(now.view(np.uint8))
             address = machine.address(memory) + out.lead

@@ -1,7 +1,8 @@
 """Kernels on NVIDIA GPUs, through the driver's C ABI alone. Importing this loads nothing.
 
 `launcher(device)` finds driver, device and kernel image at its first call, and its methods
-`step_all`, `words`, `decode` and `outcomes` mirror the CPU library's functions.
+`step_all`, `words`, `decode` and `outcomes` mirror the CPU library's functions. `prepare(device)`
+does so ahead of the first step.
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ from qcuda.kernels.gpu.errors import (
     DeviceMissing,
     DriverError,
     DriverMissing,
+    Forked,
     GPUError,
     ImageMissing,
 )
-from qcuda.kernels.gpu.launch import Launcher, launcher
+from qcuda.kernels.gpu.launch import Launcher, Memory, launcher, prepare
 
 __all__ = [
     "DeviceMissing",
     "DriverError",
     "DriverMissing",
+    "Forked",
     "GPUError",
     "ImageMissing",
     "Launcher",
+    "Memory",
     "launcher",
+    "prepare",
 ]

@@ -10,17 +10,19 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_int, c_uint, c_void_p
 
-from qcuda.kernels.gpu.errors import DeviceMissing, DriverError, DriverMissing
+from qcuda.kernels.gpu.errors import DeviceMissing, DriverError, DriverMissing, Forked
 
 LIBRARY = "libcuda.so.1"
 VARIABLE = "QTHEORY_CUDA_DRIVER"  # names another driver library: tests load a pretended one
 
+_NOT_INITIALIZED = 3
 _NO_DEVICE = 100
 _INVALID_DEVICE = 101
-_NON_BLOCKING = 1
 _RELAXED = 2
+_ERROR_LOG = (5, 6)  # options of cuModuleLoadDataEx: a buffer for the log, and its size
+_LOG = 4096
 _CAPABILITY = (75, 76)  # attributes: major, minor
 
 _SIGNATURES: dict[str, tuple[object, ...]] = {
@@ -34,17 +36,13 @@ _SIGNATURES: dict[str, tuple[object, ...]] = {
     "cuDevicePrimaryCtxRetain": (POINTER(c_void_p), c_int),
     "cuCtxPushCurrent_v2": (c_void_p,),
     "cuCtxPopCurrent_v2": (POINTER(c_void_p),),
-    "cuModuleLoadData": (POINTER(c_void_p), c_char_p),
+    "cuModuleLoadDataEx": (POINTER(c_void_p), c_char_p, c_uint, POINTER(c_int), POINTER(c_void_p)),
     "cuModuleGetFunction": (POINTER(c_void_p), c_void_p, c_char_p),
     "cuLaunchKernel": (c_void_p, *(c_uint,) * 7, c_void_p, POINTER(c_void_p), c_void_p),
-    "cuMemAlloc_v2": (POINTER(c_uint64), c_size_t),
-    "cuMemFree_v2": (c_uint64,),
-    "cuMemcpyHtoDAsync_v2": (c_uint64, c_char_p, c_size_t, c_void_p),
-    "cuStreamCreate": (POINTER(c_void_p), c_uint),
-    "cuStreamSynchronize": (c_void_p,),
     "cuStreamIsCapturing": (c_void_p, POINTER(c_int)),
     "cuThreadExchangeStreamCaptureMode": (POINTER(c_int),),
 }
+_IN_NEW_DRIVERS: dict[str, tuple[object, ...]] = {"cuFuncLoad": (c_void_p,)}
 
 
 class Driver:
@@ -67,10 +65,25 @@ class Driver:
                     f"a CUDA driver library exports {name}, {self.path} does not"
                 ) from error
             function.argtypes, function.restype = argtypes, c_int
+        for name, argtypes in _IN_NEW_DRIVERS.items():
+            if self.has(name):
+                getattr(self._library, name).argtypes = argtypes
+        self._process = os.getpid()
         code = self._library.cuInit(0)
+        if code == _NOT_INITIALIZED:
+            raise Forked
         if code == _NO_DEVICE:
             raise DeviceMissing(f"GPU kernels need a CUDA device, {self.path} found none")
         self._check("cuInit", code)
+
+    def has(self, function: str) -> bool:
+        """Whether this driver is new enough for a function that not all have."""
+        return hasattr(self._library, function)
+
+    def check_process(self) -> None:
+        """Raise Forked in a child of the process that the driver was initialised in."""
+        if os.getpid() != self._process:
+            raise Forked
 
     def call(self, function: str, *arguments: object) -> None:
         """Call a driver function; DriverError if it does not return success."""
@@ -125,6 +138,7 @@ class Device:
     @contextmanager
     def current(self) -> Iterator[None]:
         """Make the context this thread's current one, then put the former back."""
+        self.driver.check_process()
         self.driver.call("cuCtxPushCurrent_v2", self._context)
         try:
             yield
@@ -132,16 +146,29 @@ class Device:
             self.driver.call("cuCtxPopCurrent_v2", byref(c_void_p()))
 
     def load(self, image: bytes) -> c_void_p:
-        """A module from a fatbin, cubin or PTX. The context must be current."""
-        module = c_void_p()
-        self.driver.call("cuModuleLoadData", byref(module), image)
+        """A module from a fatbin, cubin or PTX. The context must be current.
+
+        Raises DriverError, with the words of the driver's compiler where it had to translate PTX.
+        """
+        module, log = c_void_p(), ctypes.create_string_buffer(_LOG)
+        options = (c_int * 2)(*_ERROR_LOG)
+        values = (c_void_p * 2)(ctypes.addressof(log), _LOG)
+        with self.relaxed():
+            try:
+                self.driver.call("cuModuleLoadDataEx", byref(module), image, 2, options, values)
+            except DriverError as error:
+                words = " ".join(log.value.decode(errors="replace").split())
+                raise error.saying(words) from None
         return module
 
     def function(self, module: c_void_p, name: str) -> c_void_p:
-        """A kernel of a module, which the driver may load only now."""
+        """A kernel of a module, ready to launch: a driver that loads at the first launch may not
+        do so while a graph is being captured."""
         function = c_void_p()
         with self.relaxed():
             self.driver.call("cuModuleGetFunction", byref(function), module, name.encode())
+            if self.driver.has("cuFuncLoad"):
+                self.driver.call("cuFuncLoad", function)
         return function
 
     def is_capturing(self, stream: int) -> bool:
@@ -152,35 +179,10 @@ class Device:
 
     @contextmanager
     def relaxed(self) -> Iterator[None]:
-        """Allow allocating and loading on this thread even while a graph is being captured."""
+        """Allow loading on this thread even while a graph is being captured."""
         mode = c_int(_RELAXED)
         self.driver.call("cuThreadExchangeStreamCaptureMode", byref(mode))
         try:
             yield
         finally:
             self.driver.call("cuThreadExchangeStreamCaptureMode", byref(mode))
-
-    def allocate(self, size: int) -> int:
-        """Address of fresh device memory. Allowed during a capture."""
-        address = c_uint64()
-        with self.relaxed():
-            self.driver.call("cuMemAlloc_v2", byref(address), size)
-        return address.value
-
-    def upload(self, data: bytes) -> int:
-        """Address of fresh device memory with `data` in it, ready for any stream on return.
-
-        The copy has a stream of its own, so it disturbs no other and no capture.
-        """
-        address = self.allocate(len(data))
-        with self.relaxed():
-            stream = self._own_stream()
-            self.driver.call("cuMemcpyHtoDAsync_v2", address, data, len(data), stream)
-            self.driver.call("cuStreamSynchronize", stream)
-        return address
-
-    def _own_stream(self) -> c_void_p:
-        if not hasattr(self, "_stream"):
-            self._stream = c_void_p()
-            self.driver.call("cuStreamCreate", byref(self._stream), _NON_BLOCKING)
-        return self._stream

@@ -2,28 +2,48 @@
 
 Arguments named *_pointer are device addresses, `stream` is a stream's handle (0: the legacy
 default stream); the caller keeps the memory alive and on the launcher's device. Calls return at
-once and work in the order of the stream. They may be captured into CUDA graphs: scalars and
-iteration are read from device memory when a graph is replayed.
+once and work in the order of the stream. They may be captured into CUDA graphs, even by a process
+that has loaded nothing yet: scalars and iteration are read from device memory when a graph is
+replayed, and work memory is the caller's.
 """
 
 from __future__ import annotations
 
 import ctypes
-import struct
+import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from ctypes import c_int32, c_int64, c_uint32, c_uint64, c_void_p
-from functools import cache
+from itertools import accumulate
+from typing import NamedTuple
 
 from qcuda.kernels import abi, source
 from qcuda.kernels.gpu import image
-from qcuda.kernels.gpu.driver import Device, Driver
-from qcuda.kernels.gpu.errors import DriverError, ImageMissing
+from qcuda.kernels.gpu.driver import VARIABLE, Device, Driver
+from qcuda.kernels.gpu.errors import DriverError, GPUError, ImageMissing
 
 # As in cuda/csrc/gpu/group.h and kernels.cu.
 GROUP, THREADS, CHUNK = 8, 256, 8192
 _MAX_BLOCKS = 2**31 - 1
-_COUNTS = f"{abi.Tensor.count.offset}xq{ctypes.sizeof(abi.Tensor) - abi.Tensor.count.offset - 8}x"
+_ALL = "all"  # the unit of an image that holds every kernel
+_HELPERS = ("qt_scalars", "qt_words", "qt_decode", "qt_outcomes", "qt_put")
+TABLES = 32  # that a launcher keeps
+
+
+class Memory(NamedTuple):
+    """Device memory: its address, divisible by 16, and whatever keeps it from being freed."""
+
+    address: int
+    owner: object
+
+
+class Table(NamedTuple):
+    """The rows of a launch in device memory, as they were written there."""
+
+    rows: bytes
+    blocks: int
+    memory: Memory
 
 
 class Payload(ctypes.Structure):
@@ -39,23 +59,49 @@ class Launcher:
         self.device = device
         self._lock = threading.Lock()
         self._functions: dict[str, c_void_p] = {}
-        self._chunks: dict[tuple[int, ...], tuple[int, int]] = {}
-        self._tables: dict[tuple[int, tuple[int, ...]], tuple[bytes, int]] = {}
+        self._modules: dict[str, c_void_p | ImageMissing] = {}
+        self._tables: OrderedDict[tuple[int, int, int], Table] = OrderedDict()
+        self.images: list[str] = []  # where kernels came from
         with device.current():
-            self.image, self._module = self._load()
+            self._module(source.HELPERS)
 
-    def _load(self) -> tuple[str, c_void_p]:
+    def prepare(self, launches: Iterable[abi.Launch] = ()) -> None:
+        """Load the helpers and the step kernels of launches, compiling them if need be.
+
+        Whatever is left out is loaded by its first call. ImageMissing if a kernel is nowhere.
+        """
+        steps = [_kernel(launch) for launch in launches]
+        with self._lock, self.device.current():
+            for name in (*_HELPERS, *steps):
+                self._function(name)
+
+    def _module(self, unit: str) -> c_void_p:
+        """The module that has the kernels of a unit; found once, or missing once and for all."""
+        found = self._modules.get(_ALL) or self._modules.get(unit)
+        if found is None:
+            found = self._load(unit)
+        if isinstance(found, ImageMissing):
+            raise found.with_traceback(None)
+        return found
+
+    def _load(self, unit: str) -> c_void_p | ImageMissing:
         tried: list[str] = []
-        for found in image.find(self.device.capability, self.device.driver.version(), tried):
+        for found in image.find(unit, self.device.capability, self.device.driver.version(), tried):
             try:
-                return found.origin, self.device.load(found.data)
+                module = self.device.load(found.data)
             except DriverError as error:
                 tried.append(f"{found.origin}: {error}")
+                continue
+            self.images.append(found.origin)
+            self._modules[_ALL if found.whole else unit] = module
+            return module
         major, minor = self.device.capability
-        raise ImageMissing(
-            f"no kernel image for {self.device.name} (compute capability {major}.{minor}); "
-            "looked for:\n  " + "\n  ".join(tried)
+        missing = ImageMissing(
+            f"no kernel image for {self.device.name} (compute capability {major}.{minor}) has "
+            f"{unit}; looked for:\n  " + "\n  ".join(tried)
         )
+        self._modules[unit] = missing
+        return missing
 
     def step_all(
         self,
@@ -65,28 +111,28 @@ class Launcher:
         iteration_pointer: int,
         counters_pointer: int,
         stream: int,
+        allocate: Callable[[int], Memory],
     ) -> None:
         """Optimiser and move for every weight of every tensor, in place, in one launch.
 
         scalars: 7 float32. iteration: one int64. counters: one abi.Counters for each tensor,
-        added to; 0 to count nothing.
+        added to; 0 to count nothing. allocate: makes work memory of that many bytes, for `stream`:
+        a few for each tensor, kept and used again unless a graph is being captured, whose pool
+        owns it then.
         """
-        name = f"qt_step_{step_name(launch)}"
-        data = bytes(tensors)
-        counts = counts_of(data)
-        if not any(counts):
+        name = _kernel(launch)
+        if not any(tensor.count for tensor in tensors):
             check(launch, tensors)
             return
         with self._lock, self.device.current():
-            chunks, blocks = self._chunk_table(counts)
-            table = self._tensor_table(launch, tensors, data, counts, stream)
+            table = self._table(launch, tensors, stream, allocate)
             self._launch(
                 name,
-                blocks,
+                table.blocks,
                 stream,
                 launch,
-                c_void_p(table),
-                c_void_p(chunks),
+                c_void_p(table.memory.address),
+                c_int32(len(tensors)),
                 c_void_p(scalars_pointer),
                 c_void_p(iteration_pointer),
                 c_void_p(counters_pointer),
@@ -166,7 +212,7 @@ class Launcher:
     ) -> None:
         """From int8 codes and increments, the K destinations of each weight (int32) and the K - 1
         thresholds between them (uint64, 0 .. 2**32)."""
-        step_name(launch)
+        _kernel(launch)
         addresses = (c_void_p(codes_pointer), c_void_p(increments_pointer))
         rest = (c_int64(count), c_void_p(thresholds_pointer), c_void_p(destinations_pointer))
         self._elementwise("qt_outcomes", count, 1, stream, launch, *addresses, *rest)
@@ -191,39 +237,37 @@ class Launcher:
 
     def _function(self, name: str) -> c_void_p:
         if name not in self._functions:
-            self._functions[name] = self.device.function(self._module, name)
+            module = self._module(source.unit(name))
+            self._functions[name] = self.device.function(module, name)
         return self._functions[name]
 
-    def _chunk_table(self, counts: tuple[int, ...]) -> tuple[int, int]:
-        """Address and length of the table of chunks, which never changes for these counts."""
-        if counts not in self._chunks:
-            table = chunk_table(counts)
-            self._chunks[counts] = self.device.upload(table), len(table) // 8
-        return self._chunks[counts]
-
-    def _tensor_table(
+    def _table(
         self,
         launch: abi.Launch,
         tensors: ctypes.Array[abi.Tensor],
-        data: bytes,
-        counts: tuple[int, ...],
         stream: int,
-    ) -> int:
-        """Address of the tensors' table on the device.
+        allocate: Callable[[int], Memory],
+    ) -> Table:
+        """The tensors' table on the device, where a stream finds it when the launch runs.
 
-        A stream has one for its launches of one shape, rewritten in stream order when an address
-        changes. A captured graph keeps one of its own, for as long as the process lives.
+        The tables of eager launches are kept, each rewritten in stream order when an address
+        changes, and the one that was not used for longest goes. The table of a captured launch is
+        written by the graph itself, at each replay.
         """
-        if self.device.is_capturing(stream):
+        data, key = bytes(tensors), (stream, len(tensors), tensors[0].state or 0)
+        capturing = self.device.is_capturing(stream)
+        kept = None if capturing else self._tables.pop(key, None)
+        if kept is None or kept.rows != data:
             check(launch, tensors)
-            return self.device.upload(data)
-        known, address = self._tables.get((stream, counts), (b"", 0))
-        if known != data:
-            check(launch, tensors)
-            address = address or self.device.allocate(len(data))
-            self._put(data, address, stream)
-            self._tables[stream, counts] = data, address
-        return address
+            rows, blocks = table_of(data, [tensor.count for tensor in tensors])
+            memory = kept.memory if kept else allocate(len(rows))
+            self._put(rows, memory.address, stream)
+            kept = Table(data, blocks, memory)
+        if not capturing:
+            self._tables[key] = kept
+            if len(self._tables) > TABLES:
+                self._tables.popitem(last=False)
+        return kept
 
     def _put(self, data: bytes, address: int, stream: int) -> None:
         size = ctypes.sizeof(Payload)
@@ -234,8 +278,8 @@ class Launcher:
             self._launch("qt_put", 1, stream, payload, words, c_void_p(address + start))
 
 
-def step_name(launch: abi.Launch) -> str:
-    """The end of a step kernel's name; ValueError if the launch breaks a rule."""
+def _kernel(launch: abi.Launch) -> str:
+    """The name of a launch's step kernel; ValueError if the launch breaks a rule."""
     for what, number, names in (
         ("rule", launch.rule, source.stems()),
         ("optimiser", launch.optimiser, abi.OPTIMISERS),
@@ -245,8 +289,8 @@ def step_name(launch: abi.Launch) -> str:
     abi.Real(launch.gradient_type)
     abi.Real(launch.moment_type)
     check_lattice(launch.spec.size, launch.storage)
-    storage = abi.Storage(launch.storage).name.lower()
-    return f"{source.stems()[launch.rule]}_{abi.OPTIMISERS[launch.optimiser]}_{storage}"
+    names = source.stems()[launch.rule], abi.OPTIMISERS[launch.optimiser]
+    return source.step(*names, abi.Storage(launch.storage).name.lower())
 
 
 def check_lattice(size: int, storage: int) -> None:
@@ -276,25 +320,51 @@ def check(launch: abi.Launch, tensors: Iterable[abi.Tensor]) -> None:
                 )
 
 
-def counts_of(data: bytes) -> tuple[int, ...]:
-    """The counts in a table of Tensors."""
-    return struct.unpack(_COUNTS * (len(data) // ctypes.sizeof(abi.Tensor)), data)
+def table_of(rows: bytes, counts: Sequence[int]) -> tuple[bytes, int]:
+    """What a launch finds its weights by: the rows, then for each the chunks before it (uint32).
+
+    Returns it in whole uint64, and the number of chunks, which is that of blocks.
+    """
+    before = [0, *accumulate(-(-count // CHUNK) for count in counts)]
+    if before[-1] > _MAX_BLOCKS:
+        raise ValueError(f"a launch has at most 2**31 - 1 blocks, got {before[-1]}")
+    table = rows + bytes((c_uint32 * len(counts))(*before[:-1]))
+    return table.ljust(-(-len(table) // 8) * 8, b"\0"), before[-1]
 
 
-def chunk_table(counts: Sequence[int]) -> bytes:
-    """For each block of a launch: the place of its tensor, and which chunk of it (two uint32)."""
-    rows: list[int] = []
-    for tensor, count in enumerate(counts):
-        for number in range(-(-count // CHUNK)):
-            rows += (tensor, number)
-    return bytes((c_uint32 * len(rows))(*rows))
+_LAUNCHERS: dict[tuple[int, str | None], Launcher | GPUError] = {}
+_MAKING = threading.Lock()
 
 
-@cache
 def launcher(device: int = 0, driver: str | None = None) -> Launcher:
     """The launcher of a device, as torch counts them; made at the first call.
 
-    Raises DriverMissing, DeviceMissing or ImageMissing, which say what was looked for.
+    Raises DriverMissing, DeviceMissing or ImageMissing, which say what was looked for: at the first
+    call, and the same at every other of the process. Forked in a child of the process that made it.
     driver: path of the driver library, instead of libcuda.so.1.
     """
-    return Launcher(Driver(driver).device(device))
+    key = device, driver or os.environ.get(VARIABLE)
+    found = _LAUNCHERS.get(key)
+    if found is None:
+        with _MAKING:
+            found = _LAUNCHERS.get(key) or _make(*key)
+            _LAUNCHERS[key] = found
+    if isinstance(found, GPUError):
+        raise found.with_traceback(None)
+    return found
+
+
+def _make(device: int, driver: str | None) -> Launcher | GPUError:
+    try:
+        return Launcher(Driver(driver).device(device))
+    except GPUError as error:
+        return error
+
+
+def prepare(device: int = 0, launches: Iterable[abi.Launch] = ()) -> None:
+    """Load the kernels of a device now, so that neither compiling nor loading delays a first step.
+
+    launches: those whose step kernels are wanted besides; their other numbers do not matter. Raises
+    what `launcher` raises, and ImageMissing if a kernel is nowhere.
+    """
+    launcher(device).prepare(launches)
