@@ -32,13 +32,16 @@ def note_to_self(path: str, text: str) -> list[str]:
 
 
 def broad_except(path: str, text: str) -> list[str]:
-    """Handlers, or suppressions, of every exception at once, unless they end in `raise`."""
+    """Handlers, or suppressions, of every exception at once, unless they raise it, or from it."""
     broad = {"Exception", "BaseException"}
     violations: list[str] = []
     read = path.endswith(".py") and path not in CATCH_ALL and re.search("except|suppress", text)
     for node in ast.walk(ast.parse(text)) if read else ():
         if isinstance(node, ast.ExceptHandler):
-            if ast.unparse(node.body[-1]) == "raise":
+            last = ast.unparse(node.body[-1])
+            if last == "raise" or (
+                last.startswith("raise ") and last.endswith(f" from {node.name}")
+            ):
                 continue
             caught = [node.type]
             if isinstance(node.type, ast.Tuple):
@@ -82,6 +85,7 @@ def test_files_are_clean(rule: Callable[[str, str], list[str]], sources: Sources
         (broad_except, "try:\n    f()\nexcept:\n    pass"),
         (broad_except, "try:\n    f()\nexcept (OSError, Exception) as error:\n    pass"),
         (broad_except, "with contextlib.suppress(BaseException):\n    f()"),
+        (broad_except, "try:\n    f()\nexcept Exception as e:\n    raise ValueError() from None"),
     ],
 )
 def test_an_unclean_file_is_found(rule: Callable[[str, str], list[str]], text: str):
@@ -93,6 +97,7 @@ def test_a_clean_file_is_let_pass():
     assert long_file("a.py", text) == []
     assert broad_except("a.py", text + "    pass") == []
     assert broad_except("a.py", "try:\n    f()\nexcept BaseException:\n    g()\n    raise") == []
+    assert broad_except("a.py", "try:\n    f()\nexcept Exception as e:\n    raise E() from e") == []
     assert note_to_self("a.py", "METHODOLOGY = TODOS") == []
     assert changed_path("tests/a.py", "x = 'sys.path[:0] = []'\ny = [*sys.path]") == []
 

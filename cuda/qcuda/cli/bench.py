@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser, Namespace
 
-from qcuda.cli.common import check_writable, common, function, new_parser
+from qcuda.cli.common import check_writable, choices, common, function, new_parser
 from qcuda.errors import InputError, require
+from qcuda.models.config import MODELS
 
 SUMMARY = "time the kernels"
 
@@ -32,7 +33,9 @@ def subcommands(parser: ArgumentParser) -> None:
     law = common("Time training on digits with and without the audit of the law.")
     law.add_argument("--rounds", type=int, default=3, help="runs of each that count")
     law.add_argument("--epochs", type=int, default=60, help="epochs of a run")
-    law.add_argument("--model", type=str, default="cnn", help="cnn or mlp")
+    law.add_argument(
+        "--model", type=str, default="cnn", metavar=choices(MODELS), help="what is trained"
+    )
     commands.add_subcommand("audit", law, help="what train --audit-law costs")
     chain = common("Time exact chains, and measure their errors, beside others.")
     chain.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ def common(description: str) -> ArgumentParser:
         "--json", type=str | None, default=None, help="write the table here as JSON"
     )
     return parser
+
+
+def choices(words: Iterable[str]) -> str:
+    """How the usage shows what an option can be; the command refuses the rest by its own rule."""
+    return "{" + ",".join(words) + "}"
 
 
 def function(module: str, name: str) -> Any:

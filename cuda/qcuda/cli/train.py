@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
-from qcuda.cli.common import check_writable, common, write_json
+from qcuda.cli.common import check_writable, choices, common, write_json
 from qcuda.errors import InputError, require
 from qcuda.train.config import RATE, SECTIONS, Config, make, options
 from qcuda.train.tree import Leaf, merged
@@ -75,7 +75,7 @@ def _shape(leaf: Leaf) -> dict[str, Any]:
     if leaf.kind is bool:
         return {**shape, "action": "store_true"}
     if leaf.choices:
-        shape["metavar"] = "{" + ",".join(leaf.choices) + "}"
+        shape["metavar"] = choices(leaf.choices)
     if get_origin(leaf.kind) is tuple:
         return {**shape, "type": get_args(leaf.kind)[0], "nargs": "+"}
     return {**shape, "type": leaf.kind}

@@ -37,7 +37,7 @@ def validate(
     claims: str | None = None,
     seed: int | None = None,
 ) -> int:
-    """Judge the installed kernels, or somebody's torch function, and print the table.
+    """Judge the installed kernels, or somebody's function, and print the table.
 
     device: "cpu", "cuda", or "auto" for the CPU and, where there is one, the GPU; without one the
     report says that nothing ran on it. draws: decisions compared word for word, for each rule and
@@ -137,29 +137,48 @@ def _judge(
 
 
 def judge_op(op: str, stem: str, device: str, plan: statistics.Plan, seed: int) -> Suite:
-    """Statistics of somebody's function, and how fine its random numbers are."""
+    """Statistics of somebody's function, and how fine its random numbers are.
+
+    What is obviously wrong is seen in a first look of a second, and nothing else is then drawn.
+    """
     from qcuda.validate import third_party
 
     if not cells.is_random(stem):
         raise ValueError(f"an op claims to be random, got {stem!r}")
-    function, groups = third_party.load(op), third_party.table(stem)
-    repeatable = third_party.op_kernel(function, device, repeatable=True)
-    grain = None
-    if aim.is_unbiased(groups[0].spec):
-        grain = third_party.grain(repeatable, groups[0].spec, seed=key(seed, "grain"))
-    fine = f"{op}: hidden numbers of 32 bits"
-    suite = manifest([*statistics.names(op, plan), *([fine] if grain else [])])
-    if grain is not None:
-        seen = (
-            "finer than float32 shows" if grain.bits is None else f"multiples of 2**-{grain.bits}"
-        )
-        draws = aim.launches(1.0) * tomography.COUNT
-        suite.add(Claim(fine, "e-value", draws, grain.log_e, suite.share(fine), None, detail=seen))
-    kernel = third_party.op_kernel(function, device, repeatable=False)
-    _judge(suite, op, kernel, groups, replace(plan, rare=plan.rare // 2), seed)
-    if grain is None:
-        print(f"{op}: hidden numbers not judged: torch.manual_seed does not repeat its launches")
+    trial, groups = third_party.load(op), third_party.table(stem)
+    _say(f"{op}: judged as {stem} of {trial.kind.__name__}s on {device}")
+    kernel = third_party.op_kernel(trial, device, repeatable=False)
+    plan = replace(plan, rare=plan.rare // 2)
+    first, fine = f"{op}: first look", f"{op}: hidden numbers of 32 bits"
+    grained = aim.is_unbiased(groups[0].spec)
+    suite = manifest([first, *([fine] if grained else []), *statistics.names(op, plan)])
+    began = perf_counter()
+    look = statistics.first_look(first, kernel, groups, key(seed, first), suite.share(first))
+    _enter(suite, look)
+    if not suite.holds:
+        _say(f"{op}: that is enough; the other claims are not judged")
+        return suite
+    if grained:
+        _grain(suite, fine, third_party.op_kernel(trial, device, repeatable=True), groups, seed)
+    speed = look.draws / (perf_counter() - began)
+    drawn = statistics.decisions(groups, plan, suite.share(first))
+    _say(f"{op}: {drawn:.2g} more random decisions, about {drawn / speed:.0f} s at this speed")
+    _judge(suite, op, kernel, groups, plan, seed)
     return suite
+
+
+def _grain(suite: Suite, name: str, kernel: Kernel, groups: Sequence[Group], seed: int) -> None:
+    """How fine the hidden numbers of an op are; without evidence where they can not be asked."""
+    from qcuda.validate import third_party
+
+    grain = third_party.grain(kernel, groups[0].spec, seed=key(seed, "grain"))
+    if grain is None:
+        seen = "not judged: seeds of torch, NumPy and Python do not repeat its launches"
+        _enter(suite, Claim(name, "e-value", 0, 0.0, suite.share(name), None, detail=seen))
+        return
+    seen = "finer than float32 shows" if grain.bits is None else f"multiples of 2**-{grain.bits}"
+    draws = aim.launches(1.0) * tomography.COUNT
+    _enter(suite, Claim(name, "e-value", draws, grain.log_e, suite.share(name), None, detail=seen))
 
 
 def _certain(name: str, kernel: Kernel, groups: Sequence[Group], plan: statistics.Plan) -> Claim:

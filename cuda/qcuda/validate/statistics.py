@@ -12,7 +12,7 @@ from qcuda.validate import aim, cells, joint, sequential
 from qcuda.validate.cells import Group
 from qcuda.validate.kernels import Kernel, key
 from qtheory.algorithms import Spec
-from qtheory.evidence import Claim, Suite, repeated_windows, smallest_bias, worst_lag
+from qtheory.evidence import Claim, Sprt, Suite, repeated_windows, smallest_bias, worst_lag
 
 MISS = 1e-3
 RARE = (1, 96)  # words of 2**32: probabilities of a single word, and of fewer than 24 bits
@@ -37,6 +37,7 @@ class Plan:
 BITS = 64 * (2**16 + 37)  # each of 64 launches is longer than a 16-bit counter
 DEFAULT = Plan(1e-3, 2**30, False, BITS, 16, 2**17)
 DEEP = Plan(1e-4, 2**32, True, BITS, 64, 2**17)
+OBVIOUS = 2e-2  # a bias that a first look sees
 QUICK = Plan(1e-1, 0, False, 2**12, 1, 2**12)
 
 
@@ -47,6 +48,24 @@ def names(title: str, plan: Plan) -> list[str]:
     made += [f"{title}: rare moves"] if plan.rare else []
     made += [f"{title}: arbitrary increments"]
     return [*made, f"{title}: coins at every lag", f"{title}: windows of 64 coins"]
+
+
+def first_look(
+    name: str, kernel: Kernel, groups: Sequence[Group], seed: int, share: float
+) -> Claim:
+    """Cells that are watched until each is far from OBVIOUS, or that far off."""
+    tests, total, impossible = _watched(kernel, groups, OBVIOUS, seed, share)
+    failed = sum(test.verdict == "fail" for test in tests)
+    log_e = math.inf if impossible else sequential.log_e(tests)
+    seen = f"{failed} of {len(tests)} cells are obviously off, {impossible} impossible moves"
+    return Claim(name, "e-value", total, log_e, share, OBVIOUS, MISS, seen)
+
+
+def decisions(groups: Sequence[Group], plan: Plan, share: float) -> int:
+    """How many random decisions `judge` asks for, about."""
+    cells_of = cells.plan(groups, plan.bias, share, MISS)
+    audit = plan.launches * plan.size + plan.bits
+    return sum(int(n.sum()) for n in cells_of) + len(RARE) * plan.rare + audit
 
 
 def judge(
@@ -123,18 +142,26 @@ def _watch(
     title: str, kernel: Kernel, groups: Sequence[Group], plan: Plan, seed: int, share: float
 ) -> tuple[list[Claim], int, int]:
     """Cells that are watched until each has its verdict."""
-    each = share / cells.uncertain(groups)
-    found = [
-        sequential.watch(kernel, g, plan.bias, each, seed=key(seed, title), tensor=1000 * place)
-        for place, g in enumerate(groups)
-    ]
-    tests, total = [test for f in found for test in f.tests], sum(f.draws for f in found)
+    tests, total, impossible = _watched(kernel, groups, plan.bias, key(seed, title), share)
     failed = sum(test.verdict == "fail" for test in tests)
     claim = Claim(
         f"{title}: transition probabilities", "e-value", total, sequential.log_e(tests), share,
         plan.bias, MISS, f"{failed} of {len(tests)} cells fail, sequential",
     )  # fmt: skip
-    return [claim], total, sum(f.impossible for f in found)
+    return [claim], total, impossible
+
+
+def _watched(
+    kernel: Kernel, groups: Sequence[Group], bias: float, seed: int, share: float
+) -> tuple[list[Sprt], int, int]:
+    """The cells' tests, the decisions, and how many were impossible."""
+    each = share / cells.uncertain(groups)
+    found = [
+        sequential.watch(kernel, g, bias, each, seed=seed, tensor=1000 * place)
+        for place, g in enumerate(groups)
+    ]
+    tests = [test for f in found for test in f.tests]
+    return tests, sum(f.draws for f in found), sum(f.impossible for f in found)
 
 
 def _rare(name: str, kernel: Kernel, spec: Spec, plan: Plan, seed: int, share: float) -> Claim:
