@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from qcuda.kernels.words import words as words
     from qcuda.nn.census import audit as audit
     from qcuda.nn.convert import LatticeConfig as LatticeConfig
+    from qcuda.nn.convert import conversions as conversions
     from qcuda.nn.convert import quantize_ as quantize_
+    from qcuda.nn.dequantize import dequantize as dequantize
     from qcuda.optimizer import LatticeOptimizer as LatticeOptimizer
 
 _HOMES = {
     "audit": "qcuda.nn.census",
     "data_parallel": "qcuda.distributed",
     "LatticeConfig": "qcuda.nn.convert",
+    "conversions": "qcuda.nn.convert",
     "quantize_": "qcuda.nn.convert",
+    "dequantize": "qcuda.nn.dequantize",
     "LatticeOptimizer": "qcuda.optimizer",
     "words": "qcuda.kernels.words",
 }

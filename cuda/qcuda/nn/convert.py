@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from qcuda.errors import require
-from qcuda.kernels.ops import REALS
-from qcuda.nn import Conv2d, LatticeLayer, Linear
+from qcuda.errors import InputError, require
+from qcuda.kernels.abi import Storage
+from qcuda.nn.attention import MultiheadAttention
+from qcuda.nn.layers import VISIBLE, LatticeLayer
+from qcuda.nn.linear import Linear
+from qcuda.nn.plan import Conversions, Filter, Plan, plan
+from qcuda.nn.rules import RULES, become, parent, weights
+from qcuda.nn.scales import best_scales, nearest
 from qtheory.lattice import Lattice
+
+LOG = logging.getLogger("qcuda")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,110 +30,166 @@ class LatticeConfig:
 
     lattice: the levels of every converted weight.
     levels: "nearest" keeps the float weights as well as the lattice can, "uniform" draws levels.
-    scale: factor of the visible weights. None takes, for each layer, the power of two with the
+    scale: factor of the visible weights. "layer" takes, for each layer, the power of two with the
     smallest squared error (1 where levels are drawn).
+    storage: "trits", four weights a byte, or "int8"; None is trits for two or three levels.
     seed: key of the words that draw levels.
     """
 
     lattice: Lattice = field(default_factory=Lattice.ternary)
     levels: Literal["nearest", "uniform"] = "nearest"
-    scale: float | None = None
+    scale: float | Literal["layer"] = "layer"
+    storage: Literal["trits", "int8"] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require(isinstance(self.lattice, Lattice), f"a config has a Lattice, got {self.lattice!r}")
         require(
             self.levels in ("nearest", "uniform"),
             f"levels are nearest or uniform, got {self.levels!r}",
         )
         require(
-            self.scale is None or (math.isfinite(self.scale) and self.scale > 0),
-            f"a scale is positive and finite, got {self.scale}",
+            self.scale == "layer"
+            or (
+                isinstance(self.scale, int | float) and math.isfinite(self.scale) and self.scale > 0
+            ),
+            f"a scale is positive and finite, or 'layer', got {self.scale!r}",
+        )
+        require(
+            self.storage in (None, "trits", "int8"),
+            f"a storage is trits or int8, got {self.storage!r}",
         )
 
 
-Filter = Callable[[nn.Module, str], bool]
+def conversions(
+    model: nn.Module, config: LatticeConfig | None = None, filter_fn: Filter | None = None
+) -> Conversions:
+    """What `quantize_` with these arguments would do, as a table that prints itself.
+
+    Nothing is changed. Raises what `quantize_` raises.
+    """
+    found = plan(model, filter_fn)
+    _make(found, _checked(config))
+    return found.table
 
 
 def quantize_(
     model: nn.Module, config: LatticeConfig | None = None, filter_fn: Filter | None = None
 ) -> nn.Module:
-    """Replace the linear and 2-D convolution layers of a model by lattice layers, in place.
+    """Put the weights of a model's layers on a lattice, in place; returns the model.
 
-    filter_fn: called with (module, name); only layers for which it is true are converted. Biases
-    stay as they are. Returns the model (a new layer if the model is itself one). Raises ValueError
-    for a convolution whose padding is not zeros, and if nothing was converted.
+    Linear layers, convolutions, transposed convolutions, embeddings, and the projections of
+    attention become lattice layers; `qcuda.conversions` shows beforehand what becomes of each
+    module, and `quantize_` logs the same table ("qcuda", level INFO). Layers that keep real weights
+    without being asked to are warned of. filter_fn: called with (module, name); only modules for
+    which it is true are converted.
+
+    The modules stay the same objects: whoever refers to a layer refers to the lattice layer. Hooks,
+    attributes, biases, device, dtype, `requires_grad` and mode stay. Layers that share a weight
+    share the lattice weight. Gradients of converted weights are dropped.
+
+    Raises ValueError, and changes nothing, if nothing can be converted; if a weight is shared with
+    a module that is not converted; if an optimiser or a hook already holds a weight; or if a weight
+    is not finite, or on meta.
     """
-    config = LatticeConfig() if config is None else config
-    chosen = [
-        (name, module)
-        for name, module in model.named_modules(remove_duplicate=False)
-        if type(module) in (nn.Linear, nn.Conv2d) and (filter_fn is None or filter_fn(module, name))
-    ]
-    require(bool(chosen), "a model to quantise has linear or convolution layers, got none")
-    distinct = {id(module): module for _, module in chosen}  # a shared layer stays shared
-    made = {
-        key: _convert(module, config, tensor)
-        for tensor, (key, module) in enumerate(distinct.items())
-    }
-    for name, module in chosen:
-        layer = made[id(module)]
-        if not name:
-            return layer
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer)
+    config = _checked(config)
+    found = plan(model, filter_fn)
+    made = _make(found, config)
+    for name, module in found.chosen.items():
+        become(module, made[name])
+    LOG.info("%s", found.table)
+    unasked = [row for row in found.table.rows if row.unasked]
+    if unasked:
+        some = ", ".join(f"{row.name} ({row.type}: {row.left})" for row in unasked[:5])
+        rest = f" and {len(unasked) - 5} more" if len(unasked) > 5 else ""
+        warnings.warn(
+            f"layers keep real weights: {some}{rest}; a filter_fn that leaves them says so",
+            stacklevel=2,
+        )
     return model
 
 
-def _convert(module: nn.Module, config: LatticeConfig, tensor: int) -> LatticeLayer:
-    assert isinstance(module, nn.Linear | nn.Conv2d)
+def _checked(config: LatticeConfig | None) -> LatticeConfig:
+    config = LatticeConfig() if config is None else config
     require(
-        module.weight.dtype in REALS,
-        f"weights to convert are float32 or bfloat16, got {module.weight.dtype}",
+        isinstance(config, LatticeConfig),
+        f"a conversion takes a LatticeConfig, such as LatticeConfig(spec.lattice), got {config!r}",
     )
-    weight = module.weight.detach().cpu().to(torch.float64).numpy()
-    scale = config.scale
-    if scale is None:
-        scale = 1.0 if config.levels == "uniform" else _best_power_of_two(weight, config.lattice)
-    layer: LatticeLayer
-    if isinstance(module, nn.Linear):
-        layer = Linear(module.in_features, module.out_features, config.lattice, scale=scale)
+    return config
+
+
+def _make(found: Plan, config: LatticeConfig) -> dict[str, nn.Module]:
+    """What each chosen module becomes. Layers that share a weight share it again."""
+    by_weight: dict[int, LatticeLayer] = {}
+    made: dict[str, nn.Module] = {}
+    for name, module in found.chosen.items():
+        try:
+            if isinstance(module, nn.MultiheadAttention):
+                parts = {
+                    part: _layer(module, attribute, config, by_weight)
+                    for attribute, part in weights(module).items()
+                }
+                made[name] = MultiheadAttention(module, parts)
+            else:
+                made[name] = _layer(module, "weight", config, by_weight)
+        except ValueError as error:
+            raise InputError(f"{name or '(the model)'}: {error}") from None
+    return made
+
+
+def _layer(
+    module: nn.Module,
+    attribute: str,
+    config: LatticeConfig,
+    by_weight: dict[int, LatticeLayer],
+) -> LatticeLayer:
+    """The lattice layer of one weight of a module."""
+    weight, kind = module._parameters[attribute], parent(module)
+    assert weight is not None and kind is not None
+    require(
+        weight.dtype in VISIBLE, f"the dtype of a weight to convert is real, got {weight.dtype}"
+    )
+    require(not weight.is_meta, "a weight to convert has numbers, got one on meta")
+    shared = by_weight.get(id(weight))
+    options = {
+        "storage": None if config.storage is None else Storage[config.storage.upper()],
+        "scale": _scale(weight, config) if shared is None else shared.scale,
+        "device": weight.device,
+        "dtype": weight.dtype,
+    }
+    if kind is nn.MultiheadAttention:
+        rows, columns = weight.shape
+        layer: LatticeLayer = Linear(columns, rows, config.lattice, **options)
     else:
-        require(
-            module.padding_mode == "zeros",
-            f"a converted convolution pads with zeros, got {module.padding_mode!r}",
-        )
-        layer = Conv2d(
-            module.in_channels,
-            module.out_channels,
-            module.kernel_size,  # pyright: ignore[reportArgumentType]
-            config.lattice,
-            stride=module.stride,  # pyright: ignore[reportArgumentType]
-            padding=module.padding,  # pyright: ignore[reportArgumentType]
-            dilation=module.dilation,  # pyright: ignore[reportArgumentType]
-            groups=module.groups,
-            scale=scale,
-        )
+        rule = RULES[kind]
+        sizes = {name: getattr(module, name) for name in rule.arguments}
+        layer = rule.layer(lattice=config.lattice, **sizes, **options)
+        if (bias := module._parameters.get("bias")) is not None:
+            layer.bias = bias
+    if shared is not None:
+        layer._parameters["slot"] = shared.slot
+        layer._buffers.update(shared._buffers)
+        return layer
     if config.levels == "uniform":
-        layer.draw_levels(config.seed, tensor)
+        layer.draw_levels(config.seed, len(by_weight))
     else:
-        layer.set_index(torch.from_numpy(config.lattice.nearest(weight / scale)))
-    if module.bias is not None:
-        layer.bias = nn.Parameter(module.bias.detach(), module.bias.requires_grad)
-    return layer.to(module.weight.device, module.weight.dtype).train(module.training)
+        layer.set_index(_nearest(weight, layer.scale, config.lattice))
+    layer.slot.requires_grad_(weight.requires_grad)
+    by_weight[id(weight)] = layer
+    return layer
 
 
-def _best_power_of_two(weight: np.ndarray, lattice: Lattice) -> float:
-    """The power of two s that makes |w - s Q(w / s)|^2 smallest; 1 if all weights are 0."""
-    largest = float(np.abs(weight).max(initial=0.0))
-    if largest == 0.0:
+def _scale(weight: Tensor, config: LatticeConfig) -> float:
+    if not isinstance(config.scale, str):
+        return config.scale
+    if config.levels == "uniform":
         return 1.0
-    reach = max(abs(lattice.low), abs(lattice.high))
-    top = int(np.ceil(np.log2(largest / reach)))
-    scales = [2.0**k for k in range(top - 6, top + 1)]
-    errors = [_squared_error(weight, s, lattice) for s in scales]
-    return scales[int(np.argmin(errors))]
+    return float(best_scales(weight.detach().reshape(1, -1), config.lattice))
 
 
-def _squared_error(weight: np.ndarray, scale: float, lattice: Lattice) -> float:
-    visible = scale * lattice.levels[lattice.nearest(weight / scale)]
-    return float(((weight - visible) ** 2).sum())
+def _nearest(weight: Tensor, scale: float, lattice: Lattice) -> Tensor:
+    require(bool(weight.isfinite().all()), "weights to convert are finite, got NaN or infinity")
+    rows = weight.detach().reshape(1, -1)
+    return nearest(rows, torch.full((1,), scale, dtype=torch.float64), lattice).reshape(
+        weight.shape
+    )
