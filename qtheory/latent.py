@@ -31,6 +31,7 @@ from qtheory.arrays import Pmf
 from qtheory.chain import MarkovChain, stationary_distribution
 from qtheory.increments import ContinuousIncrements, FiniteIncrements, Increments
 from qtheory.transition import off_diagonal, weight_chain
+from qtheory.values import rebuilt
 
 Readings = Float[ndarray, "latents levels"]
 """Entry (i, j): probability of seeing the level j while the latent is i. Rows sum to one."""
@@ -136,6 +137,8 @@ class Bop:
     gain: float
     threshold: float
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
         if not 0 < self.gain <= 1:
             raise ValueError(f"the gain of Bop is in (0, 1], got {self.gain}")
@@ -176,6 +179,8 @@ class MomentumWalker:
     velocity: Spec
     decay: float
     learning_rate: float
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay < 1:

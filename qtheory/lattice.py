@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qtheory.arrays import Index, Levels
+from qtheory.values import rebuilt
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Lattice:
     size: int
     spacing: float
     low: float
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if type(self.size) is not int:

@@ -27,6 +27,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from qtheory.values import rebuilt
+
 Reals = Float[ndarray, "..."]
 """Numbers of one precision."""
 
@@ -82,6 +84,8 @@ class SGD:
 
     learning_rate: float
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
         _check_learning_rate(self.learning_rate)
 
@@ -99,6 +103,8 @@ class Momentum:
 
     learning_rate: float
     momentum: float = 0.9
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         _check_learning_rate(self.learning_rate)
@@ -120,6 +126,8 @@ class Adam:
     learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         _check_learning_rate(self.learning_rate)

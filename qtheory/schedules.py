@@ -27,6 +27,7 @@ from numpy import ndarray
 from qtheory.arrays import Numbers
 from qtheory.noise import Points, Smoothing, quantile, scale_of
 from qtheory.noise.families import check_positive
+from qtheory.values import rebuilt
 
 Schedule: TypeAlias = Callable[[Numbers], Points]
 """Epochs to values."""
@@ -56,6 +57,8 @@ class Window:
     begin: float
     end: float
     power: int
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.first) and -math.inf < self.begin < self.end < math.inf):
@@ -101,6 +104,8 @@ class Unbounded:
     power: int
     cut: float
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
         finite = math.isfinite(self.first) and math.isfinite(self.begin)
         if not (finite and self.power >= 0 and 0 <= self.cut < 1):
@@ -123,6 +128,8 @@ class Policy:
     intervals: str
     powers: str = "homogeneous"
     reverse: bool = False
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if self.intervals not in INTERVALS:
@@ -258,6 +265,8 @@ class Shares:
 
     epochs: tuple[float, ...]
     shares: tuple[float, ...]
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if len(self.epochs) != len(self.shares) or not self.epochs:

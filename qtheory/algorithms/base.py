@@ -26,6 +26,7 @@ import numpy as np
 from qtheory.arrays import Numbers, Pmf
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
+from qtheory.values import rebuilt
 
 STEMS = (
     "dst",
@@ -117,6 +118,8 @@ class Contract:
     panels: Callable[[Any], np.ndarray] | None = None
     steps_up: Callable[..., np.ndarray] | None = None
     reading: Callable[[Any], Any] | None = None
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if (self.reading is not None) != (self.family == "reader"):

@@ -20,6 +20,7 @@ from qtheory.arrays import Pmf
 from qtheory.lattice import Lattice
 from qtheory.noise import Points, Uniform
 from qtheory.stairs.stair import Stair
+from qtheory.values import rebuilt
 
 READINGS = ("nearest", "stochastic")
 
@@ -36,6 +37,8 @@ class BinaryConnect:
 
     lattice: Lattice = field(default_factory=Lattice.binary)
     reading: str = "nearest"
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if self.reading not in READINGS:

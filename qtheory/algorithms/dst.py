@@ -20,6 +20,7 @@ from qtheory.algorithms.walker import coin_panels, split, walker_law
 from qtheory.arrays import Numbers, Pmf
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
+from qtheory.values import rebuilt
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class DST:
     lattice: Lattice
     nonlinearity: float = 3.0
     readout: Stair | None = None
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         with np.errstate(over="ignore", under="ignore"):

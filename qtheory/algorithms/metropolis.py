@@ -24,6 +24,7 @@ from qtheory.algorithms.base import Contract, Knob
 from qtheory.arrays import Numbers, Pmf
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
+from qtheory.values import rebuilt
 
 ACCEPTANCES = ("metropolis", "heat_bath")
 LEAST_TEMPERATURE = 2.0**-100
@@ -48,6 +49,8 @@ class Metropolis:
     proposal: float = 1.0
     acceptance: str = "metropolis"
     readout: Stair | None = None
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         with np.errstate(over="ignore", under="ignore"):

@@ -20,6 +20,7 @@ from qtheory.arrays import Pmf
 from qtheory.noise import Points, Smoothing
 from qtheory.stairs import smoothing
 from qtheory.stairs.stair import Stair
+from qtheory.values import rebuilt
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Reading:
     stair: Stair
     noise: Smoothing | None = None
     bound: float = math.inf
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if not self.bound > 0:

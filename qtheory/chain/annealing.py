@@ -17,8 +17,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from qtheory.arrays import Pmf
+from qtheory.chain.forms import AnyChain, dense
 from qtheory.chain.landscape import Heights, Landscape
-from qtheory.chain.markov import MarkovChain
 
 Temperatures = Float[ndarray, "iterations"]
 """One temperature for each iteration, > 0."""
@@ -59,18 +59,18 @@ def ends_at_global_minima(landscape: Landscape, constant: float) -> bool:
     return constant >= landscape.hajek_depth
 
 
-def evolve_inhomogeneous(chains: Iterable[MarkovChain], initial: Pmf) -> Pmf:
+def evolve_inhomogeneous(chains: Iterable[AnyChain], initial: Pmf) -> Pmf:
     """The law after one iteration of each chain in turn, shape (n,).
 
     Raises ValueError if a chain has another number of states than the law.
 
-    >>> flip = MarkovChain(np.array([[0.0, 1.0], [1.0, 0.0]]))
-    >>> lazy = MarkovChain(np.array([[0.0, 0.25], [0.0, 0.0]]))
+    >>> flip, lazy = [[0.0, 1.0], [1.0, 0.0]], [[0.75, 0.25], [0.0, 1.0]]
     >>> evolve_inhomogeneous([flip, lazy], np.array([0.0, 1.0])).tolist()
     [0.75, 0.25]
     """
     law = np.array(initial, dtype=np.float64)
-    for chain in chains:
+    for each in chains:
+        chain = dense(each)
         if law.shape != (chain.size,):
             raise ValueError(
                 f"a law has one entry for each of {chain.size} states, got {law.shape}"

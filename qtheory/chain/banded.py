@@ -19,6 +19,7 @@ from qtheory.chain import native
 from qtheory.chain.birth_death import PIECE, BirthDeathChain
 from qtheory.chain.markov import MarkovChain, Moves, OffDiagonal, PerState
 from qtheory.chain.powers import law_of, shifted
+from qtheory.values import rebuilt
 
 Band = Float[ndarray, "bandwidth levels"]
 """Entry (j, k): the probability of a move by j + 1 from state k."""
@@ -49,6 +50,8 @@ class BandedChain:
 
     above: Given
     below: Given
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         above, below = (np.array(a, dtype=np.float64, order="C") for a in (self.above, self.below))

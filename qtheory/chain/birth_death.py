@@ -24,7 +24,8 @@ from numpy import ndarray
 from qtheory.arrays import Pmf
 from qtheory.chain import native
 from qtheory.chain.markov import MarkovChain, Moves, PerState
-from qtheory.chain.powers import law_of
+from qtheory.chain.powers import beyond_range, law_of
+from qtheory.values import rebuilt
 
 PerLink = Float[ndarray, "links"]
 """One number for each pair of neighbours k, k+1, shape (n-1,)."""
@@ -56,6 +57,8 @@ class BirthDeathChain:
 
     up: Given
     down: Given
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         up, down = (np.array(a, dtype=np.float64) for a in (self.up, self.down))
@@ -188,7 +191,7 @@ def climbing_times(up: PerLink, down: PerLink) -> PerState:
 
     up, down: of a chain of birth and death, (n-1,); the last entry of `down` is not used.
     Each entry has a relative error below 2**-51 in the compiled loop, below 5 n 2**-53 in the
-    plain one. Raises OverflowError if a time is above 2**1024.
+    plain one. Raises OverflowError if a time is beyond a float.
 
     >>> climbing_times(np.array([0.5, 2.0**-100]), np.array([0.5, 0.0])).tolist()
     [2.535301200456459e+30, 2.535301200456459e+30, 0.0]
@@ -200,7 +203,7 @@ def climbing_times(up: PerLink, down: PerLink) -> PerState:
     times[:first] = np.inf
     _climb(up[first:], down[first:-1], times[first:-1])
     if not np.isfinite(times[first]):  # the longest, or NaN if one before it was too long
-        raise OverflowError("a mean time is above the largest float, 2**1024")
+        raise OverflowError(beyond_range("a mean time"))
     return times
 
 

@@ -25,8 +25,11 @@ import numpy as np
 from scipy.sparse import linalg  # pyright: ignore[reportMissingTypeStubs]
 
 from qtheory.arrays import Pmf
+from qtheory.chain.forms import AnyChain, dense, from_transition_matrix
 from qtheory.chain.joint import Operator
 from qtheory.chain.markov import MarkovChain, PerState
+from qtheory.chain.sparse import SparseChain, SparseMatrix
+from qtheory.chain.states import State, state_of
 
 UNIT = 2.0**-53
 
@@ -70,7 +73,47 @@ class DenseOperator:
         return self.chain.transition_matrix @ values
 
 
-def certify(chain: Operator, law: Pmf, times: PerState) -> Certificate:
+@dataclass(frozen=True, slots=True)
+class SparseOperator:
+    """A sparse chain, as the operator that certificates ask for."""
+
+    chain: SparseChain
+
+    @property
+    def size(self) -> int:
+        """Number of states."""
+        return self.chain.size
+
+    @property
+    def roundings(self) -> tuple[int, int]:
+        """A product and a sum for each move into a state, or out of it, and of its staying."""
+        out = np.diff(self.chain.starts)
+        entering = np.bincount(self.chain.targets, minlength=self.size)
+        return int((entering + out).max()) + 4, 2 * int(out.max()) + 4
+
+    def advance(self, law: Pmf, *, compensated: bool = False) -> Pmf:
+        """law P; sums over moves count as compensated."""
+        source, target = self.chain.moves
+        moved = np.bincount(target, law[source] * self.chain.probabilities, minlength=self.size)
+        return law * self.chain.staying + moved
+
+    def expect(self, values: PerState) -> PerState:
+        """P values."""
+        source, target = self.chain.moves
+        moved = np.bincount(source, values[target] * self.chain.probabilities, minlength=self.size)
+        return values * self.chain.staying + moved
+
+
+def operator_of(chain: AnyChain | Operator) -> Operator:
+    """A chain as what certificates ask for: by its moves if sparse, else as a matrix."""
+    if isinstance(chain, SparseMatrix):
+        chain = from_transition_matrix(chain)
+    if isinstance(chain, SparseChain):
+        return SparseOperator(chain)
+    return chain if isinstance(chain, Operator) else DenseOperator(dense(chain))
+
+
+def certify(chain: AnyChain | Operator, law: Pmf, times: PerState) -> Certificate:
     """Bound the distance of a law from the stationary one.
 
     times: from `verified_times`: zero at the ground, a supersolution elsewhere.
@@ -79,11 +122,12 @@ def certify(chain: Operator, law: Pmf, times: PerState) -> Certificate:
     and of the sums below, n + 3 units.
     Raises ValueError if the law is no law, or no single state has time 0.
 
-    >>> chain = DenseOperator(MarkovChain(np.array([[0.0, 0.5], [0.25, 0.0]])))
+    >>> chain = MarkovChain(np.array([[0.0, 0.5], [0.25, 0.0]]))
     >>> times = verified_times(chain, 0, np.array([0.0, 1.0]))
     >>> certify(chain, np.array([0.34, 0.66]), times).total_variation.__round__(4)
     0.02
     """
+    chain = operator_of(chain)
     if not ((law >= 0).all() and abs(law.sum() - 1.0) <= 1e-6):
         raise ValueError(f"a law is >= 0 and sums to one, got the sum {float(law.sum())!r}")
     grounds = np.flatnonzero(times == 0)
@@ -103,18 +147,19 @@ def certify(chain: Operator, law: Pmf, times: PerState) -> Certificate:
     )
 
 
-def verified_times(chain: Operator, ground: int, guess: PerState) -> PerState:
+def verified_times(chain: AnyChain | Operator, ground: State, guess: PerState) -> PerState:
     """A proven upper bound of the mean times to `ground`, shape (n,): the guess, scaled.
 
     For h = guess, set to 0 at the ground, m = min of h - P h elsewhere is bounded from below, and
     h / m is a supersolution.
     Raises ValueError if the guess is negative or not finite, or m is not positive.
 
-    >>> chain = DenseOperator(MarkovChain(np.array([[0.0, 0.5], [0.25, 0.0]])))
+    >>> chain = MarkovChain(np.array([[0.0, 0.5], [0.25, 0.0]]))
     >>> verified_times(chain, 0, np.array([0.0, 7.0])).round(12).tolist()
     [0.0, 4.0]
     """
-    h = np.array(guess, dtype=np.float64)
+    chain = operator_of(chain)
+    ground, h = state_of(chain.size, ground), np.array(guess, dtype=np.float64)
     if h.shape != (chain.size,) or not (np.isfinite(h) & (h >= 0)).all():
         raise ValueError(f"times are finite and >= 0, one for each of {chain.size} states, got {h}")
     h[ground] = 0.0
@@ -130,7 +175,7 @@ def verified_times(chain: Operator, ground: int, guess: PerState) -> PerState:
     return h / least * (1.0 + 4 * UNIT) if np.isfinite(least) else h
 
 
-def mean_times(chain: Operator, ground: int, accuracy: float = 1e-3) -> PerState:
+def mean_times(chain: AnyChain | Operator, ground: State, accuracy: float = 1e-3) -> PerState:
     """Verified upper bounds of the mean times to `ground`, within about `accuracy` of them.
 
     (I - P) h = 1 off the ground, by GMRES. It starts from a constant, nearly the answer where a
@@ -138,7 +183,8 @@ def mean_times(chain: Operator, ground: int, accuracy: float = 1e-3) -> PerState
     Raises ValueError if no supersolution is found: the ground is left for good, or all but never
     visited.
     """
-    off = np.ones(chain.size)
+    chain = operator_of(chain)
+    ground, off = state_of(chain.size, ground), np.ones(chain.size)
     off[ground] = 0.0
 
     def fall(values: PerState) -> PerState:
@@ -155,7 +201,7 @@ def mean_times(chain: Operator, ground: int, accuracy: float = 1e-3) -> PerState
 
 
 def certified_stationary_distribution(
-    chain: Operator, tolerance: float = 1e-10, rounds: int = 5
+    chain: AnyChain | Operator, tolerance: float = 1e-10, rounds: int = 5
 ) -> tuple[Pmf, Certificate]:
     """The stationary law from products alone, and the proof of its error.
 
@@ -165,6 +211,7 @@ def certified_stationary_distribution(
     Raises ValueError if it does not: then the tolerance is below the rounding errors times the
     longest mean time, or the chain is all but reducible.
     """
+    chain = operator_of(chain)
     law = np.full(chain.size, 1.0 / chain.size)
     for _ in range(20):
         law = chain.advance(law)

@@ -26,17 +26,13 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from qtheory.arrays import Pmf
+from qtheory.chain.classes import require_irreducible
+from qtheory.chain.forms import AnyChain, as_stored, dense
 from qtheory.chain.markov import MarkovChain, OffDiagonal, PerState
 from qtheory.chain.mixing import Bounds
+from qtheory.chain.states import States, mask_of
 from qtheory.chain.stationary import is_reversible
-from qtheory.chain.structure import (
-    AnyChain,
-    Links,
-    dense,
-    links_of,
-    positive_law,
-    require_irreducible,
-)
+from qtheory.chain.structure import Links, links_of, positive_law
 
 MAX_ENUMERATED = 20
 """Most states for which every set is tried, a million sets."""
@@ -44,16 +40,26 @@ MAX_ENUMERATED = 20
 Sets = Bool[ndarray, "sets states"]
 
 
-def conductance(chain: AnyChain) -> float:
-    """Phi, exact: by every set of states, or every cut if only neighbours are linked.
+def conductance(chain: AnyChain, states: States | None = None) -> float:
+    """Phi, exact: by every set of states, or every cut if only neighbours are linked; or, if a set
+    is given, its own ratio Q(S, not S) / min(pi(S), pi(not S)).
 
     Relative error below 2 n**3 2**-53 from pi, and n**2 from the sums.
     Raises ValueError if the chain is not irreducible, or has one state, or has more than
-    MAX_ENUMERATED states and moves beyond neighbours; OverflowError if its law underflows.
+    MAX_ENUMERATED states and moves beyond neighbours, or a given set has no state or all;
+    OverflowError if its law underflows.
 
     >>> conductance(MarkovChain(np.array([[0.0, 0.25], [0.5, 0.0]])))
     0.5
+    >>> conductance([[0.75, 0.25], [0.5, 0.5]], states=1)
+    0.5
     """
+    if states is not None:
+        chain, law = _with_law(chain)
+        member = mask_of(chain.size, states)
+        if member.all() or not member.any():
+            raise ValueError(f"a ratio needs a set and its complement, got {member.sum()} states")
+        return float(_ratios(member[None], law[:, None] * chain.off_diagonal, law)[0])
     links = _links(chain)
     if links is not None:
         below, above = np.cumsum(links.law)[:-1], np.cumsum(links.law[::-1])[::-1][1:]
@@ -131,6 +137,7 @@ def hardy_bounds(birth_death: AnyChain) -> Bounds:
 
 
 def _links(chain: AnyChain) -> Links | None:
+    chain = as_stored(chain)
     if chain.size < 2:
         raise ValueError("a conductance needs at least two states, got one")
     return links_of(chain, "a conductance")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qtheory.chain.structure import AnyChain, dense
+from qtheory.chain.forms import AnyChain, dense
 
 
 def overlap(chain: AnyChain) -> float:

@@ -24,6 +24,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import integrate  # pyright: ignore[reportMissingTypeStubs]
 
+from qtheory.chain.states import State, state_of
+
 Rates = Float[ndarray, "links"]
 """Probabilities of crossing the links 0-1, 1-2, ... of a line in one direction."""
 
@@ -33,7 +35,7 @@ Rate = Callable[[float], float]
 Points = Float[ndarray, "points"]
 
 
-def log_passage_time(up: Rates, down: Rates, start: int, target: int) -> float:
+def log_passage_time(up: Rates, down: Rates, start: State, target: State) -> float:
     """ln of the mean number of iterations from `start` to `target`, on a line.
 
     up[k], down[k]: probabilities of k to k + 1 and of k + 1 to k. For start < target
@@ -49,8 +51,7 @@ def log_passage_time(up: Rates, down: Rates, start: int, target: int) -> float:
     size = len(up) + 1
     if len(down) != len(up) or not ((up > 0).all() and (down > 0).all()):
         raise ValueError(f"a line has positive probabilities, as many up as down, got {up}, {down}")
-    if not (0 <= start < size and 0 <= target < size):
-        raise ValueError(f"a state is in 0..{size - 1}, got {start} and {target}")
+    start, target = state_of(size, start), state_of(size, target)
     if start == target:
         return -math.inf
     if start > target:

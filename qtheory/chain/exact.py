@@ -17,24 +17,29 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from qtheory.chain.markov import MarkovChain, reaching, recurrent_classes, states_of
+from qtheory.chain.classes import listed, recurrent_classes
+from qtheory.chain.forms import AnyChain, Structured, dense
+from qtheory.chain.markov import MarkovChain, reaching
+from qtheory.chain.sparse import SparseMatrix
+from qtheory.chain.states import States, mask_of
 
 Solver: TypeAlias = Literal["plain", "sympy", "flint"]
 
 Rationals: TypeAlias = Sequence[Sequence[Fraction | int | float]]
-"""Off-diagonal probabilities, (n, n), zero on the diagonal; floats count as what they are."""
+"""Off-diagonal probabilities, (n, n), zero on the diagonal; floats count as what they are. Where a
+diagonal is given it has to complete its row to one, floats within n + 1 roundings, 2**-52 each."""
 
 Whole: TypeAlias = list[list[int]]
 
 
 def exact_stationary_distribution(
-    chain: MarkovChain | Rationals, solver: Solver = "plain"
+    chain: AnyChain | Rationals, solver: Solver = "plain"
 ) -> list[Fraction]:
     """The stationary law, exactly; zero on transient states.
 
@@ -49,7 +54,7 @@ def exact_stationary_distribution(
     if len(classes) > 1:
         raise ValueError(
             f"a stationary law is unique if there is one recurrent class, got {len(classes)}: "
-            + ", ".join(str(states) for states in classes)
+            + listed(classes)
         )
     states = classes[0]
     rows, scales = _generator(moves, states, [])
@@ -64,7 +69,7 @@ def exact_stationary_distribution(
 
 
 def exact_hitting_times(
-    chain: MarkovChain | Rationals, targets: Iterable[int], solver: Solver = "plain"
+    chain: AnyChain | Rationals, targets: States, solver: Solver = "plain"
 ) -> list[Fraction]:
     """Mean number of iterations until a target is first visited, from each state, exactly.
 
@@ -75,7 +80,7 @@ def exact_hitting_times(
     [Fraction(3, 1), Fraction(0, 1)]
     """
     moves, pattern = _read(chain)
-    hit = states_of(pattern, targets)
+    hit = mask_of(pattern.size, targets)
     if not hit.any():
         raise ValueError("hitting needs at least one target, got none")
     lost = ~reaching(pattern.off_diagonal > 0, hit, ~hit)
@@ -109,7 +114,10 @@ def symbolic_stationary_distribution(off_diagonal: Any) -> list[Any]:
     moves, size = off_diagonal, int(off_diagonal.rows)
     if moves.cols != size:
         raise ValueError(f"a symbolic chain is a square matrix, got {size} by {moves.cols}")
-    _check_diagonal([moves[i, i] for i in range(size)])
+    for state in range(size):
+        if moves[state, state] != 0:
+            p = moves[state, state]
+            raise ValueError(f"the diagonal of a chain is written as zero, got {p} at {state}")
     exits = sympy.diag(*[sum(moves.row(i)) for i in range(size)])
     minors = [(exits - moves).minor_submatrix(j, j).det(method="berkowitz") for j in range(size)]
     total = sum(minors)
@@ -121,24 +129,28 @@ def flint_available() -> bool:
     return importlib.util.find_spec("flint") is not None
 
 
-def _check_diagonal(diagonal: list[Any]) -> None:
-    for state, p in enumerate(diagonal):
-        if p != 0:
-            raise ValueError(f"the diagonal of a chain is written as zero, got {p} at {state}")
-
-
-def _read(chain: MarkovChain | Rationals) -> tuple[list[list[Fraction]], MarkovChain]:
+def _read(chain: AnyChain | Rationals) -> tuple[list[list[Fraction]], MarkovChain]:
     """Entries as Fractions, and a chain with the same non-zero entries."""
-    if isinstance(chain, MarkovChain):
+    if isinstance(chain, MarkovChain | Structured | SparseMatrix):
+        chain = dense(chain)
         return [[Fraction(p) for p in row] for row in chain.off_diagonal.tolist()], chain
-    size = len(chain)
-    if size == 0 or any(len(row) != size for row in chain):
+    given = cast(Rationals, chain.tolist() if isinstance(chain, np.ndarray) else chain)
+    size = len(given)
+    if size == 0 or any(len(row) != size for row in given):
         raise ValueError(f"a chain is a square matrix, at least 1 by 1, got {size} rows")
-    for p in (p for row in chain for p in row):
+    for p in (p for row in given for p in row):
         if not (math.isfinite(p) and p >= 0):
             raise ValueError(f"probabilities are finite and >= 0, got {p}")
-    moves = [[Fraction(p) for p in row] for row in chain]
-    _check_diagonal([moves[i][i] for i in range(size)])
+    moves = [[Fraction(p) for p in row] for row in given]
+    for state, row in enumerate(moves):
+        floats = any(isinstance(p, float) for p in given[state])
+        off, stays = abs(sum(row) - 1), row[state]
+        if stays and off > (size + 1) * Fraction(2) ** -52 * floats:
+            raise ValueError(
+                "the diagonal of a chain is zero or completes its row to one, got "
+                f"{stays} at {state} in a row with sum {sum(row)}"
+            )
+        row[state] = Fraction(0)
     most = max(sum(row) for row in moves)
     if most > 1:
         raise ValueError(f"the probability of leaving a state is at most one, got {most}")

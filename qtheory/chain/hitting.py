@@ -10,37 +10,26 @@ other state i, where S_k is the sum of what is left of its row: no term is ever 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeAlias
-
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from qtheory.chain.banded import (
-    BandedChain,
-    banded,
-    banded_total_rewards,
-    has_all_neighbours,
-    restricted,
-)
+from qtheory.chain.banded import BandedChain, banded, banded_total_rewards, has_all_neighbours
+from qtheory.chain.banded import restricted as restricted_bands
 from qtheory.chain.birth_death import BirthDeathChain, climbing_times
 from qtheory.chain.elimination import eliminate
-from qtheory.chain.markov import (
-    FiniteChain,
-    MarkovChain,
-    Mask,
-    OffDiagonal,
-    PerState,
-    reaching,
-    reaching_by,
-    states_of,
-)
-
-Chain: TypeAlias = MarkovChain | BirthDeathChain | BandedChain
+from qtheory.chain.forms import AnyChain, as_stored
+from qtheory.chain.markov import MarkovChain, OffDiagonal, PerState, reaching, reaching_by
+from qtheory.chain.powers import beyond_range, within_range
+from qtheory.chain.sparse import SparseChain, restricted, sparse_total_rewards, sum_into
+from qtheory.chain.states import Mask, States, mask_of
 
 Rewards = Float[ndarray, "levels rewards"]
 """Rewards of a visit, one column for each kind; or their mean totals."""
+
+PerInside = Float[ndarray, "inside"]
+InsideRewards = Float[ndarray, "inside rewards"]
+"""The same for the states of a set."""
 
 
 def total_rewards(moves: OffDiagonal, exits: PerState, rewards: Rewards) -> Rewards:
@@ -57,34 +46,67 @@ def total_rewards(moves: OffDiagonal, exits: PerState, rewards: Rewards) -> Rewa
     return totals
 
 
-def hitting_times(chain: Chain, targets: Iterable[int]) -> PerState:
+def hitting_times(chain: AnyChain, targets: States) -> PerState:
     """Mean number of iterations until a target is first visited, from each state, shape (n,).
 
     Zero on the targets; infinite where a target may never be visited. Errors: see `total_rewards`,
-    `climbing_times` and, for banded chains, `banded_total_rewards`.
+    `climbing_times`, `banded_total_rewards` for banded chains, `SparseChain.cost` for sparse ones.
     Raises ValueError if there is no target or one is not a state; OverflowError if a time is
-    above the largest float.
+    beyond a float.
 
     >>> chain = MarkovChain(np.array([[0.0, 2.0**-100], [0.5, 0.0]]))
-    >>> hitting_times(chain, [1]).tolist() == [2.0**100, 0.0]
+    >>> hitting_times(chain, 1).tolist() == [2.0**100, 0.0]
     True
     """
-    hit = _targets(chain, targets)
+    chain = as_stored(chain)
+    hit = _targets(chain.size, targets)
     if isinstance(chain, BirthDeathChain):
         first, last = np.flatnonzero(hit)[[0, -1]].tolist()
         if hit[first : last + 1].all():
             return _times_on_a_line(chain, first, last)
         chain = banded(chain)
-    if isinstance(chain, BandedChain):
-        return _banded_times(chain, hit)
-    edges = chain.off_diagonal > 0
-    doomed = ~reaching(edges, hit, ~hit)
-    sure = ~reaching(edges, doomed, ~hit) & ~hit
+    sure = _sure(chain, hit)
     times = np.where(hit, 0.0, np.inf)
-    inside = chain.off_diagonal[np.ix_(sure, sure)]
-    exits = chain.off_diagonal[np.ix_(sure, hit)].sum(axis=1)
-    times[sure] = _finite(total_rewards(inside, exits, np.ones((len(exits), 1)))[:, 0])
+    try:
+        found = totals_within(chain, sure, into(chain, hit)[sure], np.ones((sure.sum(), 1)))
+    except OverflowError as error:  # a state that is left so rarely takes as long to leave
+        raise OverflowError(beyond_range("a mean time")) from error
+    times[sure] = within_range(found[:, 0], "a mean time")
     return times
+
+
+def _sure(chain: MarkovChain | BandedChain | SparseChain, hit: Mask) -> Mask:
+    """States outside of a set that is visited from them for certain."""
+    if isinstance(chain, MarkovChain):
+        edges = chain.off_diagonal > 0
+        doomed = ~reaching(edges, hit, ~hit)
+        return ~reaching(edges, doomed, ~hit) & ~hit
+    if isinstance(chain, BandedChain) and has_all_neighbours(chain):
+        return ~hit
+    doomed = ~reaching_by(chain.moves, hit, ~hit)
+    return ~reaching_by(chain.moves, doomed, ~hit) & ~hit
+
+
+def totals_within(
+    chain: MarkovChain | BandedChain | SparseChain,
+    inside: Mask,
+    exits: PerInside,
+    rewards: InsideRewards,
+) -> InsideRewards:
+    """Mean totals of each kind of reward within a set of states, which is left for certain.
+
+    exits, rewards: of the states inside, in order; an exit is what leaves the set and counts.
+    """
+    if isinstance(chain, MarkovChain):
+        return total_rewards(chain.off_diagonal[np.ix_(inside, inside)], exits, rewards)
+    columns = np.ascontiguousarray(rewards.T)
+    if isinstance(chain, BandedChain):
+        bands = restricted_bands(chain, np.flatnonzero(inside))
+        found = [banded_total_rewards(*bands, exits, column) for column in columns]
+    else:
+        part = restricted(chain, inside)
+        found = [sparse_total_rewards(part, exits, column) for column in columns]
+    return np.array(found).reshape(rewards.T.shape).T
 
 
 def _times_on_a_line(chain: BirthDeathChain, first: int, last: int) -> PerState:
@@ -97,59 +119,39 @@ def _times_on_a_line(chain: BirthDeathChain, first: int, last: int) -> PerState:
     return times
 
 
-def _banded_times(chain: BandedChain, hit: Mask) -> PerState:
-    sure = ~hit
-    if not has_all_neighbours(chain):
-        doomed = ~reaching_by(chain.moves, hit, ~hit)
-        sure &= ~reaching_by(chain.moves, doomed, ~hit)
-    times = np.where(hit, 0.0, np.inf)
-    exits = _sum_into(chain, hit)[sure]
-    bands = restricted(chain, np.flatnonzero(sure))
-    times[sure] = _finite(banded_total_rewards(*bands, exits, np.ones_like(exits)))
-    return times
-
-
-def _finite(times: PerState) -> PerState:
-    """The times; infinity stands for targets that may be missed, and for nothing else."""
-    if not np.isfinite(times).all():
-        raise OverflowError("a mean time is above the largest float, 2**1024")
-    return times
-
-
-def hitting_probabilities(
-    chain: Chain, targets: Iterable[int], avoiding: Iterable[int] = ()
-) -> PerState:
+def hitting_probabilities(chain: AnyChain, targets: States, avoiding: States = ()) -> PerState:
     """Probability of visiting a target, and before any state to avoid, from each state.
 
     One on the targets, zero on the states to avoid.
     Raises ValueError if there is no target, one is not a state, or one is to be avoided.
 
     >>> step = np.diag(np.full(3, 0.25), 1) + np.diag(np.full(3, 0.25), -1)
-    >>> hitting_probabilities(MarkovChain(step), [3], avoiding=[0]).round(6).tolist()
+    >>> hitting_probabilities(MarkovChain(step), 3, avoiding=0).round(6).tolist()
     [0.0, 0.333333, 0.666667, 1.0]
     """
-    hit, avoid = _targets(chain, targets), states_of(chain, avoiding)
+    chain = as_stored(chain)
+    hit, avoid = _targets(chain.size, targets), mask_of(chain.size, avoiding)
     if (hit & avoid).any():
         raise ValueError(f"a target is not to be avoided, got {np.flatnonzero(hit & avoid)}")
-    probabilities = np.where(hit, 1.0, 0.0)
     if isinstance(chain, BirthDeathChain):
         chain = banded(chain)
-    if isinstance(chain, BandedChain):
-        able = reaching_by(chain.moves, hit, ~hit & ~avoid) & ~hit
-        wins, losses = _sum_into(chain, hit)[able], _sum_into(chain, ~hit & ~able)[able]
-        bands = restricted(chain, np.flatnonzero(able))
-        probabilities[able] = banded_total_rewards(*bands, wins + losses, wins)
-    else:
+    probabilities = np.where(hit, 1.0, 0.0)
+    if isinstance(chain, MarkovChain):
         able = reaching(chain.off_diagonal > 0, hit, ~hit & ~avoid) & ~hit
-        moves = chain.off_diagonal[able]
-        wins = moves[:, hit].sum(axis=1)
-        exits = wins + moves[:, ~hit & ~able].sum(axis=1)
-        probabilities[able] = total_rewards(moves[:, able], exits, wins[:, None])[:, 0]
+    else:
+        able = reaching_by(chain.moves, hit, ~hit & ~avoid) & ~hit
+    wins, losses = into(chain, hit)[able], into(chain, ~hit & ~able)[able]
+    found = totals_within(chain, able, wins + losses, wins[:, None])
+    probabilities[able] = found[:, 0]
     return np.minimum(probabilities, 1.0)
 
 
-def _sum_into(chain: BandedChain, states: Mask) -> PerState:
+def into(chain: MarkovChain | BandedChain | SparseChain, states: Mask) -> PerState:
     """Probability of a move into a set, from each state."""
+    if isinstance(chain, MarkovChain):
+        return chain.off_diagonal[:, states].sum(axis=1)
+    if isinstance(chain, SparseChain):
+        return sum_into(chain, states)
     total = np.zeros(chain.size)
     for j in range(min(chain.bandwidth, chain.size - 1)):
         total[: -j - 1] += np.where(states[j + 1 :], chain.above[j, : -j - 1], 0.0)
@@ -157,8 +159,8 @@ def _sum_into(chain: BandedChain, states: Mask) -> PerState:
     return total
 
 
-def _targets(chain: FiniteChain, targets: Iterable[int]) -> Mask:
-    hit = states_of(chain, targets)
+def _targets(size: int, targets: States) -> Mask:
+    hit = mask_of(size, targets)
     if not hit.any():
         raise ValueError("hitting needs at least one target, got none")
     return hit

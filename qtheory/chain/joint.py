@@ -25,6 +25,7 @@ from qtheory.chain import joint_kernel, native
 from qtheory.chain.joint_kernel import PerAtom, Table
 from qtheory.chain.markov import MarkovChain, PerState
 from qtheory.lattice import Lattice
+from qtheory.values import rebuilt
 
 Weights = Float[ndarray, "states dimension"]
 """Visible weights of many states, in weight units."""
@@ -99,6 +100,8 @@ class JointChain:
     memory: int = 2**26
     backend: Backend = "auto"
     _kept: list[Table] = field(default_factory=list[Table], init=False, repr=False)
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if self.dimension < 1:

@@ -11,71 +11,97 @@ first with E_0[T_j] = sum over k < j of F_k / (pi_k p_k), and the sum over j > k
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from qtheory.chain.birth_death import BirthDeathChain, PerLink, birth_death_law
+from qtheory.chain.classes import require_irreducible
 from qtheory.chain.elimination import eliminate
-from qtheory.chain.markov import OffDiagonal, PerState
-from qtheory.chain.structure import (
-    AnyChain,
-    Links,
-    dense,
-    links_of,
-    positive_law,
-    require_irreducible,
-)
+from qtheory.chain.forms import AnyChain, dense
+from qtheory.chain.markov import MarkovChain, OffDiagonal, PerState
+from qtheory.chain.powers import beyond_range, within_range
+from qtheory.chain.states import State, state_of
+from qtheory.chain.stationary import stationary_distribution
+from qtheory.chain.structure import probabilities_of_links
 
 KeptMoves = Float[ndarray, "kept kept"]
 KeptTimes = Float[ndarray, "kept"]
 
 
+class Ends(NamedTuple):
+    """The chain watched on a start and one other state: the mean times of a visit of the start,
+    in iterations, and the probabilities of moving there and back. One number for each state."""
+
+    visit: PerState
+    there: PerState
+    back: PerState
+
+
 def kemeny_constant(chain: AnyChain) -> float:
     """K in iterations, from sums of non-negative terms only.
 
-    A chain of neighbours takes the closed form, O(n) if it is a `BirthDeathChain`, with a relative
-    error below that of its law and 3 n 2**-53. Any other costs 3 n**3 operations, with one below
-    4 n**3 2**-53 (n**3 each for pi and E_i[T_j], doubled); observed is a few 2**-53.
+    Of the chain watched on z and j, pi_j E_z[T_j] is pi_z (mean time of a visit of z) / P(j -> z):
+    no law and no time is asked for, and both may be beyond a float. z is the most probable state.
+    A chain of neighbours takes times between these, O(n), with a relative error below 9 n 2**-53.
+    Any other costs 3 n**3 operations, with one below 4 n**3 2**-53; observed is a few 2**-53.
     Raises ValueError, with the recurrent classes, if the chain is not irreducible; OverflowError if
-    a probability of the law, or a flow, is out of a float's range.
+    elimination underflows or K is beyond a float.
 
     >>> from qtheory.chain import MarkovChain
     >>> chain = MarkovChain(np.array([[0.0, 2.0**-99], [3 * 2.0**-99, 0.0]]))
     >>> kemeny_constant(chain) == 2.0**97  # 1 / (p + q)
     True
     """
-    links = links_of(chain, "Kemeny's constant")
+    links = probabilities_of_links(chain, "Kemeny's constant")
     if links is not None:
-        return _closed_form(links)
+        return within_range(_along_links(links), "Kemeny's constant")
     chain = dense(chain)
-    law = positive_law(chain, "Kemeny's constant")
-    times = times_from(chain, int(np.argmax(law)))
-    if not np.isfinite(times).all():
-        raise OverflowError("Kemeny's constant needs times below 2**1024")
-    return math.fsum(law * times)
+    law = stationary_distribution(chain)
+    order = np.argsort(-law, kind="stable")
+    ends = _ends(chain, order)
+    with np.errstate(over="ignore"):
+        constant = math.fsum(ends.visit / ends.back) / (1.0 + math.fsum(ends.there / ends.back))
+    return within_range(constant, "Kemeny's constant")
 
 
-def times_from(chain: AnyChain, start: int) -> PerState:
+def times_from(chain: AnyChain, start: State) -> PerState:
     """E_start[T_j], the mean time to each state j, zero at the start itself, shape (n,).
 
-    By halves: with the second half of the targets eliminated the rest is a chain on the first
-    half, in which a visit takes as long as it and the way through the eliminated states do; and
-    the other way round. Down to two states, where E = time of a visit / probability of the move.
     3 n**3 operations for all targets; each entry has a relative error below 2 n**3 2**-53.
-    Raises ValueError if the chain is not irreducible or the start is not a state.
+    Raises ValueError if the chain is not irreducible or the start is not a state; OverflowError
+    if a time is beyond a float.
     """
     chain = dense(chain)
-    if not 0 <= start < chain.size:
-        raise ValueError(f"a state is in 0..{chain.size - 1}, got {start}")
+    first = state_of(chain.size, start)
     require_irreducible(chain, "a mean time to every state")
-    order = np.concatenate([[start], np.delete(np.arange(chain.size), start)])
-    found = np.zeros(chain.size)
-    waiting = [(order, chain.off_diagonal[np.ix_(order, order)], np.ones(chain.size))]
+    order = np.concatenate([[first], np.delete(np.arange(chain.size), first)])
+    try:
+        ends = _ends(chain, order)
+    except OverflowError as error:
+        raise OverflowError(beyond_range("a mean time")) from error
+    times = np.zeros(chain.size)
+    with np.errstate(over="ignore", divide="ignore"):
+        times[order[1:]] = ends.visit / ends.there
+    return within_range(times, "a mean time")
+
+
+def _ends(chain: MarkovChain, order: ndarray) -> Ends:
+    """For each state but the first of `order` the chain watched on the first and on it.
+
+    By halves: with the second half of the others eliminated the rest is a chain on the first half,
+    in which a visit takes as long as it and the way through the eliminated states do; and the
+    other way round. Down to two states. States that come later are eliminated earlier.
+    """
+    found = np.zeros((3, chain.size - 1))
+    everything = np.arange(chain.size)
+    waiting = [(everything, chain.off_diagonal[np.ix_(order, order)], np.ones(chain.size))]
     while waiting:
         states, moves, visit = waiting.pop()
         if len(states) == 2:
-            found[states[1]] = visit[0] / moves[0, 1]
+            found[:, states[1] - 1] = visit[0], moves[0, 1], moves[1, 0]
         elif len(states) > 2:
             half = (len(states) + 1) // 2
             first, second = np.arange(1, half), np.arange(half, len(states))
@@ -83,7 +109,7 @@ def times_from(chain: AnyChain, start: int) -> PerState:
                 keep = np.concatenate([[0], kept])
                 gone = np.setdiff1d(np.arange(len(states)), keep)
                 waiting.append((states[keep], *_eliminated(moves, visit, keep, gone)))
-    return found
+    return Ends(*found)
 
 
 def _eliminated(
@@ -97,9 +123,22 @@ def _eliminated(
     return left[: len(keep), : len(keep)], extra[: len(keep), 1]
 
 
-def _closed_form(links: Links) -> float:
-    """sum F_k (1 - F_k) / (pi_k p_k), both F_k and 1 - F_k being sums."""
-    law = links.law
+def _along_links(chain: BirthDeathChain) -> float:
+    """sum F_k (1 - F_k) / (pi_k p_k): F_k times the mean time of k + 1 -> k where F_k >= 1/2, else
+    (1 - F_k) times that of k -> k + 1."""
+    law = birth_death_law(chain)
     below, above = np.cumsum(law)[:-1], np.cumsum(law[::-1])[::-1][1:]
-    terms = np.maximum(below, above) * (np.minimum(below, above) / links.flow)
-    return math.fsum(terms)
+    with np.errstate(over="ignore", invalid="ignore"):
+        falling = _crossing_times(chain.down[::-1], chain.up[::-1])[::-1]
+        climbing = _crossing_times(chain.up, chain.down)
+        return math.fsum(np.where(below >= above, below * falling, above * climbing))
+
+
+def _crossing_times(up: PerLink, down: PerLink) -> PerLink:
+    """t_0 = 1 / up_0, t_k = (1 + down_(k-1) t_(k-1)) / up_k: the mean time of k -> k + 1."""
+    if not up.size:
+        return up
+    times = [1.0 / float(up[0])]
+    for p, q in zip(up.tolist()[1:], down.tolist(), strict=False):
+        times.append((1.0 + q * times[-1]) / p)
+    return np.array(times)

@@ -27,6 +27,8 @@ from numpy import ndarray
 
 from qtheory.arrays import Pmf
 from qtheory.chain.markov import MarkovChain
+from qtheory.chain.powers import beyond_range
+from qtheory.chain.states import State, state_of
 
 Energy: TypeAlias = Sequence[int] | Sequence[float] | Sequence[Fraction] | ndarray
 """One energy for each state."""
@@ -126,7 +128,7 @@ def survey(energy: Energy, edges: Iterable[Edge]) -> Landscape:
 
 
 def communication_height(
-    energy: Energy, edges: Iterable[Edge], start: int, end: int
+    energy: Energy, edges: Iterable[Edge], start: State, end: State
 ) -> int | float | Fraction:
     """H(start, end): the least height of a path between two states.
 
@@ -136,8 +138,7 @@ def communication_height(
     3
     """
     heights, neighbours = _read(energy, edges)
-    if not (0 <= start < len(heights) and 0 <= end < len(heights)):
-        raise ValueError(f"a state is in 0..{len(heights) - 1}, got {start} and {end}")
+    start, end = state_of(len(heights), start), state_of(len(heights), end)
     parent, above = list(range(len(heights))), set[int]()
     for state in sorted(range(len(heights)), key=lambda s: heights[s]):
         above.add(state)
@@ -208,7 +209,8 @@ def eyring_kramers_time(
     verified against the print].
 
     barrier: V(s) - V(a). bottom_curvature, saddle_curvature: V''(a) and |V''(s)|, > 0.
-    Raises ValueError if one of these, the temperature or the spacing is not positive.
+    Raises ValueError if one of these, the temperature or the spacing is not positive; OverflowError
+    if the time is beyond a float.
 
     >>> round(eyring_kramers_time(1.0, 2.0, 0.5, 1.0, 1.0), 6)
     34.158937
@@ -217,6 +219,9 @@ def eyring_kramers_time(
     if not all(math.isfinite(x) and x > 0 for x in given):
         raise ValueError(f"barrier, curvatures, temperature, spacing are positive, got {given}")
     rate = math.sqrt(bottom_curvature * saddle_curvature) / (2 * math.pi * temperature)
+    logarithm = math.log(2.0) - 2.0 * math.log(spacing) - math.log(rate) + barrier / temperature
+    if logarithm > 1022 * math.log(2.0):
+        raise OverflowError(beyond_range("a mean time"))
     return 2.0 / spacing**2 / rate * math.exp(barrier / temperature)
 
 

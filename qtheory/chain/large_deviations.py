@@ -24,9 +24,10 @@ import numpy as np
 from scipy import optimize  # pyright: ignore[reportMissingTypeStubs]
 
 from qtheory.arrays import TransitionMatrix
+from qtheory.chain.classes import require_irreducible
+from qtheory.chain.forms import AnyChain, dense
 from qtheory.chain.markov import MarkovChain, PerState
 from qtheory.chain.perron import perron, right_vector
-from qtheory.chain.structure import AnyChain, dense, require_irreducible
 
 MAX_TILT = 500.0
 """Largest abs(t) times the range of f: exponentials stay within a float's range."""

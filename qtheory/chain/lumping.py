@@ -19,11 +19,10 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from qtheory.arrays import Pmf
+from qtheory.chain.forms import AnyChain, dense
 from qtheory.chain.joint import JointChain
 from qtheory.chain.markov import MarkovChain, PerState
-
-Blocks = Int[ndarray, "levels"]
-"""For each state the number of its block, 0 to the number of blocks - 1."""
+from qtheory.chain.states import Blocks, Partition, blocks_of
 
 Counts = Int[ndarray, "blocks counts"]
 """For each block the number of weights at each level."""
@@ -35,9 +34,10 @@ SAME = 2.0**-40
 """Chances that differ by less are those of equal increments, rounded on different ways."""
 
 
-def is_lumpable(chain: MarkovChain, blocks: Blocks) -> bool:
+def is_lumpable(chain: AnyChain, blocks: Partition) -> bool:
     """Whether a partition is strongly lumpable.
 
+    blocks: the number of each state's block, or the blocks as sets of states.
     Probabilities of moving into a block count as equal within n + 4 roundings of themselves: n for
     their sums, the others for entries that are rounded results of equal numbers.
     Raises ValueError if a block is empty or a state has none.
@@ -46,7 +46,8 @@ def is_lumpable(chain: MarkovChain, blocks: Blocks) -> bool:
     >>> is_lumpable(ring, np.array([0, 1, 1])), is_lumpable(ring, np.array([0, 0, 1]))
     (True, False)
     """
-    return _torn_block(chain, blocks) is None
+    chain = dense(chain)
+    return _torn_block(chain, blocks_of(chain.size, blocks)) is None
 
 
 def _torn_block(chain: MarkovChain, blocks: Blocks) -> int | None:
@@ -60,9 +61,10 @@ def _torn_block(chain: MarkovChain, blocks: Blocks) -> int | None:
     return None
 
 
-def lump(chain: MarkovChain, blocks: Blocks) -> MarkovChain:
+def lump(chain: AnyChain, blocks: Partition) -> MarkovChain:
     """The chain of the blocks, each represented by its lowest state.
 
+    blocks: the number of each state's block, or the blocks as sets of states.
     Raises ValueError if the partition is not strongly lumpable, a block is empty, or a state has
     none.
 
@@ -70,6 +72,8 @@ def lump(chain: MarkovChain, blocks: Blocks) -> MarkovChain:
     >>> lump(ring, np.array([0, 1, 1])).off_diagonal.tolist()
     [[0.0, 0.4], [0.3, 0.0]]
     """
+    chain = dense(chain)
+    blocks = blocks_of(chain.size, blocks)
     if (block := _torn_block(chain, blocks)) is not None:
         raise ValueError(
             "a lumped chain needs equal probabilities from all states of a block, "
@@ -82,7 +86,7 @@ def lump(chain: MarkovChain, blocks: Blocks) -> MarkovChain:
     return MarkovChain(lumped)
 
 
-def coarsest_lumping(chain: MarkovChain, blocks: Blocks) -> Blocks:
+def coarsest_lumping(chain: AnyChain, blocks: Partition) -> Blocks:
     """The coarsest strongly lumpable partition that refines a given one.
 
     Blocks are split by the probabilities of moving into each block until nothing splits; these are
@@ -95,7 +99,8 @@ def coarsest_lumping(chain: MarkovChain, blocks: Blocks) -> Blocks:
     >>> coarsest_lumping(ring, np.array([0, 0, 1])).tolist()
     [0, 1, 2]
     """
-    now = np.asarray(blocks, dtype=np.int64)
+    chain = dense(chain)
+    now = blocks_of(chain.size, blocks)
     while True:
         into = _into_blocks(chain, now)
         into[np.arange(chain.size), now] = 0.0
@@ -111,12 +116,7 @@ def coarsest_lumping(chain: MarkovChain, blocks: Blocks) -> Blocks:
 
 def _into_blocks(chain: MarkovChain, blocks: Blocks) -> Float[ndarray, "levels blocks"]:
     """Probability of moving from each state into each block; own block without staying."""
-    count = int(blocks.max(initial=-1)) + 1
-    if blocks.shape != (chain.size,) or set(blocks.tolist()) != set(range(count)):
-        raise ValueError(
-            f"blocks are numbered 0.. without gaps, one for each of {chain.size} states, got "
-            f"{sorted(set(blocks.tolist()))}"
-        )
+    count = int(blocks.max()) + 1
     into = np.zeros((chain.size, count))
     for block in range(count):
         into[:, block] = chain.off_diagonal[:, blocks == block].sum(axis=1)

@@ -1,12 +1,7 @@
-"""A Markov chain, its classes and its evolution.
-
-States i and j communicate if each can be reached from the other; a class is a maximal set of
-such states. A class that cannot be left is recurrent, and a chain with one class is irreducible.
-"""
+"""A Markov chain on 0..n-1 by its matrix, and what leads where."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -16,6 +11,8 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from qtheory.arrays import TransitionMatrix
+from qtheory.chain.states import Mask
+from qtheory.values import rebuilt
 
 OffDiagonal = Float[ndarray, "levels levels"]
 """Entry (i, j): probability of moving from i to j; zero for j = i."""
@@ -23,14 +20,11 @@ OffDiagonal = Float[ndarray, "levels levels"]
 PerState = Float[ndarray, "levels"]
 """One real number for each state."""
 
-Mask = Bool[ndarray, "levels"]
-"""A set of states."""
+PerMove = Float[ndarray, "moves"]
+"""One real number for each move."""
 
 Numbers = Int[ndarray, "moves"]
 """Of a state, for each move."""
-
-Labels = Int[ndarray, "levels"]
-"""The number of each state's class."""
 
 Edges = Bool[ndarray, "levels levels"]
 """Whether j can be reached from i in one iteration."""
@@ -70,7 +64,14 @@ class MarkovChain:
 
     off_diagonal: OffDiagonal
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        if hasattr(self.off_diagonal, "tocsr"):
+            raise ValueError(
+                "a matrix of numbers is needed here, and a sparse one makes a `SparseChain`, got "
+                f"{type(self.off_diagonal).__name__}"
+            )
         moves = np.array(self.off_diagonal, dtype=np.float64, order="C")
         if moves.ndim != 2 or moves.shape[0] != moves.shape[1] or moves.size == 0:
             raise ValueError(f"a chain is a square matrix, at least 1 by 1, got {moves.shape}")
@@ -78,7 +79,10 @@ class MarkovChain:
             raise ValueError(f"probabilities are finite and >= 0, got {moves.min()}")
         for state in np.flatnonzero(moves.diagonal()):
             p = moves[state, state]
-            raise ValueError(f"the diagonal of a chain is written as zero, got {p} at {state}")
+            raise ValueError(
+                f"the diagonal of a chain is written as zero, got {p} at {state}; "
+                "`from_transition_matrix` takes a matrix with its diagonal"
+            )
         most = float(moves.sum(axis=1).max())
         if most > 1.0 + len(moves) * 2.0**-52:
             raise ValueError(f"the probability of leaving a state is at most one, got {most!r}")
@@ -107,59 +111,10 @@ class MarkovChain:
         return self.off_diagonal + np.diag(self.staying)
 
 
-def communication_classes(chain: FiniteChain) -> list[list[int]]:
-    """Classes of communicating states, each in increasing order, by their lowest state.
-
-    >>> communication_classes(MarkovChain(np.array([[0.0, 0.5], [0.0, 0.0]])))
-    [[0], [1]]
-    """
-    return _classes(_labels(chain.moves, chain.size))
-
-
-def recurrent_classes(chain: FiniteChain) -> list[list[int]]:
-    """The classes that cannot be left.
-
-    >>> recurrent_classes(MarkovChain(np.array([[0.0, 0.5], [0.0, 0.0]])))
-    [[1]]
-    """
-    moves = chain.moves
-    labels = _labels(moves, chain.size)
-    out = labels[moves.source] != labels[moves.target]
-    left = np.zeros(chain.size, dtype=np.bool_)
-    left[labels[moves.source[out]]] = True
-    return [states for states in _classes(labels) if not left[labels[states[0]]]]
-
-
-def is_irreducible(chain: FiniteChain) -> bool:
-    """Whether every state can be reached from every other."""
-    return int(_labels(chain.moves, chain.size).max()) == 0
-
-
-def _graph(moves: Moves, size: int) -> Any:
-    """A sparse matrix with a one for each move."""
-    ones = np.ones(len(moves.source))
-    return import_module("scipy.sparse").csr_array((ones, tuple(moves)), shape=(size, size))
-
-
-def _labels(moves: Moves, size: int) -> Labels:
-    connected = import_module("scipy.sparse.csgraph").connected_components
-    return connected(_graph(moves, size), directed=True, connection="strong")[1]
-
-
-def _classes(labels: Labels) -> list[list[int]]:
-    order = np.argsort(labels, kind="stable")
-    ends = np.flatnonzero(np.diff(labels[order])) + 1
-    return sorted(states.tolist() for states in np.split(order, ends))
-
-
-def states_of(chain: FiniteChain, states: Iterable[int]) -> Mask:
-    """A set of states as a mask. Raises ValueError if one is not in 0..n-1."""
-    mask = np.zeros(chain.size, dtype=np.bool_)
-    for state in states:
-        if not 0 <= state < chain.size:
-            raise ValueError(f"a state is in 0..{chain.size - 1}, got {state}")
-        mask[state] = True
-    return mask
+def graph(moves: Moves, size: int, values: PerMove | None = None) -> Any:
+    """A sparse matrix with a value for each move, one by default."""
+    data = np.ones(len(moves.source)) if values is None else values
+    return import_module("scipy.sparse").csr_array((data, tuple(moves)), shape=(size, size))
 
 
 def reaching_by(moves: Moves, targets: Mask, within: Mask) -> Mask:
@@ -169,9 +124,9 @@ def reaching_by(moves: Moves, targets: Mask, within: Mask) -> Mask:
     source = np.concatenate([moves.target[used], np.full_like(start, size)])
     target = np.concatenate([moves.source[used], start])
     visits = import_module("scipy.sparse.csgraph").breadth_first_order
-    graph = _graph(Moves(source, target), size + 1)
+    backwards = graph(Moves(source, target), size + 1)
     reached = np.zeros(size + 1, dtype=np.bool_)
-    reached[visits(graph, size, return_predecessors=False)] = True
+    reached[visits(backwards, size, return_predecessors=False)] = True
     return reached[:size]
 
 

@@ -21,10 +21,12 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from qtheory.arrays import Pmf
+from qtheory.chain.classes import period, require_irreducible
+from qtheory.chain.forms import AnyChain, dense
 from qtheory.chain.markov import MarkovChain, PerState
-from qtheory.chain.spectrum import spectral_gap
+from qtheory.chain.spectrum import relaxation_time
 from qtheory.chain.stationary import is_reversible, stationary_distribution
-from qtheory.chain.structure import AnyChain, composed, dense, period, require_irreducible
+from qtheory.chain.structure import composed
 
 MAX_SQUARINGS = 1100
 """Squarings after which a chain is given up as unmixed: links go down to 2**-1074."""
@@ -147,7 +149,7 @@ def mixing_bounds(chain: AnyChain, distance: float = 0.25) -> Bounds:
     turns = period(chain)
     if turns > 1:
         raise ValueError(f"only an aperiodic chain mixes, got period {turns}; see `lazy`")
-    relaxation = 1.0 / spectral_gap(chain)
+    relaxation = relaxation_time(chain)
     least = float(stationary_distribution(chain).min())
     rarest = -math.log(least) if least > 0 else math.inf
     upper = relaxation * (rarest - math.log(distance))

@@ -15,7 +15,8 @@ from qtheory import native
 
 LIBRARY = "libqtheory_chain.so"
 
-POINTER, INT64, INT32 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
+POINTER, DOUBLE = ctypes.c_void_p, ctypes.c_double
+INT64, INT32 = ctypes.c_int64, ctypes.c_int32
 
 SIGNATURES: native.Signatures = {
     "qt_chain_birth_death_law": (INT32, [POINTER, POINTER, INT64, POINTER]),
@@ -32,6 +33,15 @@ SIGNATURES: native.Signatures = {
     "qt_chain_banded_totals": (
         INT64,
         [POINTER, POINTER, INT64, INT32, POINTER, POINTER, POINTER, POINTER, POINTER],
+    ),
+    "qt_chain_sparse_cost": (INT64, [INT64, POINTER, POINTER, DOUBLE, POINTER]),
+    "qt_chain_sparse_law": (
+        INT64,
+        [INT64, POINTER, POINTER, POINTER, DOUBLE, POINTER, POINTER],
+    ),
+    "qt_chain_sparse_totals": (
+        INT64,
+        [INT64, POINTER, POINTER, POINTER, DOUBLE, POINTER, POINTER, POINTER, POINTER],
     ),
 }
 

@@ -20,7 +20,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from qtheory.chain.structure import MAX_DENSE, AnyChain, PerLink, links_of
+from qtheory.chain.forms import MAX_DENSE, AnyChain, as_stored
+from qtheory.chain.powers import within_range
+from qtheory.chain.states import State, state_of
+from qtheory.chain.structure import PerLink, probabilities_of_links
 
 Rates = Float[ndarray, "rates"]
 """1 - lambda for eigenvalues lambda, increasing."""
@@ -49,40 +52,46 @@ def relaxation_rates(chain: AnyChain) -> Rates:
     [1.0]
     """
     up, down = _roots(chain)
-    size = chain.size
+    size = len(up) + 1
     matrix = np.zeros((size, size))  # its last row is zero, and so is its least singular value
     matrix[np.arange(size - 1), np.arange(size - 1)] = up
     matrix[np.arange(size - 1), np.arange(1, size)] = down
     return _squares(matrix)[1:]
 
 
-def passage_law(chain: AnyChain, target: int | None = None) -> Passage:
+def passage_law(chain: AnyChain, target: State | None = None) -> Passage:
     """The first time from state 0 to a target, by default the last state.
 
     Relative error of mean and variance below 40 n 2**-53: sums of non-negative terms 1 / mu and
     (1 - mu) / mu**2, but for terms of mu > 1. Raises ValueError if the target is not above
-    0, the chain is not irreducible, or it has moves beyond neighbours.
+    0, the chain is not irreducible, or it has moves beyond neighbours; OverflowError if the mean
+    or the variance is beyond a float.
 
     >>> from qtheory.chain import MarkovChain
     >>> passage_law(MarkovChain(np.array([[0.0, 0.25], [0.5, 0.0]])))
     Passage(mean=4.0, variance=12.0, rates=array([0.25]))
     """
     up, down = _roots(chain)
-    end = chain.size - 1 if target is None else target
-    if not 0 < end < chain.size:
+    size = len(up) + 1
+    end = size - 1 if target is None else state_of(size, target)
+    if end == 0:
         raise ValueError(f"a passage ends above state 0 and on the chain, got {end}")
     matrix = np.diag(up[:end]) + np.diag(down[: end - 1], 1)
     rates = _squares(matrix)
     with np.errstate(over="ignore", divide="ignore"):
         times = 1.0 / rates
-        return Passage(math.fsum(times), math.fsum((1.0 - rates) * times * times), rates)
+        terms = (1.0 - rates) * times * times
+    within_range(times, "a mean time")
+    within_range(terms, "the variance of a time")
+    return Passage(math.fsum(times), math.fsum(terms), rates)
 
 
 def _roots(chain: AnyChain) -> tuple[PerLink, PerLink]:
     """Square roots of the probabilities up and down."""
+    chain = as_stored(chain)
     if chain.size > MAX_DENSE:
         raise ValueError(f"all rates at once need at most {MAX_DENSE} states, got {chain.size}")
-    links = links_of(chain, "a rate of relaxation")
+    links = probabilities_of_links(chain, "a rate of relaxation")
     if links is None:
         raise ValueError("rates need a birth-death chain, got moves beyond neighbours")
     return np.sqrt(links.up), np.sqrt(links.down)

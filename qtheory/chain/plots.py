@@ -10,9 +10,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from qtheory.arrays import Levels, Pmf
-from qtheory.chain.markov import recurrent_classes
+from qtheory.chain.classes import recurrent_classes
+from qtheory.chain.forms import AnyChain, dense
 from qtheory.chain.mixing import distances, mixing_time
-from qtheory.chain.structure import AnyChain, dense
 
 Axes: TypeAlias = Any
 """Axes of matplotlib, which only functions import: laws need none. None makes new ones."""

@@ -14,18 +14,20 @@ E_a[T_b] = sum over a <= k < b of (pi_0 + .. + pi_k) / (pi_k p_k).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
+from qtheory.chain.classes import require_irreducible
+from qtheory.chain.forms import AnyChain, as_stored, dense
 from qtheory.chain.hitting import hitting_probabilities, hitting_times
-from qtheory.chain.markov import PerState, states_of
+from qtheory.chain.markov import PerState
+from qtheory.chain.powers import within_range
 from qtheory.chain.reversibility import time_reversal
+from qtheory.chain.states import State, States, mask_of, state_of
 from qtheory.chain.stationary import stationary_distribution
-from qtheory.chain.structure import AnyChain, as_stored, dense, require_irreducible
 
 
-def committor(chain: AnyChain, source: Iterable[int], target: Iterable[int]) -> PerState:
+def committor(chain: AnyChain, source: States, target: States) -> PerState:
     """Probability of visiting the target before the source, from each state, shape (n,).
 
     Relative error below 2 n**3 2**-53 for every entry. One minus it has the same error as
@@ -37,13 +39,14 @@ def committor(chain: AnyChain, source: Iterable[int], target: Iterable[int]) -> 
     >>> committor(walk, [0], [3]).round(6).tolist()
     [0.0, 0.333333, 0.666667, 1.0]
     """
-    source = list(source)
-    if not source:
+    chain = as_stored(chain)
+    avoid = mask_of(chain.size, source)
+    if not avoid.any():
         raise ValueError("a committor needs a source, got none")
-    return hitting_probabilities(as_stored(chain), target, avoiding=source)
+    return hitting_probabilities(chain, target, avoiding=avoid)
 
 
-def capacity(chain: AnyChain, source: Iterable[int], target: Iterable[int]) -> float:
+def capacity(chain: AnyChain, source: States, target: States) -> float:
     """cap(A, B): stationary probability of starting a way from A to B, for each iteration.
 
     A sum of non-negative terms, relative error below 4 n**3 2**-53. The same from B to A.
@@ -54,15 +57,15 @@ def capacity(chain: AnyChain, source: Iterable[int], target: Iterable[int]) -> f
     >>> round(capacity(walk, [0], [3]) * 48, 12)  # three resistances of 4 * 4
     1.0
     """
-    chain, source = dense(chain), list(source)
+    chain = dense(chain)
     require_irreducible(chain, "a capacity")
-    reach = committor(chain, source, target)
-    start = states_of(chain, source)
+    start = mask_of(chain.size, source)
+    reach = committor(chain, start, target)
     law = stationary_distribution(chain)
     return math.fsum((law[:, None] * chain.off_diagonal * reach)[start].ravel())
 
 
-def passage_time(chain: AnyChain, source: int, target: int) -> float:
+def passage_time(chain: AnyChain, source: State, target: State) -> float:
     """E_source[T_target] from the capacity and the reversed chain's committor.
 
     Another way to `hitting_times`, for comparison: the two share a stationary law only.
@@ -74,12 +77,14 @@ def passage_time(chain: AnyChain, source: int, target: int) -> float:
     24.0
     """
     chain = dense(chain)
-    flow = capacity(chain, [source], [target])
-    before = committor(time_reversal(chain), [target], [source])
-    return math.fsum(stationary_distribution(chain) * before) / flow
+    start, end = state_of(chain.size, source), state_of(chain.size, target)
+    flow = capacity(chain, start, end)
+    before = committor(time_reversal(chain), end, start)
+    time = np.divide(math.fsum(stationary_distribution(chain) * before), flow)
+    return within_range(float(time), "a mean time")
 
 
-def escape_time(chain: AnyChain, inside: Iterable[int]) -> PerState:
+def escape_time(chain: AnyChain, inside: States) -> PerState:
     """Mean number of iterations until the chain is first outside a set, from each state, (n,).
 
     Zero outside; infinite where the chain may stay for ever. Relative error 2 n**3 2**-53.
@@ -91,7 +96,7 @@ def escape_time(chain: AnyChain, inside: Iterable[int]) -> PerState:
     [12.0, 8.0, 0.0, 0.0]
     """
     chain = as_stored(chain)
-    outside = ~states_of(chain, inside)
+    outside = ~mask_of(chain.size, inside)
     if not outside.any():
         raise ValueError(f"an escape leaves a set for other states, got all {chain.size} states")
-    return hitting_times(chain, np.flatnonzero(outside).tolist())
+    return hitting_times(chain, outside)

@@ -1,6 +1,8 @@
-"""Numbers written as fraction times 2**exponent: products that leave the range of a float."""
+"""Numbers beyond the range of a float: as fraction times 2**exponent, or refused."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -8,6 +10,7 @@ from numpy import ndarray
 
 Fractions = Float[ndarray, "levels"]
 Exponents = Int64[ndarray, "levels"]
+Values = TypeVar("Values", float, ndarray)
 
 
 def shifted(fraction: Fractions, powers: Exponents) -> Fractions:
@@ -27,3 +30,21 @@ def law_of(fraction: Fractions, exponent: Exponents) -> Fractions:
     powers = exponent + more
     law = shifted(fraction, powers - powers[fraction > 0].max())
     return law / law.sum()
+
+
+def within_range(values: Values, quantity: str) -> Values:
+    """The values. Raises OverflowError if one is infinite or NaN: the one message for this fact.
+
+    >>> within_range(float("inf"), "a mean time")
+    Traceback (most recent call last):
+    ...
+    OverflowError: a mean time is above 2**1022, beyond the range of a float
+    """
+    if not np.isfinite(values).all():
+        raise OverflowError(beyond_range(quantity))
+    return values
+
+
+def beyond_range(quantity: str) -> str:
+    """What is said of a quantity that no float holds."""
+    return f"{quantity} is above 2**1022, beyond the range of a float"

@@ -23,6 +23,7 @@ from qtheory.chain.joint import DENSE, JointChain
 from qtheory.chain.landscape import Grid
 from qtheory.chain.markov import MarkovChain, PerState
 from qtheory.chain.stationary import stationary_distribution
+from qtheory.values import rebuilt
 
 Moves = Float[ndarray, "dimension *shape"]
 """For each coordinate and state the probability of one level up, or down."""
@@ -36,6 +37,8 @@ class ProductChain:
     """
 
     factors: tuple[MarkovChain, ...]
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if not self.factors:
@@ -97,6 +100,8 @@ class SingleSiteChain:
 
     up: Moves
     down: Moves
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         up, down = (np.array(a, dtype=np.float64) for a in (self.up, self.down))

@@ -12,7 +12,6 @@ negative term.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +19,13 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from qtheory.arrays import Pmf
+from qtheory.chain.forms import AnyChain, dense
 from qtheory.chain.hitting import total_rewards
-from qtheory.chain.markov import MarkovChain, Mask, PerState, states_of
+from qtheory.chain.markov import MarkovChain, PerState
 from qtheory.chain.mixing import Bounds
 from qtheory.chain.perron import irreducible, perron
-from qtheory.chain.structure import AnyChain, dense
+from qtheory.chain.powers import beyond_range, within_range
+from qtheory.chain.states import Mask, States, mask_of
 
 Inside = Float[ndarray, "inside inside"]
 """Moves within a set of states."""
@@ -46,7 +47,7 @@ class QuasiStationary(NamedTuple):
     endurance: PerState
 
 
-def quasi_stationary(chain: AnyChain, inside: Iterable[int]) -> QuasiStationary:
+def quasi_stationary(chain: AnyChain, inside: States) -> QuasiStationary:
     """The quasi-stationary law on a set of states, and how fast it leaves.
 
     Relative error of `leaving`: the bracket and 2 n**3 2**-53, whatever the probabilities. The law
@@ -61,9 +62,10 @@ def quasi_stationary(chain: AnyChain, inside: Iterable[int]) -> QuasiStationary:
     """
     chain = dense(chain)
     within, moves, exits = _inside(chain, inside)
-    visits = total_rewards(moves, exits, np.eye(len(moves)))
-    if not np.isfinite(visits).all():
-        raise OverflowError("mean visits of the set are above the largest float, 2**1024")
+    try:
+        visits = within_range(total_rewards(moves, exits, np.eye(len(moves))), "a mean time")
+    except OverflowError as error:
+        raise OverflowError(beyond_range("a mean time")) from error
     found = perron(visits)
     leaving = min(1.0 / found.root, 1.0)
     law, endurance = np.zeros(chain.size), np.zeros(chain.size)
@@ -72,7 +74,7 @@ def quasi_stationary(chain: AnyChain, inside: Iterable[int]) -> QuasiStationary:
     return QuasiStationary(law, 1.0 - leaving, leaving, bracket, endurance)
 
 
-def exit_law(chain: AnyChain, inside: Iterable[int]) -> Pmf:
+def exit_law(chain: AnyChain, inside: States) -> Pmf:
     """Where the chain is when it leaves the set for the first time from its quasi-stationary law.
 
     Shape (n,), zero inside. Raises ValueError as `quasi_stationary` does.
@@ -83,14 +85,14 @@ def exit_law(chain: AnyChain, inside: Iterable[int]) -> Pmf:
     """
     chain = dense(chain)
     within, _, _ = _inside(chain, inside)
-    law = quasi_stationary(chain, np.flatnonzero(within).tolist()).law
+    law = quasi_stationary(chain, within).law
     leaves = np.where(within, 0.0, law @ chain.off_diagonal)
     return leaves / leaves.sum()
 
 
-def _inside(chain: MarkovChain, inside: Iterable[int]) -> tuple[Mask, Inside, Exits]:
+def _inside(chain: MarkovChain, inside: States) -> tuple[Mask, Inside, Exits]:
     """The set, the moves within it and the probability of leaving it at once."""
-    within = states_of(chain, inside)
+    within = mask_of(chain.size, inside)
     if not within.any():
         raise ValueError("a quasi-stationary law needs at least one state, got none")
     moves = chain.off_diagonal[np.ix_(within, within)]

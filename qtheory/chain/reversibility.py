@@ -20,8 +20,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from qtheory.chain.classes import require_irreducible
+from qtheory.chain.forms import AnyChain, dense
 from qtheory.chain.markov import MarkovChain, OffDiagonal, PerState
-from qtheory.chain.structure import AnyChain, dense, positive_law, require_irreducible
+from qtheory.chain.structure import positive_law
 
 Weights = Float[ndarray, "weights"]
 """A law up to a factor, one weight for each state; compared in number by the function itself."""

@@ -25,18 +25,20 @@ from jaxtyping import Complex, Float
 from numpy import ndarray
 
 from qtheory.arrays import Pmf, TransitionMatrix
-from qtheory.chain.banded import BandedChain
 from qtheory.chain.birth_death import BirthDeathChain
 from qtheory.chain.birth_death_rates import absolute_gap
+from qtheory.chain.classes import holding, is_aperiodic, is_irreducible, period
+from qtheory.chain.forms import AnyChain, as_stored, dense
 from qtheory.chain.hitting import total_rewards
-from qtheory.chain.markov import MarkovChain, is_irreducible
+from qtheory.chain.markov import MarkovChain
+from qtheory.chain.powers import beyond_range, within_range
 from qtheory.chain.stationary import is_reversible, stationary_distribution
 
 Eigenvalues = Complex[ndarray, "modes"] | Float[ndarray, "modes"]
 
 
-def spectral_gap(chain: MarkovChain | BirthDeathChain | BandedChain) -> float:
-    """The absolute spectral gap, in [0, 1]; 0 if the chain is periodic.
+def spectral_gap(chain: AnyChain) -> float:
+    """The absolute spectral gap, in [0, 1]; exactly 0 if the chain is periodic (`period`).
 
     Of birth and death by `absolute_gap`, in O(n); all else in O(n**3), as a matrix.
 
@@ -49,13 +51,15 @@ def spectral_gap(chain: MarkovChain | BirthDeathChain | BandedChain) -> float:
     >>> spectral_gap(MarkovChain(np.array([[0.0, 1e-20], [3e-20, 0.0]])))
     4e-20
     """
+    chain = as_stored(chain)
     if chain.size < 2:
         raise ValueError("a spectral gap needs at least two states, got one")
     if isinstance(chain, BirthDeathChain) and min(chain.up.min(), chain.down.min()) > 0:
-        return absolute_gap(chain)
-    if not isinstance(chain, MarkovChain):
-        chain = chain.to_dense()
+        return absolute_gap(chain) if holding(chain).any() else 0.0
     law = stationary_distribution(chain)
+    if period(chain) > 1:
+        return 0.0
+    chain = dense(chain)
     symmetric = is_irreducible(chain) and is_reversible(chain)
     times = _eigenvalues(_deviation(chain, law, symmetric=symmetric))
     sine = math.sin(math.pi / chain.size)
@@ -66,6 +70,39 @@ def spectral_gap(chain: MarkovChain | BirthDeathChain | BandedChain) -> float:
     # 1 - |1 - d| without cancellation at small d
     gaps = (2.0 * distance.real - np.abs(distance) ** 2) / (1.0 + np.abs(1.0 - distance))
     return float(np.clip(gaps.min(), 0.0, 1.0))
+
+
+def relaxation_time(chain: AnyChain) -> float:
+    """1 / gap, in iterations, to the same relative error; infinite if the chain is periodic.
+
+    Raises ValueError as `spectral_gap` does; OverflowError if it is beyond a float.
+
+    >>> relaxation_time([[0.75, 0.25], [0.25, 0.75]])
+    2.0
+    """
+    gap = spectral_gap(chain)
+    if gap == 0.0:
+        if is_aperiodic(chain):
+            raise OverflowError(beyond_range("a relaxation time"))
+        return math.inf
+    return within_range(float(np.divide(1.0, gap)), "a relaxation time")
+
+
+def eigenvalues(chain: AnyChain) -> Eigenvalues:
+    """All eigenvalues of P, shape (n,), by falling modulus, then falling real part; real ones as
+    floats if the chain is reversible.
+
+    Absolute error about n 2**-52 if reversible, else multiplied by the eigenvalue's condition:
+    near one, 1 - lambda has no digit left, which `spectral_gap` and, for birth and death,
+    `relaxation_rates` have.
+
+    >>> eigenvalues([[0.75, 0.25], [0.25, 0.75]]).round(12).tolist()
+    [1.0, 0.5]
+    """
+    chain = dense(chain)
+    symmetric = is_irreducible(chain) and is_reversible(chain)
+    found = _eigenvalues(_matrix(chain, symmetric=symmetric))
+    return found[np.lexsort((-np.real(found), -np.abs(found).round(12)))]
 
 
 def _eigenvalues(matrix: TransitionMatrix) -> Eigenvalues:

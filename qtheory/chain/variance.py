@@ -19,10 +19,12 @@ import math
 import numpy as np
 
 from qtheory.arrays import Pmf, TransitionMatrix
+from qtheory.chain.classes import require_irreducible
+from qtheory.chain.forms import AnyChain, dense
 from qtheory.chain.hitting import total_rewards
 from qtheory.chain.markov import MarkovChain, PerState
+from qtheory.chain.powers import beyond_range
 from qtheory.chain.stationary import stationary_distribution
-from qtheory.chain.structure import AnyChain, dense, require_irreducible
 
 
 def poisson_solution(chain: AnyChain, values: PerState) -> PerState:
@@ -32,7 +34,7 @@ def poisson_solution(chain: AnyChain, values: PerState) -> PerState:
     to 2 n**3 2**-53; the error is that part of their sum, and where both are much larger
     than their difference digits are lost that f, a rounded number, does not define either.
     Raises ValueError if the chain is not irreducible, or a value is missing or not finite;
-    OverflowError if a part is above the largest float.
+    OverflowError if a part is beyond a float.
 
     >>> chain = MarkovChain(np.array([[0.0, 0.25], [0.25, 0.0]]))
     >>> poisson_solution(chain, np.array([0.0, 2.0])).tolist()
@@ -49,7 +51,7 @@ def poisson_solution(chain: AnyChain, values: PerState) -> PerState:
     solution = np.zeros(chain.size)
     solution[others] = totals[:, 0] - totals[:, 1]
     if not np.isfinite(solution).all():
-        raise OverflowError("a sum along the chain is above the largest float, 2**1024")
+        raise OverflowError(beyond_range("a sum along the chain"))
     return solution
 
 

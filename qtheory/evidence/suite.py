@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from qtheory.values import rebuilt
+
 Kind = Literal["exact", "p-value", "e-value"]
 
 
@@ -38,6 +40,8 @@ class Claim:
     detectable: float | None = None
     miss: float = 1e-3
     detail: str = ""
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if self.kind not in ("exact", "p-value", "e-value"):

@@ -20,6 +20,7 @@ from numpy import ndarray
 
 from qtheory.lattice import Lattice
 from qtheory.noise import Noise, Points
+from qtheory.values import rebuilt
 
 Values = Float[ndarray, "values"]
 """Finitely many real numbers or their probabilities."""
@@ -41,6 +42,8 @@ class FiniteIncrements:
 
     values: Values
     probabilities: Values
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float64)
@@ -67,6 +70,8 @@ class ContinuousIncrements:
 
     mean: float
     noise: Noise
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.mean):

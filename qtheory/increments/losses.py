@@ -17,6 +17,8 @@ from jaxtyping import Float, Int64
 from numpy import ndarray
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
+from qtheory.values import own_arrays, rebuilt
+
 Inputs = Float[ndarray, "examples inputs"]
 """One row for each example."""
 
@@ -75,7 +77,10 @@ class LinearRegression:
     inputs: Inputs
     targets: PerExample
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         _check_examples(self.inputs, self.targets)
 
     @property
@@ -104,7 +109,10 @@ class LogisticRegression:
     inputs: Inputs
     signs: PerExample
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         _check_examples(self.inputs, self.signs)
         if not (np.abs(self.signs) == 1).all():
             raise ValueError(f"the sign of a class is -1 or +1, got {np.unique(self.signs)}")
@@ -143,7 +151,10 @@ class TanhNetwork:
     hidden: int
     classes: int
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         _check_examples(self.inputs, self.labels)
         if self.hidden < 1:
             raise ValueError(f"a network has at least one hidden unit, got {self.hidden}")

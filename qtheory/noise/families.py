@@ -22,6 +22,8 @@ import scipy  # pyright: ignore[reportMissingTypeStubs]
 from jaxtyping import Float
 from numpy import ndarray
 
+from qtheory.values import rebuilt
+
 Points = Float[ndarray, "..."]
 """Real numbers, in the unit of the noise."""
 
@@ -42,6 +44,8 @@ class Gaussian:
     """Normal noise. std: standard deviation, > 0."""
 
     std: float
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         check_positive("the std of a noise", self.std)
@@ -81,6 +85,8 @@ class StudentT:
 
     df: float
     scale: float
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.df) and self.df > 1):
@@ -128,6 +134,8 @@ class Uniform:
 
     half_width: float
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
         check_positive("the half width of a noise", self.half_width)
 
@@ -165,6 +173,8 @@ class Triangular:
     """
 
     half_width: float
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         check_positive("the half width of a noise", self.half_width)
@@ -218,6 +228,8 @@ class Logistic:
 
     scale: float
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
         check_positive("the scale of a noise", self.scale)
 
@@ -265,6 +277,8 @@ class Cauchy:
     """
 
     scale: float
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         check_positive("the scale of a noise", self.scale)

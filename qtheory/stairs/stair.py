@@ -22,6 +22,7 @@ import numpy as np
 from qtheory.arrays import Index, Levels
 from qtheory.lattice import Lattice
 from qtheory.noise import Points
+from qtheory.values import rebuilt
 
 TIE_RULES = ("up", "down", "away")
 
@@ -44,6 +45,8 @@ class Stair:
     levels: tuple[float, ...]
     thresholds: tuple[float, ...]
     tie: str = "up"
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if len(self.thresholds) < 1 or len(self.levels) != len(self.thresholds) + 1:

@@ -46,6 +46,7 @@ from scipy import optimize, special  # pyright: ignore[reportMissingTypeStubs]
 
 from qtheory.gradients.coarse.formulas import between
 from qtheory.noise import Points, Smoothing, roughness, scale_of, std_of, with_scale
+from qtheory.values import rebuilt
 
 NODES, FAR = 20, 12.0  # the normal density is below 1e-31 beyond FAR
 PEAK = 1.0 / math.sqrt(2.0 * math.pi)
@@ -65,6 +66,8 @@ class TwoLayers:
     angle: float
     output: tuple[float, ...] = (1.0,)
     teacher: tuple[float, ...] = (1.0,)
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if not 0.0 < self.angle < math.pi:

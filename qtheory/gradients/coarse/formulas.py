@@ -28,6 +28,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
+from qtheory.values import own_arrays, rebuilt
+
 Output = Float[ndarray, "hidden"]
 Filter = Float[ndarray, "inputs"]
 Edges = Float[ndarray, "edges"]
@@ -48,7 +50,10 @@ class Layer:
     output: Output
     filter: Filter
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         if self.output.ndim != 1 or self.output.size < 1:
             raise ValueError(f"output weights are one row, not empty, got {self.output.shape}")
         if self.filter.ndim != 1 or self.filter.size < 2:
@@ -68,6 +73,8 @@ class Setting:
 
     teacher: Layer
     student: Layer
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         shapes = [(x.output.size, x.filter.size) for x in (self.teacher, self.student)]

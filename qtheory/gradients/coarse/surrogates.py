@@ -38,6 +38,7 @@ from qtheory.gradients.coarse.formulas import (
     products,
 )
 from qtheory.noise import Gaussian, Points, Smoothing, Uniform, mean_size, std_of
+from qtheory.values import rebuilt
 
 ROOT = math.sqrt(2.0 * math.pi)
 NODES, FARTHEST = 40, 14.0
@@ -53,6 +54,8 @@ class Window:
     low: float
     high: float
     height: float = 1.0
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if not self.low < self.high:

@@ -25,6 +25,7 @@ from qtheory.gradients.networks.affine import Features, Gradients, outer
 from qtheory.gradients.networks.loss_network import LossNetwork, configurations
 from qtheory.gradients.networks.stair_network import LayerNoise, UnitLaws
 from qtheory.stairs.stair import Stair
+from qtheory.values import rebuilt
 
 MOST_ROWS = 2**17
 """Paths that are enumerated at most."""
@@ -47,6 +48,8 @@ class Window:
     low: float
     high: float
     gain: float = 1.0
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
@@ -83,6 +86,8 @@ class Estimator:
     forward: str
     noises: tuple[LayerNoise, ...]
     surrogates: tuple[Surrogate, ...]
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if self.forward not in PASSES:

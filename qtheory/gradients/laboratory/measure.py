@@ -49,6 +49,7 @@ from qtheory.gradients.laboratory.targets import (
 from qtheory.gradients.networks.affine import Gradients
 from qtheory.gradients.networks.loss_network import LossNetwork
 from qtheory.gradients.networks.stair_network import LayerNoise
+from qtheory.values import own_arrays, rebuilt
 
 PointWeights = Float[ndarray, "_points"]
 PointFeatures = Float[ndarray, "_points _features"]
@@ -65,7 +66,10 @@ class FiniteData:
     targets: PointFeatures
     probabilities: PointWeights
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         rows = {len(self.inputs), len(self.targets), len(self.probabilities)}
         if len(rows) != 1:
             raise ValueError(f"points have an input, a target and a probability, got {rows} rows")

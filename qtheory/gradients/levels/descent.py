@@ -37,6 +37,7 @@ from numpy import ndarray
 
 from qtheory.noise import Points
 from qtheory.noise.families import check_positive
+from qtheory.values import own_arrays, rebuilt
 
 Weights = Float[ndarray, "weights"]
 """One number for each weight, in weight units."""
@@ -78,7 +79,10 @@ class Quadratic:
     target: Weights
     spacing: float = 1.0
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         check_positive("a spacing", self.spacing)
         if self.hessian.shape != (self.target.size, self.target.size):
             raise ValueError(

@@ -64,6 +64,7 @@ from qtheory.noise.families import check_positive
 from qtheory.optimisers import Adam, adam_increment
 from qtheory.stairs.smoothing import ripple, ripple_by_poisson, slope
 from qtheory.stairs.stair import Stair
+from qtheory.values import rebuilt
 
 PANELS, NODES = 64, 10
 
@@ -128,6 +129,8 @@ class Surrogate:
     spacing: float = 1.0
     threshold: float = 0.5
     breaks: tuple[float, ...] = ()
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         check_positive("a spacing", self.spacing)

@@ -44,6 +44,7 @@ from qtheory.noise import (
 )
 from qtheory.stairs.smoothing import expectation, slope, slope_in_scale
 from qtheory.stairs.stair import Stair
+from qtheory.values import own_arrays, rebuilt
 
 Weights = Float[ndarray, " weights"]
 Square = Float[ndarray, "weights weights"]
@@ -136,7 +137,10 @@ class Toy:
     iterations: int = 200
     floor: float = 0.05
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         if not (self.floor > 0 and self.learning_rate > 0 and self.iterations > 0):
             raise ValueError(
                 "floor, learning rate and iterations are positive, got "

@@ -30,6 +30,7 @@ import numpy as np
 
 from qtheory.arrays import Pmf
 from qtheory.chain import BandedChain, stationary_distribution
+from qtheory.values import rebuilt
 
 
 def nearest(w: Fraction, spacing: Fraction) -> Fraction:
@@ -52,6 +53,8 @@ class OneWeight:
     target: Fraction
     learning_rate: Fraction
     spacing: Fraction = Fraction(1)
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if self.spacing <= 0:

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from qtheory.values import own_arrays, rebuilt
+
 Features = Float[ndarray, "rows _features"]
 """One vector for each row: inputs, pre-activations, levels or outputs."""
 
@@ -33,7 +35,10 @@ class Affine:
     weights: Matrix
     bias: Bias
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         if self.weights.ndim != 2 or self.bias.shape != self.weights.shape[:1]:
             raise ValueError(
                 "an affine map has a bias for each row of weights, got shapes "

@@ -31,6 +31,7 @@ import numpy as np
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
 from qtheory.noise import Cauchy, Smoothing, StudentT, Triangular, Uniform
+from qtheory.values import rebuilt
 
 Verdict: TypeAlias = Literal["converges", "borderline", "fails"]
 Kind: TypeAlias = Literal["compact", "exponential", "power"]
@@ -46,6 +47,8 @@ class TailClass:
     kind: Kind
     order: float = math.inf
     constant: float = 0.0
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         finite = math.isfinite(self.order) and math.isfinite(self.constant)
@@ -107,6 +110,8 @@ class LayerPlan:
     height: float = 1.0
     gap: float = 0.0
     centred: bool = False
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         positive = all(0 < each < math.inf for each in (self.exponent, self.kappa, self.height))

@@ -22,6 +22,7 @@ from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 from qtheory.gradients.networks.affine import Affine, Features, check_widths
 from qtheory.gradients.networks.stair_network import StairLayer, StairNetwork
 from qtheory.stairs.stair import Stair
+from qtheory.values import rebuilt
 
 Losses = Float[ndarray, "rows"]
 
@@ -39,6 +40,8 @@ class LossNetwork:
     hidden: StairNetwork
     output: Affine
     loss: str = "squared"
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         check_widths(self.maps)

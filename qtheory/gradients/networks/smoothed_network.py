@@ -28,6 +28,7 @@ import numpy as np
 
 from qtheory.gradients.networks.affine import Affine, Features, check_widths
 from qtheory.noise import Noise, Points, mean_size
+from qtheory.values import own_arrays, rebuilt
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,10 @@ class PiecewiseLinear:
     slope: float = 0.0
     constant: float = 0.0
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         if len(self.kinks) != len(self.bends):
             raise ValueError(
                 f"an activation has a bend for each kink, got {len(self.kinks)} kinks "

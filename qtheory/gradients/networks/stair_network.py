@@ -22,6 +22,7 @@ from qtheory.noise import Points, Smoothing
 from qtheory.stairs import smoothing
 from qtheory.stairs.smoothing import density_from_the_right
 from qtheory.stairs.stair import Stair
+from qtheory.values import rebuilt
 
 Gaps = Float[ndarray, "rows _units _thresholds"]
 UnitLaws = Float[ndarray, "rows _units _levels"]
@@ -51,6 +52,8 @@ class StairNetwork:
     """
 
     layers: tuple[StairLayer, ...]
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         check_widths([each.affine for each in self.layers])
@@ -89,6 +92,8 @@ class LayerNoise:
 
     noise: Smoothing | None
     mean: float = 0.0
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.mean):

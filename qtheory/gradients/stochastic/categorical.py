@@ -23,6 +23,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from qtheory.noise import Points
+from qtheory.values import own_arrays, rebuilt
 
 Logits = Float[ndarray, "categories"]
 """One real number for each category."""
@@ -53,7 +54,10 @@ class Simplex:
     quadratic: AnyTable
     cubic: AnyLogits
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         k = len(self.linear)
         if k < 2 or self.quadratic.shape != (k, k) or self.cubic.shape != (k,):
             raise ValueError(

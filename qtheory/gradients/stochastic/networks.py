@@ -41,6 +41,7 @@ from qtheory.gradients.stochastic.units import (
     probability,
 )
 from qtheory.noise import Smoothing
+from qtheory.values import own_arrays, rebuilt
 
 Matrix = Float[ndarray, "_ _"]
 """W^l: a row for each unit, a column for each input."""
@@ -68,7 +69,10 @@ class Network:
     biases: tuple[Vector, ...]
     noise: Smoothing
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         sizes = [w.shape for w in self.weights]
         follow = all(above[1] == below[0] for below, above in pairwise(sizes))
         if not sizes or not follow or [len(b) for b in self.biases] != [s[0] for s in sizes]:

@@ -33,6 +33,7 @@ from qtheory.noise import Logistic, Points, Smoothing, scale_of
 from qtheory.noise.families import check_positive
 from qtheory.stairs.smoothing import density_from_the_right
 from qtheory.stairs.stair import Stair
+from qtheory.values import rebuilt
 
 Uniforms = Float[ndarray, "... levels"]
 """Numbers inside (0, 1), one for each level."""
@@ -54,6 +55,8 @@ class RelaxedQuantizer:
     noise: Smoothing
     offset: float = 0.0
     fuzz: float = 0.0
+
+    __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
         if self.size < 2:

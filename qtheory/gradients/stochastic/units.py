@@ -31,6 +31,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from qtheory.noise import Smoothing
+from qtheory.values import own_arrays, rebuilt
 
 Units = Float[ndarray, "units"]
 """One real number for each unit."""
@@ -60,7 +61,10 @@ class Objective:
     squares: Units
     cubed: Units
 
+    __reduce__ = rebuilt
+
     def __post_init__(self) -> None:
+        own_arrays(self)
         k = len(self.squares)
         if len(self.products) != 2**k or len(self.cubed) != k:
             raise ValueError(

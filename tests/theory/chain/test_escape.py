@@ -110,7 +110,7 @@ def test_bad_use_is_refused():
         ValueError, match=r"as many up as down, got \[0\.5 0\.5 0\.5\], \[0\. 0\. 0\.\]"
     ):
         log_passage_time(half, np.zeros(3), 0, 1)
-    with pytest.raises(ValueError, match=r"in 0..3, got 0 and 4"):
+    with pytest.raises(ValueError, match=r"in 0..3, got 4"):
         log_passage_time(half, half, 0, 4)
     with pytest.raises(ValueError, match="low <= start < high"):
         log_diffusion_passage_time(half, half, 0.0, 1.0, 1.0)

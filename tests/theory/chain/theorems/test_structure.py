@@ -283,7 +283,7 @@ def test_what_leaves_a_floats_range_is_an_error_and_no_number():
         np.array([2.0**-600, 2.0**-600, 0.25, 0.25]), np.array([0.25, 0.25, 2.0**-600, 2.0**-600])
     )
     assert stationary_distribution(valley)[2] == 0.0
-    for question in (kemeny_constant, conductance, hardy_bounds, time_reversal):
+    for question in (conductance, hardy_bounds, time_reversal):
         with pytest.raises(OverflowError, match=r"within a float's range, got 0\.0 in state 2"):
             question(valley)
         with pytest.raises(OverflowError, match="within a float's range"):
@@ -291,9 +291,9 @@ def test_what_leaves_a_floats_range_is_an_error_and_no_number():
     with pytest.raises(OverflowError, match=r"up to 2\*\*1100"):
         mixing_time(valley)
     stuck = MarkovChain(np.diag(np.full(4, 2.0**-300), 1) + np.diag(np.full(4, 0.5), -1))
-    with pytest.raises(OverflowError):
+    with pytest.raises(OverflowError, match=r"a mean time .* a float"):
         quasi_stationary(stuck, range(4))
-    with pytest.raises(OverflowError, match="above the largest float"):
+    with pytest.raises(OverflowError, match="beyond the range of a float"):
         poisson_solution(valley, np.arange(5.0))
 
 
