@@ -1,4 +1,8 @@
-"""Figures of a run, from its log and results."""
+"""Figures of a run, from its log and results.
+
+Legends stand below their axes, where no curve is; epochs are whole numbers; and an axis that is
+logarithmic shows a measured 0 at its foot, and says below what it is linear.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from qcuda.train.methods import METHODS
+from qcuda.train.palette import EXACT, LEVELS, ON_LEVELS
 from qcuda.train.results import probe_score
 from qcuda.watch.law_audit import FALSE_ALARMS
 
 Records = Sequence[dict[str, Any]]
 
-LEVELS = {"-1": "#D55E00", "0": "#DDDDDD", "+1": "#0072B2"}
-LAW = "#D55E00"  # what the exact law expects
 STYLE: Any = {
     "font.size": 10,
     "axes.grid": True,
@@ -42,7 +45,7 @@ def draw(results: dict[str, Any], log: Records, run_folder: Path, title: str) ->
     """
     methods = list(results["methods"])
     curves = (log, methods, title)
-    drawn = [_save(run_folder / "learning_curves.png", (10, 4), 2, _draw_learning, *curves)]
+    drawn = [_save(run_folder / "learning_curves.png", (10, 4.6), 2, _draw_learning, *curves)]
     lattice = [method for method in methods if METHODS[method].stem is not None]
     for method in lattice:
         ending = ".png" if len(lattice) == 1 else f"-{method}.png"
@@ -62,11 +65,11 @@ def _draw_method(run_folder: Path, ending: str, records: Records, curves: Any) -
 
     drawn = [
         save("levels", (width, 3.2), len(layers), _draw_layers, first, layers),
-        save("moves", (10, 4), 2, _draw_moves, records),
+        save("moves", (10, 4.4), 2, _draw_moves, records),
     ]
     if "log_e" in records[-1]:
         drawn.append(save("evidence", (6, 4), 1, _draw_evidence, records))
-    drawn.append(save("digits", (13.5, 4), 3, _draw_all, *curves, records, first))
+    drawn.append(save("digits", (13.5, 4.6), 3, _draw_all, *curves, records, first))
     return drawn
 
 
@@ -83,7 +86,11 @@ def _save(path: Path, size: tuple[float, float], panels: int, painter: Any, *wha
 
 def _draw_learning(axes: Sequence[Axes], log: Records, methods: list[str], title: str) -> None:
     _curves(axes[0], log, methods, "loss", 1.0)
-    axes[0].set(ylabel="training loss (mean squared hinge)", yscale="log", title="Training")
+    losses = [record["loss"] for record in log if record["epoch"]]
+    least = min((loss for loss in losses if loss > 0), default=1.0)
+    _logarithmic(axes[0], "training loss (mean squared hinge)", losses, least, f"{least:.1g}")
+    axes[0].set_title("Training")
+    _legend(axes[0])
     _accuracy(axes[1], log, methods, title)
 
 
@@ -94,7 +101,7 @@ def _accuracy(axis: Axes, log: Records, methods: list[str], title: str) -> None:
     over = f"mean and range of {seeds} seeds" if seeds > 1 else "one seed"
     axis.set(ylabel="validation accuracy (%)", title=f"{title}: {over}")
     axis.set_ylim(max(np.quantile(shown, 0.05) - 1, 0), 100.2)
-    axis.legend(loc="lower right", frameon=True, framealpha=0.92, edgecolor="none")
+    _legend(axis)
 
 
 def _curves(axis: Axes, log: Records, methods: list[str], key: str, factor: float) -> None:
@@ -107,9 +114,30 @@ def _curves(axis: Axes, log: Records, methods: list[str], key: str, factor: floa
         axis.fill_between(
             epochs, values.min(1), values.max(1), color=row.colour, alpha=0.18, linewidth=0
         )
-        axis.plot(epochs, values.mean(1), color=row.colour, label=row.label)
+        alone = "o" if len(epochs) == 1 else None
+        axis.plot(epochs, values.mean(1), color=row.colour, label=row.label, marker=alone)
+    _epochs(axis)
+
+
+def _epochs(axis: Axes) -> None:
+    """Epochs as whole numbers along an axis."""
     axis.set_xlabel("epoch")
-    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    steps = [1, 2, 5, 10]
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=steps, min_n_ticks=1))
+
+
+def _legend(axis: Axes, columns: int = 1) -> None:
+    """The legend below the axes: nothing is drawn there."""
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns)
+
+
+def _logarithmic(axis: Axes, label: str, values: Sequence[float], least: float, words: str) -> None:
+    """A logarithmic axis; linear below `least`, and said to be so, if there are smaller values."""
+    if min(values) >= least:
+        axis.set(ylabel=label, yscale="log")
+        return
+    axis.set_yscale("symlog", linthresh=least, linscale=0.4)
+    axis.set(ylabel=f"{label},\nlinear below {words}", ylim=(-0.1 * least, 1.5 * max(values)))
 
 
 def _draw_layers(axes: Sequence[Axes], first: Records, layers: list[str]) -> None:
@@ -127,14 +155,13 @@ def _stack(axis: Axes, counts: np.ndarray) -> None:
     axis.stackplot(epochs, shares.T, colors=list(LEVELS.values()), labels=list(LEVELS))
     middles = shares[-1].cumsum() - shares[-1] / 2
     for name, middle, share in zip(LEVELS, middles, shares[-1], strict=True):
-        colour = "black" if name == "0" else "white"
-        text = f"{name}: {share:.0f} %"
         axis.text(
-            0.97 * epochs[-1], middle, text, color=colour, ha="right", va="center", weight="bold"
-        )
+            0.97 * epochs[-1], middle, f"{name}: {share:.0f} %", color=ON_LEVELS[name],
+            ha="right", va="center", weight="bold",
+        )  # fmt: skip
     axis.grid(False)
-    axis.set(xlabel="epoch", xlim=(0, epochs[-1]), ylim=(0, 100))
-    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    axis.set(xlim=(0, epochs[-1]), ylim=(0, 100))
+    _epochs(axis)
 
 
 def _colour(records: Records) -> str:
@@ -145,16 +172,17 @@ def _draw_moves(axes: Sequence[Axes], records: Records) -> None:
     _move_rates(axes[0], records)
     scores = [(r["epoch"], probe_score(r["probe"])) for r in records if r["epoch"]]
     known = [(epoch, score) for epoch, score in scores if score is not None]
-    axes[1].axhspan(-3, 3, color=_colour(records), alpha=0.12, linewidth=0, label="± 3 std")
-    axes[1].axhline(0, color="black", linewidth=0.8)
+    axes[1].axhspan(-3, 3, color=EXACT, alpha=0.1, linewidth=0, label="± 3 std")
+    axes[1].axhline(0, color=EXACT, linewidth=0.8)
     where, heights = [epoch for epoch, _ in known], [score for _, score in known]
     axes[1].scatter(where, heights, s=12, color=_colour(records), label="one iteration")
     bound = max([4.0, *(abs(score) + 0.5 for score in heights)])
     axes[1].set(
-        xlabel="epoch", ylim=(-bound, bound), ylabel="(measured - expected) / std",
+        ylim=(-bound, bound), ylabel="(measured - expected) / std",
         title="Deviation from the exact law",
     )  # fmt: skip
-    axes[1].legend(loc="upper right", ncols=2)
+    _epochs(axes[1])
+    _legend(axes[1], columns=2)
 
 
 def _move_rates(axis: Axes, records: Records) -> None:
@@ -166,21 +194,20 @@ def _move_rates(axis: Axes, records: Records) -> None:
         for key in ("weights", "measured", "mean", "variance")
     )
     scale = 100 / weights
-    low, high = np.maximum(mean - 3 * np.sqrt(variance), 0.3), mean + 3 * np.sqrt(variance)
+    low, high = np.maximum(mean - 3 * np.sqrt(variance), 0), mean + 3 * np.sqrt(variance)
     axis.fill_between(
-        epochs, scale * low, scale * high, color=LAW, alpha=0.35, linewidth=0,
+        epochs, scale * low, scale * high, color=EXACT, alpha=0.2, linewidth=0,
         label="exact law, ± 3 std",
     )  # fmt: skip
-    axis.plot(epochs, scale * mean, color=LAW, linewidth=1, label="exact law, mean")
+    axis.plot(epochs, scale * mean, color=EXACT, linewidth=1, label="exact law, mean")
     axis.scatter(
         epochs, scale * measured, s=14, color=_colour(records), zorder=3, label="measured (kernel)"
     )
-    axis.set(
-        xlabel="epoch", ylabel="weights that move in one iteration (%)", yscale="log",
-        title="Moves: measured and expected",
-    )  # fmt: skip
-    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
-    axis.legend()
+    shown = [*(scale * low), *(scale * high), *(scale * measured)]
+    _logarithmic(axis, "weights that move in one iteration (%)", shown, scale[0], "one weight")
+    axis.set_title("Moves: measured and expected")
+    _epochs(axis)
+    _legend(axis, columns=2)
 
 
 def _draw_evidence(axes: Sequence[Axes], records: Records) -> None:
@@ -192,7 +219,7 @@ def _draw_evidence(axes: Sequence[Axes], records: Records) -> None:
         points = np.array([point for trace in epochs for point in trace])
         highest = max(highest, points[:, 1].max())
         axis.step(*points.T, where="post", color=_colour(records), alpha=0.7, marker=".")
-    axis.axhline(threshold, color=LAW, linestyle="--")
+    axis.axhline(threshold, color=EXACT, linestyle="--")
     text = f"the kernel is wrong: false-alarm rate {FALSE_ALARMS:g}"
     axis.text(0.02, threshold, text, transform=axis.get_yaxis_transform(), va="bottom")
     axis.set(xlabel="iteration", ylabel="log e-value", title="Evidence against the kernel")

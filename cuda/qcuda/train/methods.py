@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from qcuda.train import palette
 from qtheory.algorithms import Knob, Spec, contract, walkers
 from qtheory.lattice import Lattice
 
@@ -35,18 +36,17 @@ class Method:
     stepped: bool = True
 
 
-# The colours of Okabe and Ito, which stay apart for colour-blind readers.
 BASELINES = {
-    "full": Method(0.01, "full precision", "#555555", stepped=False),
-    "ste": Method(0.03, "straight-through, float copy kept", "#D55E00", levels=3),
+    "full": Method(0.01, "full precision", palette.REAL, stepped=False),
+    "ste": Method(0.03, "straight-through, float copy kept", palette.COPIED, levels=3),
 }
-COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def _walking(stem: str, number: int) -> Method:
     name = re.sub("(?<=[a-z])(?=[A-Z])", " ", contract(stem).spec.__name__)
     label = f"{name}: ternary weights and activations"
-    return Method(0.05, label, COLOURS[number % len(COLOURS)], stem=stem)
+    colour = palette.WALKERS[number % len(palette.WALKERS)]
+    return Method(0.05, label, colour, stem=stem)
 
 
 METHODS: dict[str, Method] = {

@@ -1,0 +1,14 @@
+"""The colours of figures: each means one thing, in every figure of a run.
+
+Methods have the colours of Okabe and Ito, levels two of Tol's muted ones; both stay apart for
+colour-blind readers. What is exact, or a bound, is black.
+"""
+
+from __future__ import annotations
+
+WALKERS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # in the registry's order
+REAL = "#555555"  # full precision
+COPIED = "#D55E00"  # straight-through, with a float copy
+LEVELS = {"-1": "#882255", "0": "#DDDDDD", "+1": "#999933"}
+ON_LEVELS = {"-1": "white", "0": "black", "+1": "black"}  # text
+EXACT = "#000000"  # what the law expects, and thresholds
