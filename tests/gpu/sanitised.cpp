@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "gpu/kernels.cu"
+#include "plain_stairs.h"
 
 namespace plain {
 
@@ -188,7 +189,7 @@ int main() {
   ++rule;              \
   QT_OPTIMISERS_OF(TRY_BOTH, name)
   QT_ALGORITHMS(TRY_RULE)
-  wrong += !check_words() + !check_decode();
+  wrong += !check_words() + !check_decode() + !check_stairs();
   printf("%d cases, %d differ\n", cases, wrong);
   return wrong != 0;
 }

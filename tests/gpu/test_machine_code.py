@@ -25,6 +25,7 @@ TEXTS = {
     f"{r}_{o}_{s.name.lower()}" for r in source.stems() for o in abi.OPTIMISERS for s in abi.Storage
 }
 HELPERS = {"qt_scalars", "qt_words", "qt_decode", "qt_outcomes", "qt_put"}
+HELPERS |= {f"qt_{name}_{kind}" for name in ("stair", "stair_slope") for kind in abi.NUMBERS}
 NAMES = {f"qt_step_{name}" for name in TEXTS} | HELPERS
 
 FORBIDDEN = re.compile(r"\b(fma|mad\.(rn|f32)|ex2|lg2|sin|cos|tanh|rsqrt)\b|\.approx|\.ftz|\.full")

@@ -2,6 +2,7 @@
 // comes from the headers one folder up; here are only loops, threads and dispatch.
 #include "../abi.h"
 #include "../scalars.h"
+#include "batch_norm.h"
 #include "pool.h"
 #include "step.h"
 

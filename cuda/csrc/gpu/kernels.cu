@@ -252,4 +252,6 @@ QT_KERNEL(3) qt_put(const qt::Payload payload, int32_t count, uint64_t *out) {
   for (int32_t i = int32_t(threadIdx.x); i < count; i += qt::THREADS) out[i] = payload.part[i];
 }
 
+#include "stairs.h"
+
 #endif  // QT_ONE_STEP

@@ -103,7 +103,46 @@ class Counters(ctypes.Structure):
     _fields_ = (("moved", ctypes.c_int64), ("nan", ctypes.c_int64))
 
 
-for _structure, _bytes in ((Spec, 28), (Launch, 56), (Tensor, 64), (Counters, 16)):
+# As in cuda/csrc/stair.h: types of numbers by their place, and the most thresholds.
+NUMBERS = ("float32", "bfloat16", "float16", "float64")
+MOST_STEPS = 128
+
+
+class Stair(ctypes.Structure):
+    """A stair as an activation, as in cuda/csrc/stair.h."""
+
+    _fields_ = (
+        ("steps", ctypes.c_int32),
+        ("folded", ctypes.c_int32),
+        ("up", ctypes.c_int32),
+        ("triangular", ctypes.c_int32),
+        ("lowest", ctypes.c_double),
+        ("threshold", ctypes.c_double * MOST_STEPS),
+        ("jump", ctypes.c_double * MOST_STEPS),
+    )
+
+
+class Batch(ctypes.Structure):
+    """An input of batch norm as rows of one length, as in cuda/csrc/batch_norm.h."""
+
+    _fields_ = (
+        ("type", ctypes.c_int32),
+        ("planes", ctypes.c_int32),
+        ("rows", ctypes.c_int64),
+        ("length", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+    )
+
+
+_SIZES = (
+    (Spec, 28),
+    (Launch, 56),
+    (Tensor, 64),
+    (Counters, 16),
+    (Stair, 24 + 16 * MOST_STEPS),
+    (Batch, 32),
+)
+for _structure, _bytes in _SIZES:
     if ctypes.sizeof(_structure) != _bytes:
         raise ImportError(
             f"{_structure.__name__} takes {_bytes} bytes in the C ABI, "

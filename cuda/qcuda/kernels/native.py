@@ -49,6 +49,18 @@ SIGNATURES: native.Signatures = {
         ctypes.c_int,
         [_INT32, _POINTER, _INT32, _POINTER, _INT64, _POINTER, _INT32, _INT32],
     ),
+    "qt_stair": (
+        ctypes.c_int,
+        [_POINTER, _POINTER, _INT32, _INT32, _POINTER, _INT64, _POINTER, _POINTER, _INT32],
+    ),
+    "qt_stair_slope": (
+        ctypes.c_int,
+        [_POINTER, _POINTER, _INT32, _INT32, _POINTER, _POINTER, _INT64, _POINTER, _INT32],
+    ),
+    "qt_batch_moments": (ctypes.c_int, [_POINTER, _POINTER, _POINTER, _INT32]),
+    "qt_batch_stair": (ctypes.c_int, [*(_POINTER,) * 5, _INT32]),
+    "qt_batch_stair_sums": (ctypes.c_int, [*(_POINTER,) * 7, _INT32]),
+    "qt_batch_stair_slope": (ctypes.c_int, [*(_POINTER,) * 7, _INT32]),
     "qt_illegal": (_INT64, [_POINTER, _INT64]),
     "qt_pack": (None, [_POINTER, _INT64, _POINTER]),
     "qt_unpack": (None, [_POINTER, _INT64, _POINTER]),

@@ -13,6 +13,8 @@ from qcuda.nn.convolution import ConvTranspose1d as ConvTranspose1d
 from qcuda.nn.convolution import ConvTranspose2d as ConvTranspose2d
 from qcuda.nn.convolution import ConvTranspose3d as ConvTranspose3d
 from qcuda.nn.embedding import Embedding as Embedding
+from qcuda.nn.fused import BatchStair as BatchStair
+from qcuda.nn.fused import fuse_ as fuse_
 from qcuda.nn.layers import LatticeLayer as LatticeLayer
 from qcuda.nn.layers import draw_levels as draw_levels
 from qcuda.nn.layers import lattice_layers as lattice_layers

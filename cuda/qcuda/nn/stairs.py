@@ -22,11 +22,14 @@ handed on.
 
 float64 is computed in float64, everything else in float32 and rounded once at the end: half
 precision costs half a unit of its last place, no more. A scale below the smallest number of
-that type is 0. Slopes can not be differentiated again: doing so raises RuntimeError.
+that type is 0. Slopes can not be differentiated again, and there is no forward-mode derivative:
+asking for either raises an error.
 
 `odd_stair` is the hard pass of [deng2018], with windows as printed there, closed at both ends and
-folded at 0. It is what a network of discrete activations spends its time in: it has no mean, no
-slope in the scale, and is computed in the type of its input.
+folded at 0. It is what a network of discrete activations spends its time in: it has no mean and no
+slope in the scale, and is one kernel forwards and one backwards (qcuda.kernels.stairs). What is
+kept for the backward pass is one bit an element for one threshold, a count of 2, 4 or 8 bits for
+more, and the input itself if windows are triangular or jumps differ.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from qcuda.errors import require
+from qcuda.kernels import stairs
 from qtheory.stairs.stair import Stair
 
 Family: TypeAlias = Literal["uniform", "triangular", "normal", "logistic"]
@@ -190,42 +194,60 @@ def noisy_stair(
     return _NoisyStair.apply(inputs, scale, mean, words, stair, family, forward)
 
 
-def _is_half(stair: Stair) -> bool:
+def is_half(stair: Stair) -> bool:
     """Whether an odd stair is given for x >= 0 alone."""
     return stair.levels[0] == 0
 
 
 class _OddStair(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, stair: Stair, family: Family) -> Tensor:
-        ctx.save_for_backward(x, scale)
-        ctx.shape = (stair, family)
-        at = x.abs() if _is_half(stair) else x
-        out = at.clamp(0, 0)  # 0, or NaN where the input is
-        if not _is_half(stair):
-            out += stair.levels[0]
-        for t, jump in zip(stair.thresholds, _jumps(stair), strict=True):
-            out.add_(at >= t if stair.tie == "up" else at > t, alpha=jump)
-        return out.mul_(x.sign()) if _is_half(stair) else out
+    generate_vmap_rule = True
 
     @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  the decorator is at fault
-        ctx: Any, *gradients: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        x, a = ctx.saved_tensors
-        stair, family = ctx.shape
-        at = x.abs() if _is_half(stair) else x
-        slope: Tensor | None = None
-        for t, jump in zip(stair.thresholds, _jumps(stair), strict=True):
-            distance = (at - t).abs_()
-            if family == "uniform":
-                window = (distance <= a).to(x.dtype).mul_(jump / (2 * a))
-            else:
-                window = (1 - distance / a).clamp_min_(0).mul_(jump / a)
-            slope = window if slope is None else slope.add_(window)
-        assert slope is not None  # a stair has a threshold
-        return slope.mul_(gradients[0]), None, None, None
+    def forward(x: Tensor, scale: Tensor, stair: Stair, triangular: bool) -> tuple[Tensor, Tensor]:
+        bits = stairs.count_bits(stair.levels, triangular)
+        return torch.ops.qtheory.stair(
+            x, scale, stair.thresholds, stair.levels, is_half(stair), stair.tie == "up", bits
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        x, scale, stair, triangular = inputs
+        z, windows = output
+        ctx.mark_non_differentiable(windows)
+        bits = stairs.count_bits(stair.levels, triangular)
+        ctx.save_for_backward(windows if bits else x, scale)
+        ctx.shape = (stair, triangular, bits, z.stride())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        kept, scale = ctx.saved_tensors
+        stair, triangular, bits, stride = ctx.shape
+        slope = torch.ops.qtheory.stair_slope(
+            gradients[0], kept, scale, stair.thresholds, stair.levels, is_half(stair), triangular,
+            bits, stride,
+        )  # fmt: skip
+        return once(slope, gradients[0], kept), None, None, None
+
+
+class _Once(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(slope: Tensor, *sources: Tensor) -> Tensor:
+        return slope.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
+        raise RuntimeError("slopes of a stair are differentiated once, got a second derivative")
+
+
+def once(slope: Tensor, *sources: Tensor) -> Tensor:
+    """The slope, which raises RuntimeError where it is differentiated again in its sources."""
+    return _Once.apply(slope, *sources) if torch.is_grad_enabled() else slope
 
 
 def odd_stair(inputs: Tensor, scale: Tensor, stair: Stair, family: Family) -> Tensor:
@@ -240,4 +262,4 @@ def odd_stair(inputs: Tensor, scale: Tensor, stair: Stair, family: Family) -> Te
     so that windows of half a stair end at x = 0. A threshold belongs to its upper level if the tie
     rule is "up", else to its lower one. Levels are sums of jumps, exact for those of `MultiStep`.
     """
-    return _OddStair.apply(inputs, scale, stair, family)
+    return _OddStair.apply(inputs, scale, stair, family == "triangular")[0]

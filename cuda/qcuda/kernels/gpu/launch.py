@@ -217,6 +217,25 @@ class Launcher:
         rest = (c_int64(count), c_void_p(thresholds_pointer), c_void_p(destinations_pointer))
         self._elementwise("qt_outcomes", count, 1, stream, launch, *addresses, *rest)
 
+    def stair(
+        self,
+        kernel: str,
+        stair: abi.Stair,
+        number: int,
+        bits: int,
+        count: int,
+        pointers: Iterable[int],
+        stream: int,
+    ) -> None:
+        """`stair`: levels and counts of open windows, of `bits` each or none. Or `stair_slope`:
+        gradients times slopes, made from the counts, or from the input if bits is 0.
+
+        pointers: the half width, then input, levels and counts, or gradient, counts and result.
+        """
+        name = f"qt_{kernel}_{abi.NUMBERS[number]}"
+        numbers = (stair, c_int32(bits), c_int64(count))
+        self._elementwise(name, count, CHUNK // THREADS, stream, *numbers, *map(c_void_p, pointers))
+
     def _elementwise(
         self, name: str, count: int, each: int, stream: int, *arguments: ctypes._CData
     ) -> None:
