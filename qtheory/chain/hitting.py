@@ -99,6 +99,8 @@ def totals_within(
     """
     if isinstance(chain, MarkovChain):
         return total_rewards(chain.off_diagonal[np.ix_(inside, inside)], exits, rewards)
+    if not inside.any():
+        return rewards
     columns = np.ascontiguousarray(rewards.T)
     if isinstance(chain, BandedChain):
         bands = restricted_bands(chain, np.flatnonzero(inside))
