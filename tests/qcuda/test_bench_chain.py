@@ -33,7 +33,7 @@ def test_the_command_prints_and_writes_its_table(capsys, tmp_path):
     printed = capsys.readouterr().out
     assert all(row["question"] in printed for row in rows)
     ours = [row for row in rows if row["package"] == "qtheory" and row["error"] is not None]
-    assert len(ours) == 9
+    assert len(ours) == 12
     # 300 states cost plain loops 5 n roundings; 1200 iterations 6 each
     assert all(row["error"] <= 7200 * 2.0**-53 for row in ours)
     theirs = {row["question"]: row for row in rows if row["package"] == "scipy"}
@@ -75,9 +75,37 @@ def test_references_are_right():
             dense = chain if isinstance(chain, MarkovChain) else chain.to_dense()
             law = chain_cases.exact_powers(exponent)
             assert stationary_distribution(dense) == near(law)
+        ring, exponent = chain_cases.reversible_ring(12, 5)
+        even, times = chain_cases.even_ring(12, 5)
+        grid, law = chain_cases.product_grid(4)
+        for chain, exact in ((ring, chain_cases.exact_powers(exponent)), (grid, law)):
+            exact = np.array(exact, dtype=np.float64)
+            close = pytest.approx(exact, rel=2 * 16**3 * 2.0**-53, abs=0)
+            assert stationary_distribution(chain.to_dense()) == close
+        exact = pytest.approx(np.array(times, dtype=np.float64), rel=2 * 12**3 * 2.0**-53, abs=0)
+        assert hitting_times(even.to_dense(), 11)[:11] == exact
         gap = spectral_gap(matrix)
         assert chain_cases.gap_error(walk, gap) <= 4 * 9**4 * 2.0**-53
         assert chain_cases.gap_error(walk, gap * 1.001) > 1e-4
+
+
+def test_what_a_package_would_write_out_is_said(tmp_path):
+    ring, _ = chain_cases.reversible_ring(40_000, 7)
+    chain.Case("", "law", ring, lambda found: 0.0, "quantecon").save(tmp_path / "00.npz")
+    given = np.load(tmp_path / "00.npz")
+    matrix = ring.off_diagonal
+    found = chain_others.sparse(given)
+    found.setdiag(0)
+    assert abs(found - matrix).max() == 0.0
+    assert abs(chain_others.sparse(given).sum(axis=1) - 1).max() <= 8 * 2.0**-53
+    (tmp_path / "quantecon").mkdir()
+    (tmp_path / "quantecon" / "__init__.py").write_text("")
+    (tmp_path / "quantecon" / "markov.py").write_text("def gth_solve(matrix): ...\n")
+    words, note = {}, ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        words, note = chain.answers("quantecon", sys.executable, tmp_path)
+    assert (words["00"]["note"], note) == ("writes out 13 GB", "")
 
 
 def test_other_interpreters_see_the_same_matrix(tmp_path):

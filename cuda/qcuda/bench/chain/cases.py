@@ -9,13 +9,14 @@ doubles, with a relative error of 2**-63 where those have 64 bits.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import mpmath
 import numpy as np
 from numpy import ndarray
+from scipy import fft, sparse  # pyright: ignore[reportMissingTypeStubs]
 
-from qtheory.chain import BandedChain, BirthDeathChain, MarkovChain
+from qtheory.chain import BandedChain, BirthDeathChain, MarkovChain, SparseChain
 
 DIGITS, BITS = 40, 190
 
@@ -75,6 +76,61 @@ def coupled_halves(states: int, coupling: int = 40) -> tuple[MarkovChain, ndarra
     flow[half[:, None] != half] *= 2.0**-coupling
     scale = 2.0 ** -(3 + (states - 1).bit_length())
     return MarkovChain(scale * flow * 2.0 ** exponent[:, None]), exponent
+
+
+def from_moves(source: ndarray, target: ndarray, probability: ndarray, states: int) -> SparseChain:
+    """The chain of moves given one by one."""
+    place: Any = (probability, (source, target))
+    matrix: Any = cast(Any, sparse).coo_array(place, shape=(states, states))
+    return SparseChain.from_off_diagonal(matrix)
+
+
+def ring_moves(states: int, jump: int) -> tuple[ndarray, ndarray]:
+    """By one and by `jump` to both sides."""
+    source = np.tile(np.arange(states), 4)
+    return source, (source + np.repeat([1, -1, jump, -jump], states)) % states
+
+
+def reversible_ring(states: int, jump: int) -> tuple[SparseChain, ndarray]:
+    """A ring with long jumps whose law is known as that of `reversible_banded` is."""
+    rng = np.random.Generator(np.random.PCG64(5))
+    exponent = np.cumsum(rng.integers(-1, 2, states))
+    source, target = ring_moves(states, jump)
+    flow = rng.integers(1, 256, (2, states)) / 2**11
+    flow = np.concatenate([flow[0], flow[0, target[states : 2 * states]], flow[1],
+                           flow[1, target[3 * states :]]])  # fmt: skip
+    probability = flow * 2.0 ** np.minimum(exponent[source] - exponent[target], 0)
+    return from_moves(source, target, probability, states), exponent
+
+
+def even_ring(states: int, jump: int) -> tuple[SparseChain, Exact]:
+    """A ring of even probabilities 1/8, and its times to the last state.
+
+    By Fourier's sum over m of (1 - cos(2 pi m k / n)) / (1 - lambda_m), in long doubles, with
+    1 - lambda_m = (sin(pi m / n)**2 + sin(pi m jump / n)**2) / 2.
+    """
+    source, target = ring_moves(states, jump)
+    chain = from_moves(source, target, np.full(len(source), 0.125), states)
+    m = np.arange(1, states, dtype=np.longdouble)
+    half = np.longdouble(np.pi) + np.longdouble(1.2246467991473532e-16)  # pi, to 107 bits
+    one, far = (np.sin(half * (m * j % states) / states) for j in (1, jump))
+    modes = np.concatenate([np.zeros(1, dtype=np.longdouble), 2 / (one**2 + far**2)])
+    sums: Any = cast(Any, fft).fft(modes).real
+    return chain, (sums[0] - sums)[1:]
+
+
+def product_grid(side: int) -> tuple[SparseChain, Exact]:
+    """A grid on which each coordinate moves as a walk does, half of the time: the product law."""
+    walks = [random_birth_death(side), double_well(20.0, side)]
+    index = np.arange(side * side).reshape(side, side)
+    moves: list[tuple[ndarray, ndarray, ndarray]] = []
+    for axis, walk in enumerate(walks):
+        low, high = np.delete(index, -1, axis).ravel(), np.delete(index, 0, axis).ravel()
+        at = low // side if axis == 0 else low % side
+        moves += [(low, high, 0.5 * walk.up[at]), (high, low, 0.5 * walk.down[at])]
+    source, target, probability = (np.concatenate(part) for part in zip(*moves, strict=True))
+    law = np.multiply.outer(*(exact_birth_death(walk) for walk in walks)).ravel()
+    return from_moves(source, target, probability, side * side), law
 
 
 def longer(high: Any, low: Any) -> Exact:

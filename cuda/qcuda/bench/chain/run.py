@@ -8,6 +8,7 @@ clock and of processor time, which depends less on what else the machine is doin
 from __future__ import annotations
 
 import json as json_module
+import math
 import platform
 import statistics
 import subprocess
@@ -30,6 +31,7 @@ from qtheory.chain import (
     BandedChain,
     BirthDeathChain,
     MarkovChain,
+    SparseChain,
     hitting_times,
     native,
     propagate,
@@ -68,7 +70,7 @@ class Case:
 
     name: str
     question: str
-    chain: MarkovChain | BirthDeathChain | BandedChain
+    chain: MarkovChain | BirthDeathChain | BandedChain | SparseChain
     judge: Judge
     others: str = ""
     target: int = 0
@@ -86,6 +88,9 @@ class Case:
         given: dict[str, Any]
         if isinstance(self.chain, MarkovChain):
             given = {"matrix": self.chain.off_diagonal}
+        elif isinstance(self.chain, SparseChain):
+            rows = self.chain.starts, self.chain.targets, self.chain.probabilities
+            given = dict(zip(("starts", "targets", "probabilities"), rows, strict=True))
         elif isinstance(self.chain, BandedChain):
             given = {"above": self.chain.above, "below": self.chain.below}
         else:
@@ -126,6 +131,7 @@ def questions(states: int) -> list[Case]:
             f"banded b=5 times, N={few}", "times", narrow,
             against(cases.exact_banded_times(narrow)), "scipy", few - 1,
         ),
+        *sparse_questions(states),
         Case(
             "dense law, N=2000, links 2^-40", "law", halves,
             against(cases.exact_powers(of_halves)), "quantecon pydtmc deeptime scipy",
@@ -142,6 +148,27 @@ def questions(states: int) -> list[Case]:
             "double well gap, N=101", "gap", cold,
             lambda found: cases.gap_error(cold, float(found[0])), "pydtmc deeptime scipy",
         ),
+    ]  # fmt: skip
+
+
+def sparse_questions(states: int) -> list[Case]:
+    """Rings with long jumps, and a grid, of a tenth of so many states."""
+    count = max(states // 10, 100)
+    side = math.isqrt(count)
+    ring, exponent = cases.reversible_ring(count, side)
+    even, times = cases.even_ring(count, side)
+    grid, product = cases.product_grid(side)
+    beside = "scipy quantecon"
+    return [
+        Case(
+            f"ring with jumps of {side} law, N={count}", "law", ring,
+            against(cases.exact_powers(exponent)), beside,
+        ),
+        Case(
+            f"ring with jumps of {side} times, N={count}", "times", even, against(times),
+            "scipy", count - 1,
+        ),
+        Case(f"grid of {side} x {side} law", "law", grid, against(product), beside),
     ]  # fmt: skip
 
 
@@ -202,8 +229,9 @@ def beside(asked: list[Case], others: str | None) -> dict[str, list[Row]]:
                 if package not in case.others.split():
                     continue
                 one = found.get(files[case.name])
-                if one is None:
-                    rows[case.name].append(Row(case.name, package, note=note))
+                if one is None or "note" in one:
+                    words = note if one is None else str(one["note"])
+                    rows[case.name].append(Row(case.name, package, note=words))
                     continue
                 error = case.judge(np.load(one["answer"]))
                 finite = np.isfinite(error)
