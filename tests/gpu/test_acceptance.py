@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
 from qcuda.kernels import source
 from qcuda.kernels.gpu import DeviceMissing
+from qcuda.validate.device.card import Card
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,63 +23,37 @@ def acceptance():
     return import_module("qcuda.validate.acceptance")
 
 
-def on_host(function, *arguments, device=None, **options):
-    return function(*arguments, **options)
-
-
-class Event:
-    def __init__(self, enable_timing):
-        self.enable_timing = enable_timing
-
-    def record(self):
-        pass
-
-    def synchronize(self):
-        pass
-
-    def elapsed_time(self, other):
-        return 2.0  # milliseconds
-
-
-def pretended_torch(machine):
-    """torch with a CUDA device, whose memory is the host's."""
-    made = ("zeros", "ones", "empty", "rand", "randn")
-    functions = {name: partial(on_host, getattr(torch, name)) for name in made}
-    functions["tensor"] = lambda values, device: torch.from_numpy(np.array(values, np.float32))
-    kept = {name: getattr(torch, name) for name in ("uint8", "int64", "float32", "bfloat16")}
-    cuda = SimpleNamespace(
-        is_available=lambda: True,
-        synchronize=lambda: None,
-        Event=Event,
-        current_stream=lambda: SimpleNamespace(cuda_stream=0),
-        get_device_properties=lambda _: SimpleNamespace(total_memory=1, multi_processor_count=1),
-    )
-    return SimpleNamespace(cuda=cuda, __version__="pretended", **functions, **kept)
-
-
 def test_the_whole_script(acceptance, machine, fake_driver, image, monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(sys.modules, "torch", pretended_torch(machine))
+    """On the CPU, whose memory is that of the pretended device."""
+    timing = import_module("qcuda.validate.device.timing")
     monkeypatch.setenv("QTHEORY_CUDA_DRIVER", str(fake_driver))
     monkeypatch.setattr(acceptance, "TorchMachine", lambda _: machine)
     monkeypatch.setattr(acceptance, "build_image", lambda _: image)
-    monkeypatch.setattr(acceptance, "SIZES", ((30_000, 1), (5_000, 161)))
-    monkeypatch.setattr(acceptance, "COPIED", 2**20)
-    monkeypatch.setattr(acceptance, "TIMED", acceptance.TIMED[:1])
+    monkeypatch.setattr(timing, "SIZES", ((3_000, 1), (2_000, 161)))
+    monkeypatch.setattr(timing, "COPIED", 2**20)
+    monkeypatch.setattr(timing, "TIMED", timing.TIMED[:1])
+    monkeypatch.setattr(Card, "seconds", lambda _, work: (work(), {"seconds": 2e-3})[1])
     monkeypatch.setenv("QTHEORY_NVRTC", "/no/libnvrtc.so.13")
-    assert acceptance.main(["--json", str(tmp_path / "results.json")]) == 0
+    file = tmp_path / "results.json"
+    options = ["--json", str(file), "--device", "cpu", "--stage", "visible_weights"]
+    assert acceptance.main(options) == 0
     printed = capsys.readouterr().out
-    results = json.loads((tmp_path / "results.json").read_text())
+    results = json.loads(file.read_text())
     names = [row["name"] for row in results["checks"]]
     assert f"nvcc image: {len(names)} comparisons, 0 differ" in printed
-    assert "NVRTC image: none" in printed
-    assert set(results) == {"schema", "device", "versions", "checks", "copy", "timings"}
+    assert "NVRTC image: none" in printed and "1 stages, 0 failed" in printed
+    assert set(results) == {
+        "schema", "device", "versions", "checks", "copy", "timings", "stages",
+    }  # fmt: skip
     assert all(sum(stem in name for name in names) >= 20 for stem in source.stems())
     assert results["device"]["name"] == "emulated device"
     first = results["timings"][0]
     assert first["kernel"] == f"qt_step_{source.stems()[0]}_momentum_trits"
     assert first["bytes"] == 6.5 * first["weights"]
     assert first["bytes_per_second"] == pytest.approx(first["bytes"] / 2e-3)
-    assert len(results["timings"]) == 2 * len(source.stems()) * len(acceptance.TIMED)
+    kinds = [row["gradients"] for row in results["timings"]]
+    assert kinds == ["normal", "normal", "a tenth zero", "tiny"] * len(source.stems())
+    assert [row["result"] for row in results["stages"]] == ["holds"]
 
 
 def test_a_difference_fails_the_script(acceptance, machine, launcher, cpu_library, monkeypatch):

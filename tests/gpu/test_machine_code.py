@@ -96,7 +96,8 @@ def test_no_spills_and_registers_within_budget(recipe):
         recipe[1],
         re.DOTALL,
     )
-    assert {row[:2] for row in rows} == {(name, sm) for name in NAMES for sm in ("80", "90")}
+    known = runpy.run_path(str(KERNELS.with_name("build.py")))["machines"](shutil.which("nvcc"))
+    assert {row[:2] for row in rows} == {(name, str(sm)) for name in NAMES for sm in known}
     for name, machine, stack, stores, loads, registers in rows:
         assert (stack, stores, loads) == ("0", "0", "0"), (name, machine)
         assert int(registers) <= BUDGET["_adam_" in name], (name, machine, registers)
@@ -107,7 +108,7 @@ def test_the_recipe_makes_an_image_of_these_sources(recipe):
     note = json.loads((recipe[0] / "qtheory.json").read_text())
     assert image.read_bytes()[:4] == b"\x50\xed\x55\xba"
     assert note["source"] == source.digest(source.one_text(KERNELS))
-    assert note["machines"] == [80, 90]
+    assert note["machines"] in ([80, 90], [80, 90, 100, 120])
 
 
 def test_the_recipe_says_what_is_missing(monkeypatch, tmp_path, capsys):

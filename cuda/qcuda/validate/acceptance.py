@@ -1,12 +1,15 @@
 """The first thing to run on a machine with a GPU: are its results the CPU's, and how fast?
 
-    PYTHONPATH=.:reference:cuda python3 -m qcuda.validate.acceptance [--json FILE] [--require-gpu]
+    PYTHONPATH=.:reference:cuda python3 -m qcuda.validate.acceptance --torch --json FILE
 
 Needs python3 with numpy and torch, g++, and nvcc or NVRTC; no installation. Builds the CPU library
 and a kernel image in a temporary folder, compares every kernel bit for bit (compare.py says
 with what), replays a captured graph, then times the main kernels beside a copy of the same
-machine. Takes about two minutes. Exit: 0 all equal, or no GPU; 1 something differs; 3 no GPU but
-one was required. cuda/benchmarks/README.md documents the JSON.
+machine. With --torch, which needs an installed package, the torch layer follows: layers, optimiser,
+graphs, streams, memory, processes and speed, a row for each stage of qcuda/validate/device, each
+in a process of its own. No run on a GPU is recorded yet, so how long it takes is not known; only
+the stage `throughput` compiles networks. Exit: 0 all equal, or no GPU; 1 something differs; 3 no
+GPU but one was required. cuda/benchmarks/README.md documents the JSON.
 """
 
 from __future__ import annotations
@@ -26,24 +29,13 @@ from typing import Any
 
 import numpy as np
 
-from qcuda.kernels import abi, source
-from qcuda.kernels.gpu import GPUError, Memory, cache, image, launch
+from qcuda.kernels import source
+from qcuda.kernels.gpu import GPUError, cache, image, launch
 from qcuda.kernels.gpu.driver import Driver
 from qcuda.validate import compare
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
-SCHEMA = 1
-
-# Of every rule: (optimiser, storage, gradient type, moment type).
-TIMED = (
-    ("momentum", abi.Storage.TRITS, abi.Real.BFLOAT16, abi.Real.BFLOAT16),
-    ("momentum", abi.Storage.INT8, abi.Real.BFLOAT16, abi.Real.BFLOAT16),
-    ("adam", abi.Storage.TRITS, abi.Real.BFLOAT16, abi.Real.BFLOAT16),
-    ("adam", abi.Storage.INT8, abi.Real.FLOAT32, abi.Real.FLOAT32),
-    ("sgd", abi.Storage.TRITS, abi.Real.BFLOAT16, abi.Real.FLOAT32),
-)
-SIZES = ((2**28, 1), (25_600_000, 161))  # (weights, tensors)
-COPIED = 2**30  # bytes
+SCHEMA = 2
 
 
 class TorchMachine:
@@ -146,106 +138,19 @@ def check_all(
     return rows
 
 
-def median_seconds(torch: Any, work: Callable[[], None], repeats: int = 20) -> tuple[float, float]:
-    """Median and minimum of a piece of work between two device events, after warming up."""
-    for _ in range(3):
-        work()
-    times = []
-    for _ in range(repeats):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        work()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end) * 1e-3)
-    return float(np.median(times)), float(min(times))
-
-
-def time_copy(torch: Any) -> dict[str, float]:
-    """Bytes a second of a device-to-device copy, read and written bytes both counted."""
-    source_, target = (torch.empty(COPIED, dtype=torch.uint8, device="cuda") for _ in range(2))
-    source_.random_()
-    median, least = median_seconds(torch, lambda: target.copy_(source_))
-    return {"seconds": median, "seconds_min": least, "bytes_per_second": 2 * COPIED / median}
-
-
-def time_step(
-    torch: Any, launcher: launch.Launcher, kernel: tuple[Any, ...], weights: int, tensors: int
-) -> dict[str, Any]:
-    """A step of `tensors` equal tensors with `weights` weights together."""
-    rule, optimiser, storage, gradient, moment = kernel
-    count = weights // tensors // 8 * 8
-    real = {abi.Real.FLOAT32: torch.float32, abi.Real.BFLOAT16: torch.bfloat16}
-    moments = abi.MOMENTS[optimiser]
-    rows, kept, size = [], [], 0
-    for number in range(tensors):
-        state = torch.zeros(storage.bytes(count), dtype=torch.uint8, device="cuda")
-        reals = [torch.randn(count, device="cuda").to(real[gradient]).mul_(0.3)]
-        reals += [torch.rand(count, device="cuda").to(real[moment]) for _ in range(moments)]
-        kept += [state, *reals]
-        pointers = [array.data_ptr() for array in (state, *reals)] + [0] * (3 - moments)
-        rows.append(abi.Tensor(*pointers, count, 0, number, 0))
-        size += count * gradient.bytes + 2 * state.numel() + 2 * moments * moment.bytes * count
-    launch = abi.launch(
-        abi.spec(1.0, 1.0, 3, [3.0, 1.0]),
-        seed=1,
-        rule=rule,
-        optimiser=optimiser,
-        storage=storage,
-        gradient_type=gradient,
-        moment_type=moment,
-    )
-    scalars = torch.tensor([0.1, 0.9, 0.1, 0.999, 0.001, 1.0, 1e-8], device="cuda")
-    iteration = torch.ones(1, dtype=torch.int64, device="cuda")
-    counters = torch.zeros((tensors, 2), dtype=torch.int64, device="cuda")
-    pointers = (scalars.data_ptr(), iteration.data_ptr(), counters.data_ptr())
-    table, stream = abi.tensors(rows), torch.cuda.current_stream().cuda_stream
-    buffer = torch.empty(2**20, dtype=torch.uint8, device="cuda")
-    room = lambda size: Memory(buffer[:size].data_ptr(), buffer)  # noqa: E731
-    work = lambda: launcher.step_all(launch, table, *pointers, stream, room)  # noqa: E731
-    median, least = median_seconds(torch, work)
-    names = (rule, optimiser, storage.name.lower(), gradient.name.lower(), moment.name.lower())
-    return {
-        "kernel": "qt_step_" + "_".join(names[:3]),
-        "gradient_type": names[3],
-        "moment_type": names[4] if moments else None,
-        "tensors": tensors,
-        "weights": count * tensors,
-        "seconds": median,
-        "seconds_min": least,
-        "bytes": size,
-        "bytes_per_second": size / median,
-    }
-
-
-def time_all(torch: Any, launcher: launch.Launcher) -> tuple[dict[str, float], list[Any]]:
-    """The copy, and the main kernels at both SIZES."""
-    copy, rows = time_copy(torch), []
-    print(f"copy: {copy['bytes_per_second'] / 1e12:.2f} TB/s")
-    for kernel in ((rule, *rest) for rule in source.stems() for rest in TIMED):
-        for weights, tensors in SIZES:
-            row = time_step(torch, launcher, kernel, weights, tensors)
-            row["share_of_copy"] = row["bytes_per_second"] / copy["bytes_per_second"]
-            rows.append(row)
-            print(
-                f"{row['kernel']} {row['gradient_type']} {row['moment_type']}: {tensors} tensors, "
-                f"{row['weights']:.2e} weights, {row['seconds'] * 1e3:.3f} ms, "
-                f"{100 * row['share_of_copy']:.0f} % of the copy's bytes per second"
-            )
-    return copy, rows
-
-
-def describe(torch: Any, launcher: launch.Launcher) -> dict[str, Any]:
+def describe(torch: Any, launcher: launch.Launcher, device: str) -> dict[str, Any]:
     """Device and versions."""
-    properties = torch.cuda.get_device_properties(0)
+    about: dict[str, Any] = {
+        "name": launcher.device.name,
+        "capability": list(launcher.device.capability),
+    }
+    if device == "cuda":
+        properties = torch.cuda.get_device_properties(0)
+        about["memory_bytes"] = properties.total_memory
+        about["multiprocessors"] = properties.multi_processor_count
     return {
         "schema": SCHEMA,
-        "device": {
-            "name": launcher.device.name,
-            "capability": list(launcher.device.capability),
-            "memory_bytes": properties.total_memory,
-            "multiprocessors": properties.multi_processor_count,
-        },
+        "device": about,
         "versions": {
             "driver_cuda": list(launcher.device.driver.version()),
             "torch": torch.__version__,
@@ -265,15 +170,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--require-gpu", action="store_true", help="exit 3 if there is no GPU")
-    parser.add_argument("--no-timings", action="store_true", help="only compare")
+    parser.add_argument("--no-timings", action="store_true", help="do not time the kernels")
+    parser.add_argument(
+        "--torch", action="store_true", help="run the stages of the torch layer too"
+    )
+    parser.add_argument("--stage", action="append", help="only this one of them; may be repeated")
+    parser.add_argument("--device", default="cuda", help=argparse.SUPPRESS)  # cpu: a dry run
     options = parser.parse_args(arguments)
     try:
         import torch
     except ImportError as error:
         return no_gpu(str(error), options.require_gpu)
-    if not torch.cuda.is_available():
+    if options.device == "cuda" and not torch.cuda.is_available():
         return no_gpu("torch.cuda.is_available() is false", options.require_gpu)
-    torch.zeros(1, device="cuda")  # makes the primary context
+    torch.zeros(1, device=options.device)  # makes the primary context
     with tempfile.TemporaryDirectory() as scratch:
         library = build_cpu_library(Path(scratch))
         try:
@@ -281,16 +191,31 @@ def main(arguments: list[str] | None = None) -> int:
         except GPUError as error:
             print(f"FAILED: {error}")
             return 1
-        results = describe(torch, next(iter(found.values())))
+        results = describe(torch, next(iter(found.values())), options.device)
         results["versions"]["images"] = {name: made.images for name, made in found.items()}
         results["checks"] = []
         for name, launcher in found.items():
             results["checks"] += check_all(name, TorchMachine(torch), launcher, library)
-    if not options.no_timings:
-        results["copy"], results["timings"] = time_all(torch, next(iter(found.values())))
+        if not options.no_timings:
+            from qcuda.validate.device import timing
+            from qcuda.validate.device.card import Card
+
+            card, launcher = Card(options.device), next(iter(found.values()))
+            results["copy"], results["timings"] = timing.time_all(card, launcher)
+        results["stages"] = run_stages(options)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    return int(any(row["differences"] for row in results["checks"]))
+    failed = [row for row in results["stages"] if row["result"] == "FAILED"]
+    return int(bool(failed) or any(row["differences"] for row in results["checks"]))
+
+
+def run_stages(options: argparse.Namespace) -> list[Any]:
+    """Rows of the torch layer's stages, none unless they are asked for."""
+    if not options.torch and not options.stage:
+        return []
+    from qcuda.validate.device import stages
+
+    return stages.run_all(options.stage or stages.STAGES, options.device)
 
 
 if __name__ == "__main__":
