@@ -49,7 +49,8 @@ def eliminate(moves: OffDiagonal, extra: Extra, last: int) -> PerState:
                 )
             moves[:k, k] += moves[:k, out] @ moves[out, k]
             moves[k, :k] /= leaving[k]
-            extra[k] /= leaving[k]
+            with np.errstate(over="ignore"):  # a total beyond floats is infinite
+                extra[k] /= leaving[k]
         rest, block = slice(0, start), slice(start, end)
         for first in range(0, start, ROWS):
             some = slice(first, min(first + ROWS, start))
