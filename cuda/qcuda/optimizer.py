@@ -1,76 +1,58 @@
-"""The optimiser of lattice weights: base optimiser and move in one kernel launch."""
+"""One optimiser for lattice weights and for all other parameters."""
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
-from torch.optim.sgd import sgd
-from typing_extensions import TypeIs
 
 from qcuda.errors import require
-from qcuda.kernels import abi
-from qcuda.kernels.ops import REALS
-from qcuda.kernels.words import as_signed
-from qcuda.nn.slot import GradientSlot, Owner
-from qtheory.algorithms import Spec, contract, parameters, stem
-from qtheory.optimisers import OPTIMISERS, SGD, Adam, Momentum, Optimiser, Scalars
-from qtheory.streams import MAX_ITERATION, MAX_SEED
+from qcuda.nn.slot import GradientSlot
+from qcuda.step import finite, groups, moves, reals, saved
+from qcuda.step.clock import Clock, iteration_of
+from qcuda.step.groups import StepNumbers, on_host
+from qcuda.step.moves import Kind, Launch, is_slot, owner_of
+from qcuda.step.plan import Plan, planned
+from qtheory.algorithms import Spec
+from qtheory.optimisers import Optimiser
+from qtheory.streams import MAX_SEED
 
 MOMENT_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-def _knobs(base: Optimiser) -> dict[str, Any]:
-    """A base optimiser's numbers under the names that torch's schedulers know."""
-    match base:
-        case Adam():
-            return {"lr": base.learning_rate, "betas": tuple(base.betas), "eps": base.epsilon}
-        case Momentum():
-            return {"lr": base.learning_rate, "momentum": base.momentum}
-        case SGD():
-            return {"lr": base.learning_rate}
-
-
-def _base_of(name: str, group: dict[str, Any]) -> Optimiser:
-    """The base optimiser as a group's numbers have it now, checked."""
-    learning_rate = float(group["lr"])
-    if name == "adam":
-        require(len(group["betas"]) == 2, f"betas are two numbers, got {group['betas']}")
-        beta1, beta2 = group["betas"]
-        return Adam(learning_rate, (float(beta1), float(beta2)), float(group["eps"]))
-    if name == "momentum":
-        return Momentum(learning_rate, float(group["momentum"]))
-    return SGD(learning_rate)
-
-
-class StepNumbers(NamedTuple):
-    """A group's numbers, checked, for the iteration to come."""
-
-    base: Optimiser
-    spec: Spec
-    scalars: Scalars
+_SEEDS = itertools.count()
 
 
 class LatticeOptimizer(torch.optim.Optimizer):
     """Moves lattice weights by `spec` and trains all other parameters by `base`, in one object.
 
-    params: parameters or groups, as for any torch optimiser. Gradient slots of lattice layers are
-    moved on their lattices; everything else is an ordinary parameter of the base optimiser.
-    spec: the algorithm, e.g. DST(Lattice.ternary()); its lattice is that of every layer.
-    base: SGD, Momentum or Adam of qtheory.optimisers.
-    seed: key of the random words, 0 .. 2**64 - 1.
+    params: parameters, named parameters or groups, as for any torch optimiser. Gradient slots of
+    lattice layers are moved on their lattices; everything else is an ordinary parameter of the base
+    optimiser.
+    spec: the algorithm, e.g. DST(Lattice.ternary()); its lattice is that of the layers.
+    base: SGD, Momentum or Adam of qtheory.optimisers, or "sgd", "momentum" or "adam".
+    lr: the learning rate, instead of the base's own; a tensor stays where it is.
+    weight_decay: decoupled, as of torch.optim.AdamW, for groups without lattice weights.
+    seed: key of the random words, 0 .. 2**64 - 1. By default the k-th optimiser that a process
+    makes without a seed has k = 0, 1, ..., so that no two of them use the same words.
     moments: how the moments of lattice weights are kept, "float32" or "bfloat16" (rounded
     stochastically).
+    nonfinite: what a gradient with an infinity or a NaN does. "count": its lattice weights and
+    their moments stay, `nan` counts them, and a warning is given once; other parameters become what
+    the base optimiser makes of them. "skip": the whole step changes nothing and is counted by
+    `skipped`. "raise": InputError, before anything has changed.
+    fused: torch's fused kernels for other parameters; by default on GPUs only.
 
-    Groups carry `lr`, the base optimiser's other numbers, and those of the spec (for DST
-    `nonlinearity`); any of them may be scheduled. Slots are numbered 0, 1, ... in the order given:
-    the tensor number of the random counter. `moved` and `nan` count, by slot, the weights that
-    changed level and the increments that were not a number, since the optimiser was made.
+    Groups carry `lr`, the base optimiser's other numbers, `weight_decay`, `seed`, `spec` and its
+    numbers (for DST `nonlinearity`), and `iteration`, an int64 tensor once it has stepped. All may
+    differ between groups and be scheduled. Slots are numbered 0, 1, ... in the order given: the
+    tensor number of the random counter.
+
+    A step changes everything or nothing: gradients, numbers, layers and kernels are checked first.
+    On a GPU it reads its numbers from device memory and can be captured into a CUDA graph, which
+    then counts its own iterations; `send_numbers` tells the device what has changed since.
 
     Raises ValueError if a layer's lattice is not the spec's, or a number breaks its rule; then no
     state has changed.
@@ -81,178 +63,239 @@ class LatticeOptimizer(torch.optim.Optimizer):
         params: Iterable[Any],
         spec: Spec,
         *,
-        base: Optimiser | None = None,
-        seed: int = 0,
+        base: Optimiser | str | None = None,
+        lr: float | Tensor | None = None,
+        weight_decay: float = 0.0,
+        seed: int | None = None,
         moments: str = "float32",
+        nonfinite: str = "count",
+        fused: bool | None = None,
     ) -> None:
-        base = Adam() if base is None else base
-        require(0 <= seed <= MAX_SEED, f"a seed is in 0..{MAX_SEED}, got {seed}")
+        groups.check_spec(spec)
+        rate = None if lr is None else groups.real("a learning rate", lr)
+        base = groups.base_from(base, rate)
         require(
             moments in MOMENT_TYPES,
             f"moments are one of {sorted(MOMENT_TYPES)}, got {moments!r}",
         )
-        self.spec, self.rule = spec, stem(spec)
-        self.base_name = next(name for name, cls in OPTIMISERS.items() if type(base) is cls)
+        require(
+            nonfinite in finite.MODES,
+            f"nonfinite is one of {', '.join(finite.MODES)}, got {nonfinite!r}",
+        )
+        self.base_name = groups.name_of(base)
         self.moment_type = MOMENT_TYPES[moments]
-        self.spec_knobs = [knob.name for knob in contract(spec).knobs]
-        knobs = {name: getattr(spec, name) for name in self.spec_knobs}
+        self.nonfinite, self.fused = nonfinite, fused
         self._recorded: dict[GradientSlot, Tensor] = {}
-        super().__init__(params, {**_knobs(base), **knobs, "iteration": 0, "seed": seed})
-        self.moved = torch.zeros(len(self.slots), dtype=torch.int64)
-        self.nan = torch.zeros(len(self.slots), dtype=torch.int64)
+        self._clocks: list[Clock | None] = []
+        self._counters = torch.zeros(0, 2, dtype=torch.int64)
+        self._skipped = torch.zeros((), dtype=torch.int64)
+        self._warned = False
+        numbers = groups.base_numbers(base)
+        numbers["lr"] = lr if isinstance(lr, Tensor) else numbers["lr"]
+        key = groups.whole("a seed", seed, MAX_SEED) if seed is not None else next(_SEEDS)
+        others = {"weight_decay": weight_decay, "spec": spec, "iteration": 0, "seed": key}
+        super().__init__(params, {**numbers, **others})
+
+    @property
+    def spec(self) -> Spec:
+        """The algorithm of groups that name no other, with the numbers that it was given."""
+        return self.defaults["spec"]
 
     @property
     def slots(self) -> list[GradientSlot]:
         """The slots of all groups, in order; a slot's place is its tensor number."""
-        return [p for group in self.param_groups for p in group["params"] if _is_slot(p)]
+        return [p for group in self.param_groups for p in group["params"] if is_slot(p)]
+
+    @property
+    def moved(self) -> Tensor:
+        """By slot, how many weights have changed level since the optimiser was made, int64."""
+        return self._counters[:, 0]
+
+    @property
+    def nan(self) -> Tensor:
+        """By slot, how many increments were not numbers since the optimiser was made, int64."""
+        return self._counters[:, 1]
+
+    @property
+    def skipped(self) -> int:
+        """How many steps changed nothing because a gradient was not finite. Waits for the GPU."""
+        return int(self._skipped)
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Whether torch's GradScaler leaves scaling and infinities to the step: on a GPU."""
+        return any(not on_host(slot.device) for slot in self.slots)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's; raises ValueError for an unknown key or a layer with another lattice."""
-        unknown = set(param_group) - {"params", "initial_lr", *self.defaults}
-        require(not unknown, f"a group has the keys {sorted(self.defaults)}, got {sorted(unknown)}")
-        super().add_param_group(param_group)
+        spec = param_group.get("spec", self.defaults["spec"])
+        groups.check_spec(spec)
+        knobs = groups.spec_numbers(spec)
+        known = {*self.defaults, *knobs}
+        unknown = set(param_group) - {"params", "initial_lr", "param_names", *known}
+        require(not unknown, f"a group has the keys {sorted(known)}, got {sorted(unknown)}")
+        super().add_param_group({**knobs, **param_group})
         group = self.param_groups[-1]
         try:
-            self._check_group(group)
-        except ValueError:
+            self.next_numbers(group)
+            iteration_of(group, torch.device("cpu"))
+            for param in group["params"]:
+                require(not param.is_complex(), f"a parameter is real, got {param.dtype}")
+                if is_slot(param):
+                    moves.check_layer(owner_of(param), group["spec"])
+        except (ValueError, ReferenceError):
             self.param_groups.pop()
             raise
-        if hasattr(self, "moved"):
-            added = sum(_is_slot(p) for p in group["params"])
-            self.moved = torch.cat([self.moved, self.moved.new_zeros(added)])
-            self.nan = torch.cat([self.nan, self.nan.new_zeros(added)])
-
-    def _check_group(self, group: dict[str, Any]) -> StepNumbers:
-        for slot in filter(_is_slot, group["params"]):
-            lattice, seen = _layer(slot).lattice, _layer(slot).readout
-            require(
-                lattice == self.spec.lattice,
-                f"a layer has the spec's lattice, {self.spec.lattice}, got {lattice}",
-            )
-            readout = getattr(self.spec, "readout", None)
-            require(seen == readout, f"a layer has the spec's readout, {readout}, got {seen}")
-            gradient = None if slot.grad is None else slot.grad.dtype
-            require(
-                gradient is None or gradient in REALS,
-                f"a gradient of a lattice weight is float32 or bfloat16, got {gradient}",
-            )
-        return self.next_numbers(group)
+        added = sum(is_slot(p) for p in group["params"])
+        self._counters = torch.cat([self._counters, self._counters.new_zeros(added, 2)])
 
     def next_numbers(self, group: dict[str, Any]) -> StepNumbers:
         """A group's numbers as its next step will use them, checked. Raises ValueError."""
-        iteration, seed = group["iteration"], group["seed"]
-        require(
-            type(iteration) is int and 0 <= iteration < MAX_ITERATION,
-            f"an iteration is in 0..{MAX_ITERATION - 1} before a step, got {iteration}",
-        )
-        require(
-            type(seed) is int and 0 <= seed <= MAX_SEED,
-            f"a seed is in 0..{MAX_SEED}, got {seed}",
-        )
-        base = _base_of(self.base_name, group)
-        knobs = {
-            knob.name: group[knob.name] if knob.choices else float(group[knob.name])
-            for knob in contract(self.spec).knobs
-        }
-        spec = dataclasses.replace(self.spec, **knobs)
-        return StepNumbers(base, spec, base.scalars(iteration + 1))
+        return groups.numbers_of(self.base_name, group, sum(map(is_slot, group["params"])))
 
+    def send_numbers(self) -> None:
+        """Tell the devices the groups' numbers as they are now. A step does so itself; between
+        replays of a CUDA graph that captured one, this does."""
+        for place, group in enumerate(self.param_groups):
+            self._clock(place, group).send(self.next_numbers(group), group["lr"])
+
+    def _clock(self, place: int, group: dict[str, Any]) -> Clock:
+        self._clocks += [None] * (len(self.param_groups) - len(self._clocks))
+        device = next((p.device for p in group["params"] if is_slot(p)), None)
+        device = device or next((p.device for p in group["params"]), torch.device("cpu"))
+        clock = self._clocks[place]
+        if clock is None or clock.device != device:
+            clock = self._clocks[place] = Clock(device)
+        return clock
+
+    @torch._disable_dynamo  # pyright: ignore[reportPrivateImportUsage]
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One iteration over every parameter that has a gradient."""
+        """One iteration over every parameter that has a gradient; all of it, or an error and none.
+
+        closure: as torch's; called with gradients enabled. Returns its value.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        checked = [self._check_group(group) for group in self.param_groups]
-        places = {id(slot): place for place, slot in enumerate(self.slots)}
-        for group, numbers in zip(self.param_groups, checked, strict=True):
-            group["iteration"] += 1
-            ready = [p for p in group["params"] if p.grad is not None]
-            launches: dict[Any, list[GradientSlot]] = {}
-            for slot in filter(_is_slot, ready):
-                assert slot.grad is not None
-                key = (slot.device, _layer(slot).storage, slot.grad.dtype)
-                launches.setdefault(key, []).append(slot)
-            for (_, storage, _), slots in launches.items():
-                self._move(slots, [places[id(s)] for s in slots], storage, group, numbers)
-            self._train([p for p in ready if not _is_slot(p)], numbers.base)
+        plans = self._plans()
+        found_inf = self._found_inf(plans)
+        if found_inf is not None and on_host(found_inf.device):
+            if bool(found_inf):
+                self._skipped += 1
+                return loss
+            found_inf = None
+        for plan in plans:
+            self._begin(plan, found_inf)
+        for plan in plans:
+            for kind, launch in plan.launches.items():
+                self._move(plan, kind, launch, found_inf)
+            for device, params in plan.reals.items():
+                self._train(plan, device, params, found_inf)
+        self._end(found_inf)
         return loss
 
-    def _move(
-        self,
-        slots: list[GradientSlot],
-        places: list[int],
-        storage: abi.Storage,
-        group: dict[str, Any],
-        numbers: StepNumbers,
-    ) -> None:
-        spec, device, kept = numbers.spec, slots[0].device, abi.MOMENTS[self.base_name]
-        for slot in slots:
-            for name in ("first", "second")[:kept]:
-                if name not in self.state[slot]:
-                    self.state[slot][name] = torch.zeros(
-                        slot.shape, dtype=self.moment_type, device=device
-                    )
-        counters = torch.zeros(len(slots), 2, dtype=torch.int64, device=device)
-        seed = group["seed"]
-        torch.ops.qtheory.step_(
-            [_layer(slot).state for slot in slots],
-            [slot.grad.contiguous() for slot in slots if slot.grad is not None],
-            [self.state[slot]["first"] for slot in slots] if kept > 0 else [],
-            [self.state[slot]["second"] for slot in slots] if kept > 1 else [],
-            self._places_to_record(slots),
-            counters,
-            torch.tensor(numbers.scalars, dtype=torch.float32, device=device),
-            torch.tensor([group["iteration"]], dtype=torch.int64, device=device),
-            places,
-            [0] * len(slots),
-            as_signed(seed),
-            self.rule,
-            self.base_name,
-            int(storage),
-            spec.lattice.spacing,
-            spec.lattice.zero,
-            spec.lattice.size,
-            list(parameters(spec)),
-        )
-        where = torch.tensor(places)
-        self.moved = self.moved.to(device).index_add(0, where.to(device), counters[:, 0])
-        self.nan = self.nan.to(device).index_add(0, where.to(device), counters[:, 1])
+    def _plans(self) -> list[Plan]:
+        places = itertools.count()
+        plans = [
+            planned(
+                group,
+                self.next_numbers(group),
+                self._clock(k, group),
+                places,
+                self.state,
+                self.base_name,
+                self.moment_type,
+            )
+            for k, group in enumerate(self.param_groups)
+        ]
+        for plan in plans:
+            plan.clock.send(plan.numbers, plan.group["lr"])
+        return plans
 
-    def _train(self, params: list[Tensor], base: Optimiser) -> None:
-        """The base optimiser on ordinary parameters, by torch's own kernels."""
-        if not params:
-            return
-        states = [self.state[p] for p in params]
-        for p, state in zip(params, states, strict=True):
-            if not state:
-                state["step"] = torch.zeros((), dtype=torch.float32)
-                state["first"] = torch.zeros_like(p, memory_format=torch.preserve_format)
-                if isinstance(base, Adam):
-                    state["second"] = torch.zeros_like(p, memory_format=torch.preserve_format)
-        grads = [p.grad for p in params if p.grad is not None]
-        first = [state["first"] for state in states]
-        if isinstance(base, Adam):
-            adam(
-                params, grads, first, [state["second"] for state in states], [],
-                [state["step"] for state in states], foreach=True, amsgrad=False,
-                beta1=base.betas[0], beta2=base.betas[1], lr=base.learning_rate,
-                weight_decay=0.0, eps=base.epsilon, maximize=False,
-            )  # fmt: skip
+    def _found_inf(self, plans: list[Plan]) -> Tensor | None:
+        """One float32, not 0 if the step is to change nothing; None if nobody asks.
+
+        torch's GradScaler leaves two notes before a step on a GPU: a scale that gradients still
+        have, and whether it has found an infinity.
+        """
+        if self.nonfinite == "raise":
+            gradients = [g for plan in plans for g in plan.gradients()]
+            finite.check_finite(gradients, [name for plan in plans for name in plan.names()])
+        gradients = [g for plan in plans for g in plan.used()]
+        scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        if scale is not None and gradients:
+            scale = scale.double().reciprocal().float()
+            torch._foreach_mul_(gradients, scale)  # pyright: ignore[reportPrivateImportUsage]
+        if self.nonfinite == "skip":
+            own = finite.any_not_finite(gradients)
+            found = own if found is None or own is None else torch.maximum(own, found.to(own))
+        return None if found is None else found.float().reshape(())
+
+    def _begin(self, plan: Plan, found_inf: Tensor | None) -> None:
+        for param, state in plan.fresh.items():
+            if state:
+                self.state[param] = state
+        plan.group["iteration"] = plan.iteration
+        torch.ops.qtheory.scalars_(
+            plan.iteration, plan.clock.scalars, plan.clock.numbers, self.base_name, found_inf
+        )
+
+    def _move(self, plan: Plan, kind: Kind, launch: Launch, found_inf: Tensor | None) -> None:
+        device = kind.device
+        if self._counters.device != device and not on_host(device):
+            self._counters = self._counters.to(device)
+        rows = len(launch.places)
+        runs = list(moves.runs(launch.places))
+        straight = len(runs) == 1 and found_inf is None and self._counters.device == device
+        if straight:
+            counters = self._counters[launch.places[0] :][:rows]
         else:
-            heavy = base.momentum if isinstance(base, Momentum) else 0.0
-            sgd(
-                params, grads, list(first), foreach=True, weight_decay=0.0, momentum=heavy,
-                lr=base.learning_rate, dampening=0.0, nesterov=False, maximize=False,
-            )  # fmt: skip
+            counters = torch.zeros(rows, 2, dtype=torch.int64, device=device)
+        moves.move(
+            launch, kind, plan.numbers, self.base_name, plan.iteration, plan.clock, counters,
+            self._places_to_record(launch.slots),
+        )  # fmt: skip
+        if straight:
+            return
+        if found_inf is not None:
+            counters *= (found_inf == 0).to(device)
+        for row, place, length in runs:
+            added = counters[row : row + length].to(self._counters.device)
+            self._counters[place : place + length] += added
+
+    def _train(
+        self, plan: Plan, device: torch.device, params: list[Tensor], found_inf: Tensor | None
+    ) -> None:
+        host = on_host(device)
+        reals.train(
+            params,
+            [plan.state(p, self.state) for p in params],
+            plan.numbers,
+            fused=not host if self.fused is None else self.fused,
+            learning_rate=None if host else plan.clock.numbers[0].float().to(device),
+            found_inf=found_inf,
+        )
+
+    def _end(self, found_inf: Tensor | None) -> None:
+        if found_inf is not None:
+            self._skipped = self._skipped.to(found_inf.device) + (found_inf != 0).reshape(())
+        if on_host(self._counters.device):
+            self._warn()
+
+    def _warn(self) -> None:
+        if not self._warned and (count := int(self._counters[:, 1].sum())):
+            self._warned = True
+            finite.warn(count)
 
     @contextmanager
     def recorded(self, slots: Iterable[GradientSlot]) -> Iterator[dict[GradientSlot, Tensor]]:
         """Within the context, a step tells the increments that it used.
 
-        They are the kernel's own numbers, float32 in weight units, one tensor of the weight's shape
-        for each slot that the step moved; the next step overwrites them. Contexts may be nested.
+        They are the kernel's own numbers, float32 in weight units, one tensor of the slot's shape
+        for each slot that the step moved, NaN where a gradient changed nothing; the next step
+        overwrites them. Contexts may be nested.
         Raises ValueError if a slot is not one of the optimiser's.
         """
         wanted, own = list(slots), {id(slot) for slot in self.slots}
@@ -274,7 +317,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
 
     def _places_to_record(self, slots: list[GradientSlot]) -> list[Tensor]:
         """Where the increments of a launch go: nowhere unless some of them are asked for."""
-        if not any(slot in self._recorded for slot in slots):
+        if not self._recorded or not any(slot in self._recorded for slot in slots):
             return []
         spare = [slot for slot in slots if slot not in self._recorded]
         places = self._recorded | {
@@ -282,82 +325,45 @@ class LatticeOptimizer(torch.optim.Optimizer):
         }
         return [places[slot] for slot in slots]
 
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's: plain numbers in groups, tensors in states, counts of slots among them."""
+        self._warn()
+        return saved.pack(super().state_dict(), self.param_groups, self._counters)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore a state bit for bit.
 
         torch casts the state of a parameter to the parameter's dtype; the tensors given are put
-        back as they were. Raises ValueError if a state does not fit; then nothing has changed.
+        back as they were. Raises ValueError if a state does not fit, or is of parameters with other
+        names or in another order; then nothing has changed.
         """
+        saved.check(state_dict, self.param_groups, self.base_name, self.moment_type)
+        unpacked, counts = saved.unpack(state_dict, self.param_groups)
         params = [p for group in self.param_groups for p in group["params"]]
-        self._check_saved(state_dict, params)
-        order = [number for group in state_dict["param_groups"] for number in group["params"]]
-        super().load_state_dict(state_dict)
+        order = [number for group in unpacked["param_groups"] for number in group["params"]]
+        super().load_state_dict(unpacked)
         for number, param in zip(order, params, strict=True):
-            for name, value in state_dict["state"].get(number, {}).items():
-                device = "cpu" if name == "step" else param.device
-                self.state[param][name] = value.detach().clone().to(device)
-
-    def _check_saved(self, saved: dict[str, Any], params: list[Tensor]) -> None:
-        """Raise ValueError unless a saved state fits, number by number and tensor by tensor."""
-        require(
-            {"state", "param_groups"} <= set(saved),
-            f"an optimiser's state has the keys state and param_groups, got {sorted(saved)}",
-        )
-        groups = saved["param_groups"]
-        require(
-            len(groups) == len(self.param_groups),
-            f"a state is for as many groups as there are, {len(self.param_groups)}, "
-            f"got {len(groups)}",
-        )
-        for group in groups:
-            known = {"params", *self.defaults}
-            require(
-                set(group) - {"initial_lr"} == known,
-                f"a group has the keys {sorted(self.defaults)}, got {sorted(map(str, group))}",
-            )
-            self.next_numbers(group)
-        order = [number for group in groups for number in group["params"]]
-        require(
-            len(order) == len(params),
-            f"a state is for as many parameters as there are, {len(params)}, got {len(order)}",
-        )
-        foreign = set(saved["state"]) - set(order)
-        require(not foreign, f"a state is for the parameters {order}, got {sorted(foreign)}")
-        for number, param in zip(order, params, strict=True):
-            if found := saved["state"].get(number, {}):
-                self._check_saved_tensors(param, found)
-
-    def _check_saved_tensors(self, param: Tensor, found: dict[str, Any]) -> None:
-        moments = ["first", "second"][: abi.MOMENTS[self.base_name]]
-        names = moments if _is_slot(param) else ["step", *(moments or ["first"])]
-        require(
-            set(found) == set(names),
-            f"the state of a parameter has {sorted(names)}, got {sorted(found)}",
-        )
-        for name, value in found.items():
-            shape = torch.Size() if name == "step" else param.shape
-            require(
-                isinstance(value, Tensor) and value.shape == shape,
-                f"the state {name!r} is a tensor of shape {tuple(shape)}, "
-                f"got {tuple(value.shape) if isinstance(value, Tensor) else value!r}",
-            )
-            if name != "step":
-                dtype = self.moment_type if _is_slot(param) else param.dtype
-                require(value.dtype == dtype, f"the state {name!r} is {dtype}, got {value.dtype}")
+            for name, value in unpacked["state"].get(number, {}).items():
+                host = name == "step" and on_host(param.device)
+                self.state[param][name] = value.detach().clone().to("cpu" if host else param.device)
+        if counts:
+            self._counters = torch.stack(counts).to(self._counters.device)
+        self._warned = bool((self._counters[:, 1] != 0).any())
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes along: torch's part, and ours."""
-        ours = ("spec", "rule", "base_name", "moment_type", "spec_knobs", "moved", "nan")
+        ours = (
+            "base_name",
+            "moment_type",
+            "nonfinite",
+            "fused",
+            "_counters",
+            "_skipped",
+            "_warned",
+        )
         kept = {name: getattr(self, name) for name in ours}
-        return {**super().__getstate__(), **kept, "_recorded": {}}
+        return {**super().__getstate__(), **kept}
 
-
-def _is_slot(param: Tensor) -> TypeIs[GradientSlot]:
-    return isinstance(param, GradientSlot)
-
-
-def _layer(slot: GradientSlot) -> Owner:
-    layer = slot.owner()
-    if layer is None:
-        raise ReferenceError("the layer of a gradient slot no longer exists")
-    return layer
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._clocks, self._recorded = [], {}

@@ -47,7 +47,10 @@ def test_a_switch_read_when_the_graph_is_built_is_dead():
 
 def test_every_number_of_ours_is_read_at_every_step():
     """Each number of a group, changed between two steps, changes what the second one does."""
-    numbers = {"lr": 0.0, "betas": (0.0, 0.5), "eps": 10.0, "nonlinearity": 0.01, "seed": 5}
+    numbers = {
+        "lr": 0.0, "betas": (0.0, 0.5), "eps": 10.0, "nonlinearity": 0.01, "seed": 5,
+        "iteration": 9, "spec": StochasticRounding(TERNARY),
+    }  # fmt: skip
 
     def run(change: dict) -> list:
         layer, optimizer = trained(DST(TERNARY), Adam(0.5))
@@ -57,7 +60,7 @@ def test_every_number_of_ours_is_read_at_every_step():
         return layer.index.tolist()
 
     plain = run({})
-    assert set(numbers) | {"params", "iteration"} == set(
+    assert set(numbers) | {"params", "weight_decay"} == set(
         trained(DST(TERNARY), Adam(0.5))[1].param_groups[0]
     )
     for name, value in numbers.items():

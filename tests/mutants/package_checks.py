@@ -26,7 +26,7 @@ import pytest  # noqa: F401
 import scipy.special
 import torch
 import torch._dynamo  # torch imports it at the first step of an optimiser
-from mutants import stair_checks
+from mutants import optimizer_checks, stair_checks
 from mutants.builds import ROOT, out_of_date
 from mutants.catalogue import Mutant
 from mutants.forks import Outcome, Verdict, judge, try_out
@@ -36,6 +36,7 @@ TESTS = Path(__file__).resolve().parents[1]
 FOLDERS = ("qtheory", "reference/qreference", "cuda/qcuda")
 UNCHANGED = "(packages unchanged)"
 SECONDS = 120  # a child that takes longer hangs
+STEPS = ("qcuda/optimizer.py", *(f"step/{p.name}" for p in (ROOT / "cuda/qcuda/step").glob("*.py")))
 LATER = "test_slots_that_rest_and_groups_that_come_later_keep_their_own_numbers"
 
 
@@ -198,6 +199,8 @@ def inside(folder: Path, mutant: Mutant, statistics: bool) -> Verdict:
     ladders = [("exact", exact(room)), ("law", law()), ("agreement", agreement())]
     if room == "qcuda":
         ladders.pop(1)
+    if mutant.file.endswith(STEPS) or not mutant.file:
+        ladders.append(("exact", optimizer_checks.exact(load)))
     if mutant.file.endswith(("stairs.py", "activations.py")):
         return judge(stairs(room), None)
     if not mutant.file:

@@ -233,9 +233,9 @@ def test_a_bad_optimiser(keywords, message):
 
 
 def test_an_unknown_group_key():
-    with pytest.raises(ValueError, match=r"a group has the keys .*, got \['weight_decay'\]"):
+    with pytest.raises(ValueError, match=r"a group has the keys .*, got \['nonlinearty'\]"):
         qcuda.LatticeOptimizer(
-            [{"params": network().parameters(), "weight_decay": 0.1}], DST(TERNARY)
+            [{"params": network().parameters(), "nonlinearty": 2.0}], DST(TERNARY)
         )
 
 
@@ -254,7 +254,7 @@ def test_an_unknown_group_key():
         ("seed", -1, "seed is in .*, got -1"),
         ("seed", 2**64, "seed is in .*, got 18446744073709551616"),
         ("iteration", -1, "iteration"),
-        ("iteration", 2**32, "iteration is in 0..4294967294 before a step, got 4294967296"),
+        ("iteration", 2**32, "iteration is in 0..4294967294, got 4294967296"),
     ],
 )
 @pytest.mark.parametrize("group", [0, 1])
@@ -270,14 +270,15 @@ def test_a_bad_number_set_later_is_found_before_anything_moves(group, key, value
     assert len(before) == len(after_backward)
 
 
-def test_gradients_of_a_wrong_type_are_found_before_anything_moves():
-    """Half precision in the second group: the first has not moved, no iteration was counted."""
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int32, torch.complex64], ids=str)
+def test_gradients_of_a_wrong_type_are_found_before_anything_moves(dtype):
+    """In the second group: the first has not moved, no iteration was counted."""
     model, optimizer = trained()
     backward(model, 7)
     model[2].slot.grad_dtype = None  # let torch take any
-    model[2].slot.grad = torch.zeros(3, 5, dtype=torch.float16)
+    model[2].slot.grad = torch.zeros(3, 5).to(dtype)
     before = everything(model, optimizer)
-    with pytest.raises(ValueError, match=r"float32 or bfloat16, got torch\.float16"):
+    with pytest.raises(ValueError, match=rf"read as float32, got {dtype}"):
         optimizer.step()
     assert everything(model, optimizer) == before
 
@@ -307,7 +308,18 @@ BAD_STATES = {
     "a moment that is none": (lambda s: s["state"][3].update(first=[1.0]), "first"),
     "an unknown state": (lambda s: s["state"][3].update(third=torch.zeros(3, 5)), "got .*third"),
     "a state of nobody": (lambda s: s["state"].update({9: {"first": torch.zeros(1)}}), "9"),
-    "an unknown key": (lambda s: group(s, weight_decay=0.1), "a group has the keys"),
+    "a decay of lattice weights": (
+        lambda s: group(s, weight_decay=0.1), "got 0.1 in a group with 1 of them"),
+    "another algorithm": (
+        lambda s: group(s, spec="stochastic_rounding"), "the group's spec.*dst on"),
+    "a moment that is NaN": (
+        lambda s: s["state"][3].update(first=torch.full((3, 5), NAN)), "finite.*got.*nan"),
+    "a moment that is infinite": (
+        lambda s: s["state"][3].update(first=torch.full((3, 5), -INF)), "finite.*got.*inf"),
+    "a negative mean of squares": (
+        lambda s: s["state"][3].update(second=torch.full((3, 5), -1.0)), "finite and >= 0.*-1.0"),
+    "counts of another type": (
+        lambda s: s["state"][3].update(moved=torch.zeros(())), "'moved' is int64, got torch.float"),
     "a key less": (lambda s: s["param_groups"][1].pop("seed"), "a group has the keys"),
     "a learning rate": (lambda s: group(s, lr=NAN), "learning rate is finite and >= 0, got nan"),
     "a nonlinearity": (lambda s: group(s, nonlinearity=-1.0), "nonlinearity is positive.*got -1.0"),

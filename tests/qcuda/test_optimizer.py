@@ -59,7 +59,7 @@ def test_other_parameters_are_trained_as_torch_does(base):
     torch.manual_seed(1)
     ours = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 2))
     theirs = copy.deepcopy(ours)
-    mine = qcuda.LatticeOptimizer(ours.parameters(), DST(TERNARY), base=base)
+    mine = qcuda.LatticeOptimizer(ours.parameters(), DST(TERNARY), base=base, seed=0)
     other = torch_optimizer(base, theirs.parameters())
     for k in range(12):
         for model, optimizer in ((ours, mine), (theirs, other)):
@@ -191,7 +191,7 @@ def test_schedulers_move_the_numbers(name):
     """Learning rates as torch's own Adam has them, and the kernel uses them."""
     layer = qcuda.nn.Linear(40, 4, TERNARY)
     spare = nn.Parameter(torch.zeros(3))
-    ours = qcuda.LatticeOptimizer([layer.slot], StochasticRounding(TERNARY), base=Adam(0.2))
+    ours = qcuda.LatticeOptimizer([layer.slot], StochasticRounding(TERNARY), base=Adam(0.2), seed=0)
     theirs = torch.optim.Adam([spare], 0.2)
     schedules = [SCHEDULES[name](o) for o in (ours, theirs)]
     spare.grad = torch.zeros(3)
@@ -220,7 +220,7 @@ def test_schedulers_move_the_numbers(name):
 def one_step(change, batches=1) -> tuple[list, list[torch.Tensor]]:
     """Gradients over some batches, changed, then a step: states, and what slots held."""
     model = network()
-    optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(TERNARY), base=SGD(2.0))
+    optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(TERNARY), base=SGD(2.0), seed=0)
     for k in range(batches):
         model(inputs(k)).square().sum().backward()
     change(model, optimizer)
@@ -271,7 +271,7 @@ def test_grad_scaler():
     for scale, overflow in ((2.0**10, False), (2.0**10, True)):
         model = network()
         before = states(model)
-        optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(TERNARY), base=SGD(2.0))
+        optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(TERNARY), base=SGD(2.0), seed=0)
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         scaler.scale(model(inputs(0)).square().sum()).backward()
         if overflow:
@@ -285,7 +285,7 @@ def test_grad_scaler():
 
 def test_a_closure_is_called_with_gradients_on():
     model = network()
-    optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(TERNARY), base=SGD(2.0))
+    optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(TERNARY), base=SGD(2.0), seed=0)
 
     def closure():
         loss = model(inputs(0)).square().sum()
@@ -298,7 +298,7 @@ def test_a_closure_is_called_with_gradients_on():
 
 def test_slots_without_gradients_rest():
     model = network()
-    optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(TERNARY), base=Adam(0.5))
+    optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(TERNARY), base=Adam(0.5), seed=0)
     before = states(model)
     for _ in range(3):
         optimizer.step()
@@ -310,7 +310,7 @@ def test_slots_without_gradients_rest():
 def test_every_rule_trains_and_stays_on_the_lattice(rule):
     lattice = Lattice.z(3, 0.5)
     model = network(lattice)
-    optimizer = qcuda.LatticeOptimizer(model.parameters(), rule(lattice), base=Adam(0.1))
+    optimizer = qcuda.LatticeOptimizer(model.parameters(), rule(lattice), base=Adam(0.1), seed=0)
     for k in range(10):
         optimizer.zero_grad()
         model(inputs(k)).square().sum().backward()
@@ -323,7 +323,7 @@ def test_every_rule_trains_and_stays_on_the_lattice(rule):
 
 def test_groups_may_be_added_later():
     layers = [qcuda.nn.Linear(4, 4, TERNARY) for _ in range(2)]
-    optimizer = qcuda.LatticeOptimizer([layers[0].slot], DST(TERNARY), base=SGD(1.0))
+    optimizer = qcuda.LatticeOptimizer([layers[0].slot], DST(TERNARY), base=SGD(1.0), seed=0)
     layers[0].slot.grad = torch.full((4, 4), -1.0)
     optimizer.step()
     optimizer.add_param_group({"params": [layers[1].slot], "lr": 0.0})
@@ -340,7 +340,7 @@ def test_hidden_levels_move_on_their_lattice_and_are_seen_through_the_readout():
     layer = qcuda.nn.Linear(9, 1, fine, readout=stair)
     layer.set_index(torch.arange(9)[None])
     assert layer.weight.tolist() == [[-1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]]
-    optimizer = qcuda.LatticeOptimizer(layer.parameters(), spec, base=SGD(0.5))
+    optimizer = qcuda.LatticeOptimizer(layer.parameters(), spec, base=SGD(0.5), seed=0)
     layer.slot.grad = torch.full((1, 9), -0.25)
     optimizer.step()  # half a spacing up, or not
     words = philox.words(0, 1, 0, Stream.MOVE, 9)
@@ -351,4 +351,4 @@ def test_hidden_levels_move_on_their_lattice_and_are_seen_through_the_readout():
     with pytest.raises(RuntimeError, match="a checkpoint has its layer's lattice"):
         other.load_state_dict(layer.state_dict())
     with pytest.raises(ValueError, match=r"a layer has the spec's readout, Stair\(.*\), got None"):
-        qcuda.LatticeOptimizer(other.parameters(), spec)
+        qcuda.LatticeOptimizer(other.parameters(), spec, seed=0)

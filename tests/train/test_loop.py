@@ -25,7 +25,7 @@ from qcuda.train.loop import Trainee, hinge_loss, train_epoch
 from qcuda.train.methods import DEFAULT, METHODS, judged, stems
 from qcuda.watch.odds import predicted_moves
 from qtheory import DST, Lattice
-from qtheory.algorithms import walkers
+from qtheory.algorithms import contract, walkers
 from qtheory.optimisers import Adam
 
 FALSE_ALARMS = 1e-9
@@ -111,7 +111,7 @@ def test_every_walker_is_a_method_with_its_own_knobs(stem: str):
     tree = {**SMALL, "run": {"epochs": 1, "methods": [method], "law_audit": coin}}
     trainee = trained(method, **tree)
     assert isinstance(trainee.optimizer, LatticeOptimizer)
-    assert trainee.optimizer.rule == stem
+    assert contract(trainee.optimizer.spec) is contract(stem)
     assert not coin or (trainee.evidence is not None and not trainee.evidence.failing)
     assert begin(make(tree), method, 0).optimizer.param_groups[0]["lr"] == 0.05
 

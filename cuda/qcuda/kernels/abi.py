@@ -1,7 +1,8 @@
 """The C ABI of the kernels in Python: mirrors of cuda/csrc/abi.h and core.h, for CPU and GPU.
 
-Only ctypes: importing this file loads no library and no torch. Sizes are asserted below, field
-names and order are those of the headers (a test compares the offsets with the compiler's).
+Only ctypes and numpy: importing this file loads no library and no torch. Sizes are asserted
+below, field names and order are those of the headers (a test compares the offsets with the
+compiler's).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from enum import IntEnum
+
+import numpy as np
 
 from qcuda.kernels import source
 
@@ -190,3 +193,10 @@ def launch(
 def tensors(rows: Sequence[Tensor]) -> ctypes.Array[Tensor]:
     """A contiguous table of Tensors."""
     return (Tensor * len(rows))(*rows)
+
+
+def table(columns: Sequence[Sequence[int]]) -> ctypes.Array[Tensor]:
+    """The same from columns: addresses of state, gradient, first, second and increment, then
+    counts, offsets and tensor numbers."""
+    rows = np.array(columns, np.uint64).T  # a tensor number leaves the last four bytes 0
+    return (Tensor * len(rows)).from_buffer(bytearray(rows.tobytes()))

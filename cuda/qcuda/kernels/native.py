@@ -161,6 +161,7 @@ def self_test(library: ctypes.CDLL, path: Path) -> None:
         )
 
 
+@cache
 def check_rule(name: str) -> None:
     """Raise BackendUnavailable unless the kernel of a name was tried on known answers.
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import math
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from qcuda.errors import require
+from qcuda.errors import InputError, require
 from qcuda.kernels import abi, native, source
 from qcuda.kernels.gpu import Memory, launcher
 from qcuda.kernels.words import as_unsigned
@@ -33,6 +34,10 @@ LIBRARY.define(
     "float zero, int size, float[] parameters) -> ()"
 )
 LIBRARY.define(
+    "scalars_(Tensor(a!) iteration, Tensor(b!) scalars, Tensor numbers, str optimiser, "
+    "Tensor? found_inf) -> ()"
+)
+LIBRARY.define(
     "decode(Tensor state, Tensor slot, Tensor levels, int storage, ScalarType dtype) -> Tensor"
 )
 
@@ -40,32 +45,100 @@ LIBRARY.define(
 def check_state(state: Tensor, storage: abi.Storage, count: int) -> None:
     """A state tensor is contiguous, of its storage's dtype, and holds `count` weights."""
     dtype, size = STATES[storage], storage.bytes(count)
-    require(
-        state.dtype == dtype,
-        f"{storage.name.lower()} state has dtype {dtype}, got {state.dtype}",
-    )
-    require(state.is_contiguous(), f"a state is contiguous, got strides {state.stride()}")
-    require(state.numel() == size, f"{count} weights take {size} bytes, got {state.numel()}")
+    if state.dtype != dtype:
+        raise InputError(f"{storage.name.lower()} state has dtype {dtype}, got {state.dtype}")
+    if not state.is_contiguous():
+        raise InputError(f"a state is contiguous, got strides {state.stride()}")
+    if state.numel() != size:
+        raise InputError(f"{count} weights take {size} bytes, got {state.numel()}")
+
+
+def check_backend(rule: str, optimiser: str, storage: abi.Storage, state: Tensor) -> None:
+    """Raise BackendUnavailable unless the kernel of a step can run where a state is.
+
+    On a GPU it is compiled and loaded, if need be. A pretended tensor, as of a compiler, has none.
+    """
+    if type(state) in (Tensor, torch.nn.Buffer):
+        _prepare(state.device, rule, optimiser, storage)
+
+
+@cache
+def _prepare(device: torch.device, rule: str, optimiser: str, storage: abi.Storage) -> None:
+    native.check_rule(rule)
+    if device.type == "cuda":
+        numbers = abi.spec(1.0, 0.0, 2)
+        launch = abi.launch(numbers, seed=0, rule=rule, optimiser=optimiser, storage=storage)
+        launcher(device.index).prepare([launch])
+    elif device.type == "cpu":
+        native.library()
 
 
 def _check_reals(name: str, tensors: list[Tensor], like: list[Tensor], n: int) -> torch.dtype:
+    """Raise InputError unless there are n of them, of one type, as their gradients are.
+
+    Messages are made where a rule is broken: this runs for every tensor of every step.
+    """
     require(len(tensors) == n, f"there is one {name} for each state, got {len(tensors)} for {n}")
     dtype = tensors[0].dtype
     for tensor, other in zip(tensors, like, strict=True):
-        require(
-            tensor.dtype in REALS and tensor.dtype == dtype,
-            f"each {name} of a launch has the same dtype, float32 or bfloat16, got {tensor.dtype}",
-        )
-        require(tensor.is_contiguous(), f"a {name} is contiguous, got strides {tensor.stride()}")
-        require(
-            tensor.numel() == other.numel(),
-            f"a {name} has as many elements as its gradient, {other.numel()}, got {tensor.numel()}",
-        )
-        require(
-            tensor.device == other.device,
-            f"a {name} is on its gradient's device, {other.device}, got {tensor.device}",
-        )
+        if tensor.dtype != dtype or dtype not in REALS:
+            raise InputError(
+                f"each {name} of a launch has the same dtype, float32 or bfloat16, "
+                f"got {tensor.dtype}"
+            )
+        if not tensor.is_contiguous():
+            raise InputError(f"a {name} is contiguous, got strides {tensor.stride()}")
+        if tensor.numel() != other.numel():
+            raise InputError(
+                f"a {name} has as many elements as its gradient, {other.numel()}, "
+                f"got {tensor.numel()}"
+            )
+        if tensor.device != other.device:
+            raise InputError(
+                f"a {name} is on its gradient's device, {other.device}, got {tensor.device}"
+            )
     return dtype
+
+
+def _check_numbers(
+    spacing: float, zero: float, size: int, parameters: list[float], rule: str, storage: abi.Storage
+) -> None:
+    limit = 3 if storage is abi.Storage.TRITS else 256
+    require(2 <= size <= limit, f"{storage.name.lower()} holds 2 to {limit} levels, got {size}")
+    require(rule in source.stems(), f"a rule is one of {source.stems()}, got {rule!r}")
+    native.check_rule(rule)
+    wanted = len(contract(rule).knobs)
+    require(len(parameters) == wanted, f"{rule} has {wanted} parameters, got {len(parameters)}")
+    single = ctypes.c_float(spacing).value
+    require(
+        math.isfinite(single) and single > 0,
+        f"a lattice spacing is positive and finite in float32, got {spacing}",
+    )
+    for number in (zero, *parameters):
+        single = ctypes.c_float(number).value
+        require(math.isfinite(single), f"a spec's numbers are finite in float32, got {number}")
+
+
+def _check_small(
+    device: torch.device, n: int, counters: Tensor, scalars: Tensor, iteration: Tensor
+) -> None:
+    require(
+        counters.dtype == torch.int64 and counters.shape == (n, 2) and counters.is_contiguous(),
+        f"counters are int64 of shape ({n}, 2), got {counters.dtype} {tuple(counters.shape)}",
+    )
+    require(
+        scalars.dtype == torch.float32 and scalars.shape == (7,) and scalars.is_contiguous(),
+        f"scalars are 7 float32, got {scalars.dtype} {tuple(scalars.shape)}",
+    )
+    require(
+        iteration.dtype == torch.int64 and iteration.numel() == 1,
+        f"the iteration is one int64, got {iteration.dtype} {tuple(iteration.shape)}",
+    )
+    for name, small in (("counters", counters), ("scalars", scalars), ("iteration", iteration)):
+        require(
+            small.device == device,
+            f"{name} are on the gradients' device, {device}, got {small.device}",
+        )
 
 
 def _describe(
@@ -91,68 +164,33 @@ def _describe(
     """Check every argument of a step and write them as the C ABI wants them."""
     n, storage = len(states), abi.Storage(storage_number)
     gradient_type = _check_reals("gradient", gradients, gradients, n)
-    limit = 3 if storage is abi.Storage.TRITS else 256
-    require(2 <= size <= limit, f"{storage.name.lower()} holds 2 to {limit} levels, got {size}")
-    require(rule in source.stems(), f"a rule is one of {source.stems()}, got {rule!r}")
-    native.check_rule(rule)
-    wanted = len(contract(rule).knobs)
-    require(len(parameters) == wanted, f"{rule} has {wanted} parameters, got {len(parameters)}")
-    single = ctypes.c_float(spacing).value
-    require(
-        math.isfinite(single) and single > 0,
-        f"a lattice spacing is positive and finite in float32, got {spacing}",
-    )
-    for number in (zero, *parameters):
-        single = ctypes.c_float(number).value
-        require(math.isfinite(single), f"a spec's numbers are finite in float32, got {number}")
+    _check_numbers(spacing, zero, size, parameters, rule, storage)
     require(
         optimiser in abi.OPTIMISERS, f"an optimiser is one of {abi.OPTIMISERS}, got {optimiser!r}"
     )
     moments = [first, second][: abi.MOMENTS[optimiser]]
-    moment_type = torch.float32
-    for place, moment in enumerate(moments):
-        found = _check_reals("moment", moment, gradients, n)
-        require(
-            place == 0 or found == moment_type,
-            f"both moments have the same dtype, got {moment_type} and {found}",
-        )
-        moment_type = found
+    types = [_check_reals("moment", moment, gradients, n) for moment in moments]
+    require(len(set(types)) < 2, f"both moments have the same dtype, got {types}")
     if increments:
         told = _check_reals("increment", increments, gradients, n)
         require(told == torch.float32, f"increments are told in float32, got {told}")
-    for state, gradient in zip(states, gradients, strict=True):
-        check_state(state, storage, gradient.numel())
-        require(
-            state.device == gradient.device,
-            f"a state is on its gradient's device, {gradient.device}, got {state.device}",
-        )
-    require(
-        counters.dtype == torch.int64 and counters.shape == (n, 2) and counters.is_contiguous(),
-        f"counters are int64 of shape ({n}, 2), got {counters.dtype} {tuple(counters.shape)}",
-    )
-    require(
-        scalars.dtype == torch.float32 and scalars.shape == (7,) and scalars.is_contiguous(),
-        f"scalars are 7 float32, got {scalars.dtype} {tuple(scalars.shape)}",
-    )
-    require(
-        iteration.dtype == torch.int64 and iteration.numel() == 1,
-        f"the iteration is one int64, got {iteration.dtype} {tuple(iteration.shape)}",
-    )
-    for name, small in (("counters", counters), ("scalars", scalars), ("iteration", iteration)):
-        require(
-            small.device == gradients[0].device,
-            f"{name} are on the gradients' device, {gradients[0].device}, got {small.device}",
-        )
+    counts = [gradient.numel() for gradient in gradients]
+    for state, gradient, count in zip(states, gradients, counts, strict=True):
+        check_state(state, storage, count)
+        if state.device != gradient.device:
+            raise InputError(
+                f"a state is on its gradient's device, {gradient.device}, got {state.device}"
+            )
+    _check_small(gradients[0].device, n, counters, scalars, iteration)
     require(
         len(tensors) == len(offsets) == n,
         f"there is one number and one offset for each state, got {len(tensors)} and {len(offsets)}",
     )
-    for number, offset, gradient in zip(tensors, offsets, gradients, strict=True):
-        require(0 <= number <= MAX_TENSOR, f"a tensor number is in 0..{MAX_TENSOR}, got {number}")
-        require(
-            0 <= offset <= MAX_ELEMENT - gradient.numel(),
-            f"elements are in 0..{MAX_ELEMENT}, got {gradient.numel()} from {offset}",
-        )
+    for number, offset, count in zip(tensors, offsets, counts, strict=True):
+        if not 0 <= number <= MAX_TENSOR:
+            raise InputError(f"a tensor number is in 0..{MAX_TENSOR}, got {number}")
+        if not 0 <= offset <= MAX_ELEMENT - count:
+            raise InputError(f"elements are in 0..{MAX_ELEMENT}, got {count} from {offset}")
     launch = abi.launch(
         abi.spec(spacing, zero, size, parameters),
         seed=as_unsigned(seed),
@@ -160,25 +198,12 @@ def _describe(
         optimiser=optimiser,
         storage=storage,
         gradient_type=REALS[gradient_type],
-        moment_type=REALS[moment_type],
+        moment_type=REALS[types[0]] if types else abi.Real.FLOAT32,
     )
-    rows = abi.tensors(
-        [
-            abi.Tensor(
-                states[i].data_ptr(),
-                gradients[i].data_ptr(),
-                first[i].data_ptr() if moments else 0,
-                second[i].data_ptr() if len(moments) > 1 else 0,
-                increments[i].data_ptr() if increments else 0,
-                gradients[i].numel(),
-                offsets[i],
-                tensors[i],
-                0,
-            )
-            for i in range(n)
-        ]
-    )
-    return launch, rows
+    columns = [[t.data_ptr() for t in part] for part in (states, gradients, *moments)]
+    columns += [[0] * n] * (2 - len(moments))
+    columns += [[t.data_ptr() for t in increments] or [0] * n, counts, offsets, tensors]
+    return launch, abi.table(columns)
 
 
 def _step_cpu(states: list[Tensor], *arguments: Any) -> None:
@@ -219,6 +244,60 @@ def _memory(size: int, device: torch.device) -> Memory:
     """Work memory from torch's allocator, which has the rest of the card, and pools for graphs."""
     buffer = torch.empty(size, dtype=torch.uint8, device=device)
     return Memory(buffer.data_ptr(), buffer)
+
+
+def _check_scalars(
+    iteration: Tensor, scalars: Tensor, numbers: Tensor, optimiser: str, found_inf: Tensor | None
+) -> None:
+    require(
+        optimiser in abi.OPTIMISERS, f"an optimiser is one of {abi.OPTIMISERS}, got {optimiser!r}"
+    )
+    given = [("iteration", iteration, torch.int64, 1), ("scalars", scalars, torch.float32, 7)]
+    given.append(("numbers", numbers, torch.float64, 4))
+    if found_inf is not None:
+        given.append(("found_inf", found_inf, torch.float32, 1))
+    for name, tensor, dtype, count in given:
+        if tensor.dtype != dtype or tensor.numel() != count or not tensor.is_contiguous():
+            raise InputError(
+                f"{name}: {count} contiguous {dtype}, got {tensor.dtype} {tuple(tensor.shape)}"
+            )
+        if tensor.device != iteration.device:
+            raise InputError(f"{name} is on {iteration.device}, got {tensor.device}")
+
+
+def _scalars_cpu(
+    iteration: Tensor, scalars: Tensor, numbers: Tensor, optimiser: str, found_inf: Tensor | None
+) -> None:
+    _check_scalars(iteration, scalars, numbers, optimiser, found_inf)
+    error = native.library().qt_scalars(
+        abi.OPTIMISERS.index(optimiser),
+        numbers.data_ptr(),
+        iteration.data_ptr(),
+        None if found_inf is None else found_inf.data_ptr(),
+        scalars.data_ptr(),
+    )
+    require(error == 0, f"the kernel takes this optimiser, got {abi.Error(error).name}")
+
+
+def _scalars_cuda(
+    iteration: Tensor, scalars: Tensor, numbers: Tensor, optimiser: str, found_inf: Tensor | None
+) -> None:
+    _check_scalars(iteration, scalars, numbers, optimiser, found_inf)
+    device = iteration.device
+    launcher(device.index).scalars(
+        optimiser,
+        numbers.data_ptr(),
+        iteration.data_ptr(),
+        0 if found_inf is None else found_inf.data_ptr(),
+        scalars.data_ptr(),
+        torch.cuda.current_stream(device).cuda_stream,
+    )
+
+
+def _scalars_fake(
+    iteration: Tensor, scalars: Tensor, numbers: Tensor, optimiser: str, found_inf: Tensor | None
+) -> None:
+    _check_scalars(iteration, scalars, numbers, optimiser, found_inf)
 
 
 def _check_decode(
@@ -297,6 +376,9 @@ def _decode_backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, No
 
 LIBRARY.impl("step_", _step_cpu, "CPU")
 LIBRARY.impl("step_", _step_cuda, "CUDA")
+LIBRARY.impl("scalars_", _scalars_cpu, "CPU")
+LIBRARY.impl("scalars_", _scalars_cuda, "CUDA")
+torch.library.register_fake("qtheory::scalars_", _scalars_fake, lib=LIBRARY)
 LIBRARY.impl("decode", _decode_cpu, "CPU")
 LIBRARY.impl("decode", _decode_cuda, "CUDA")
 torch.library.register_fake("qtheory::step_", _step_fake, lib=LIBRARY)

@@ -11,22 +11,19 @@ from qcuda.train.loop import Trainee
 from qcuda.watch.law_audit import restored
 
 PARTS = {
-    "config", "method", "seed", "model", "optimizer", "counters", "records", "best", "audit",
-    "table", "seconds", "evidence",
+    "config", "method", "seed", "model", "optimizer", "records", "best", "audit", "table",
+    "seconds", "evidence",
 }  # fmt: skip
 
 
 def pack(tree: Mapping[str, Any], trainee: Trainee) -> dict[str, Any]:
     """A trainee, and the config it was begun with, as tensors and plain values."""
-    optimizer = trainee.optimizer
-    counters = [getattr(optimizer, name) for name in ("moved", "nan") if hasattr(optimizer, name)]
     return {
         "config": dict(tree),
         "method": trainee.method,
         "seed": trainee.seed,
         "model": trainee.model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "counters": counters,
+        "optimizer": trainee.optimizer.state_dict(),
         "records": trainee.records,
         "best": trainee.best,
         "audit": trainee.audit,
@@ -54,7 +51,5 @@ def restore(path: Path, values: Mapping[str, Any], trainee: Trainee) -> None:
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         text = " ".join(str(error).split())
         raise InputError(f"{path}: a checkpoint fits its own config, got: {text}") from None
-    for name, counter in zip(("moved", "nan"), values["counters"], strict=False):
-        setattr(trainee.optimizer, name, counter)
     for name in ("records", "best", "audit", "table", "seconds"):
         setattr(trainee, name, values[name])

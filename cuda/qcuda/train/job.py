@@ -94,6 +94,11 @@ def _advance(
         train_epoch(trainee, batches, data.validation, last=number == epochs)
         if _failing(trainee) and not suspected:
             show.line(_alarm(trainee))
+        if lost := _first_lost(trainee):
+            show.line(
+                f"{trainee.method} seed {trainee.seed}, epoch {trainee.epoch}: {lost} GRADIENTS OF "
+                "LATTICE WEIGHTS WERE NOT FINITE; they changed nothing, later ones are in the log"
+            )
         _log(run_folder, show, trainee)
         keep(trainee)
     best = trainee.best
@@ -118,6 +123,12 @@ def _trained(tree: Mapping[str, Any], run_folder: Path, method: str, seed: int) 
 
 def _failing(trainee: Trainee) -> bool:
     return trainee.evidence is not None and trainee.evidence.failing
+
+
+def _first_lost(trainee: Trainee) -> int:
+    """How many gradients were not finite in the last epoch, 0 if there were some before."""
+    *before, last = (record.get("not_finite", 0) for record in trainee.records)
+    return 0 if any(before) else last
 
 
 def _alarm(trainee: Trainee) -> str:

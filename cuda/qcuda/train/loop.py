@@ -91,7 +91,7 @@ def train_epoch(
     began, model, optimizer = time.perf_counter(), trainee.model, trainee.optimizer
     epoch = trainee.epoch + 1
     scheduled = apply(trainee.schedules, optimizer, trainee.epoch)
-    before, moved = _levels(model), _moved(optimizer)
+    before, moved, lost = _levels(model), _moved(optimizer), _lost(optimizer)
     mean, probe = _pass(trainee, batches)
     require(
         math.isfinite(mean),
@@ -114,6 +114,7 @@ def train_epoch(
         "levels": _level_counts(model),
         "changed": _changed(before, _levels(model)),
         "moved": [now - then for now, then in zip(_moved(optimizer), moved, strict=True)],
+        "not_finite": _lost(optimizer) - lost,
         "probe": probe,
     }
     if trainee.evidence is not None:
@@ -209,6 +210,11 @@ def _level_counts(model: nn.Module) -> dict[str, list[int]]:
 def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, int]:
     """By layer, how many weights are on another level than an epoch ago."""
     return {name: int((before[name] != after[name]).sum()) for name in before}
+
+
+def _lost(optimizer: torch.optim.Optimizer) -> int:
+    """Gradients of lattice weights that changed nothing, as they were not finite."""
+    return int(optimizer.nan.sum()) if isinstance(optimizer, LatticeOptimizer) else 0
 
 
 def _moved(optimizer: torch.optim.Optimizer) -> list[int]:

@@ -229,7 +229,7 @@ def _watched(optimizer: LatticeOptimizer) -> Iterator[_Watched]:
     """All that is to be audited of the coming step."""
     places = {id(slot): place for place, slot in enumerate(optimizer.slots)}
     for group in optimizer.param_groups:
-        iteration = group["iteration"] + 1
+        iteration = int(group["iteration"]) + 1
         for slot in group["params"] if due(iteration) else ():
             if not isinstance(slot, GradientSlot) or slot.grad is None or not slot.numel():
                 continue

@@ -1,0 +1,1 @@
+"""One step of an optimiser: numbers of groups, plans, moves of lattice weights, real weights."""

@@ -1,0 +1,132 @@
+"""What a step of a group will do. Whatever can fail is tried here, before anything has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qcuda.errors import InputError
+from qcuda.kernels import abi
+from qcuda.kernels.ops import check_backend
+from qcuda.nn.slot import GradientSlot
+from qcuda.step import moves, reals
+from qcuda.step.clock import Clock, iteration_of
+from qcuda.step.groups import StepNumbers
+from qcuda.step.moves import MOMENTS, Kind, Launch, is_slot
+from qtheory.algorithms import stem
+
+State = dict[str, Tensor]
+
+
+@dataclass
+class Plan:
+    """Of one group. fresh: the states of parameters that step for the first time."""
+
+    group: dict[str, Any]
+    numbers: StepNumbers
+    iteration: Tensor
+    clock: Clock
+    launches: dict[Kind, Launch] = field(default_factory=dict)
+    reals: dict[torch.device, list[Tensor]] = field(default_factory=dict)
+    fresh: dict[Tensor, State] = field(default_factory=dict)
+
+    def gradients(self) -> list[Tensor]:
+        """Of all parameters that the step is for, in order."""
+        return [p.grad for p in self.group["params"] if p.grad is not None]
+
+    def used(self) -> list[Tensor]:
+        """What the step reads for them: slots' gradients may have been converted."""
+        others = [p.grad for params in self.reals.values() for p in params if p.grad is not None]
+        return [g for launch in self.launches.values() for g in launch.gradients] + others
+
+    def names(self) -> list[str]:
+        """Of the parameters with these gradients."""
+        with_gradient = (k for k, p in enumerate(self.group["params"]) if p.grad is not None)
+        return [name_of(self.group, k) for k in with_gradient]
+
+    def state(self, param: Tensor, known: dict[Tensor, State]) -> State:
+        """The state of a parameter, kept or fresh."""
+        return known.get(param) or self.fresh[param]
+
+
+def planned(
+    group: dict[str, Any],
+    numbers: StepNumbers,
+    clock: Clock,
+    places: Iterator[int],
+    states: dict[Tensor, State],
+    base: str,
+    moment_type: torch.dtype,
+) -> Plan:
+    """The plan of a group. places: numbers of slots, one taken for each slot of the group.
+
+    Raises InputError if a gradient, a state or a layer does not fit, ReferenceError if a slot has
+    lost its layer, BackendUnavailable if there are no kernels for a device.
+    """
+    plan = Plan(group, numbers, iteration_of(group, clock.device), clock)
+    for number, param in enumerate(group["params"]):
+        slot, gradient = is_slot(param), param.grad
+        place = next(places) if slot else 0
+        if gradient is None:
+            continue
+        if gradient.layout != torch.strided:
+            raise InputError(
+                f"a gradient is dense, got {gradient.layout} for {name_of(group, number)}: "
+                "make its layer with sparse=False"
+            )
+        state = states.get(param)
+        if not state:
+            state = plan.fresh[param] = _fresh(param, base, moment_type)
+        if slot:
+            _add_slot(plan, param, place, gradient, state, base)
+        else:
+            reals.check(param, gradient, state)
+            plan.reals.setdefault(param.device, []).append(param)
+    for kind, launch in plan.launches.items():
+        check_backend(stem(numbers.spec), base, kind.storage, launch.states[0])
+    return plan
+
+
+def name_of(group: dict[str, Any], number: int) -> str:
+    """A parameter of a group by its name, or by its place and shape."""
+    if names := group.get("param_names"):
+        return names[number]
+    return f"parameter {number} of shape {tuple(group['params'][number].shape)}"
+
+
+def _fresh(param: Tensor, base: str, moment_type: torch.dtype) -> State:
+    if not is_slot(param):
+        return reals.fresh_state(base, param)
+    device = moves.owner_of(param).state.device
+    names = MOMENTS[: abi.MOMENTS[base]]
+    return {name: torch.zeros(param.shape, dtype=moment_type, device=device) for name in names}
+
+
+def _add_slot(
+    plan: Plan, slot: GradientSlot, place: int, gradient: Tensor, state: State, base: str
+) -> None:
+    layer = moves.owner_of(slot)
+    moves.check_layer(layer, plan.numbers.spec)
+    gradient = moves.kernel_gradient(slot, gradient)
+    device = layer.state.device
+    if gradient.device != device:
+        raise InputError(f"a gradient is on its weight's device, {device}, got {gradient.device}")
+    launch = plan.launches.setdefault(Kind(device, layer.storage, gradient.dtype), Launch())
+    launch.places.append(place)
+    launch.slots.append(slot)
+    launch.states.append(layer.state)
+    launch.gradients.append(gradient)
+    names = MOMENTS[: abi.MOMENTS[base]]
+    for name, kept in zip(names, launch.moments, strict=False):
+        moment = state[name]
+        if moment.device != device or moment.shape != slot.shape:
+            raise InputError(
+                f"a moment has its weight's shape and device, {tuple(slot.shape)} on {device}, got "
+                f"{tuple(moment.shape)} on {moment.device}: load the optimiser's state after the "
+                "model has moved"
+            )
+        kept.append(moment)
