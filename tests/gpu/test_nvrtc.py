@@ -12,6 +12,7 @@ from qcuda.kernels.gpu import cache, image, launch, nvrtc
 from qcuda.kernels.gpu.driver import Driver
 
 TARGET = nvrtc.Target(90, True)
+STAIRS = {f"qt_{name}_{kind}" for name in ("stair", "stair_slope") for kind in abi.NUMBERS}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,7 @@ def test_it_compiles_one_unit_and_keeps_it(compiler, monkeypatch, tmp_path):
     tried: list[str] = []
     for unit, names in (
         (source.HELPERS, set(launch._HELPERS)),
+        (source.STAIRS, STAIRS),
         ("qt_step_stochastic_rounding_adam_trits", {"qt_step_stochastic_rounding_adam_trits"}),
     ):
         found = next(find(unit, compiler, tried))

@@ -187,14 +187,19 @@ struct Payload {
 #define QT_STEP_KERNELS(rule) QT_OPTIMISERS_OF(QT_EACH_STORAGE, rule)
 
 // A run-time compiler makes what is needed at the moment: one step kernel (QT_ONE_STEP is its rule,
-// optimiser and storage), or the others (QT_NO_STEPS). Without either, all of them.
+// optimiser and storage), the stairs (QT_STAIRS) or the others (QT_HELPERS). Without any, all.
 #if defined(QT_ONE_STEP)
 #define QT_STEP_KERNEL_OF(...) QT_STEP_KERNEL(__VA_ARGS__)
 QT_STEP_KERNEL_OF(QT_ONE_STEP)
-#else
-#if !defined(QT_NO_STEPS)
+#elif !defined(QT_STAIRS) && !defined(QT_HELPERS)
 QT_ALGORITHMS(QT_STEP_KERNELS)
 #endif
+
+#if !defined(QT_ONE_STEP) && !defined(QT_HELPERS)
+#include "stairs.h"
+#endif
+
+#if !defined(QT_ONE_STEP) && !defined(QT_STAIRS)
 
 // The scalars of the iteration that begins now, which is counted; found_inf may be null. One thread.
 QT_KERNEL(3) qt_scalars(int32_t optimiser, const qt::Numbers *numbers, int64_t *iteration,
@@ -252,6 +257,4 @@ QT_KERNEL(3) qt_put(const qt::Payload payload, int32_t count, uint64_t *out) {
   for (int32_t i = int32_t(threadIdx.x); i < count; i += qt::THREADS) out[i] = payload.part[i];
 }
 
-#include "stairs.h"
-
-#endif  // QT_ONE_STEP
+#endif  // helpers

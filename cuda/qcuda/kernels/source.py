@@ -20,7 +20,7 @@ _HERE = Path(__file__).resolve().parent
 PLACES = (_HERE.parents[1] / "csrc", _HERE.parent / "_native" / "csrc")
 
 _INCLUDE = re.compile(r'^[ \t]*#include "([^"]+)"[^\n]*$', re.MULTILINE)
-_STEP = "qt_step_"
+_STEP, _STAIR = "qt_step_", "qt_stair_"
 _REGISTRY = "registry.h"  # not a file of the sources: `registry` says what is in it
 
 
@@ -77,7 +77,7 @@ def one_text(path: Path) -> str:
     return expand(path.resolve())
 
 
-HELPERS = "helpers"  # the unit of every kernel but those of steps
+HELPERS, STAIRS = "helpers", "stairs"  # units of many kernels; each step kernel is one of its own
 
 
 def step(rule: str, optimiser: str, storage: str) -> str:
@@ -86,18 +86,20 @@ def step(rule: str, optimiser: str, storage: str) -> str:
 
 
 def unit(kernel: str) -> str:
-    """What a run-time compiler compiles at a time: the helpers together, a step kernel alone."""
-    return kernel if kernel.startswith(_STEP) else HELPERS
+    """What a run-time compiler compiles at a time: helpers, stairs, or one step kernel."""
+    if kernel.startswith(_STEP):
+        return kernel
+    return STAIRS if kernel.startswith(_STAIR) else HELPERS
 
 
 def only(unit: str) -> tuple[str, ...]:
     """The macros, as NAME=VALUE, that leave one unit of the text.
 
     >>> only("qt_step_stochastic_rounding_adam_int8"), only(HELPERS)
-    (('QT_ONE_STEP=stochastic_rounding,adam,int8',), ('QT_NO_STEPS=1',))
+    (('QT_ONE_STEP=stochastic_rounding,adam,int8',), ('QT_HELPERS=1',))
     """
-    if unit == HELPERS:
-        return ("QT_NO_STEPS=1",)
+    if unit in (HELPERS, STAIRS):
+        return (f"QT_{unit.upper()}=1",)
     return ("QT_ONE_STEP=" + ",".join(unit.removeprefix(_STEP).rsplit("_", 2)),)
 
 

@@ -129,7 +129,7 @@ def _pass(trainee: Trainee, batches: Iterable[Examples]) -> tuple[float, dict[st
     """Train on every batch; the mean loss, and of a lattice method the probe of the last step."""
     model, optimizer = trainee.model, trainee.optimizer
     model.train()
-    losses: list[float] = []
+    losses: list[Tensor] = []
     probe: dict[str, Any] | None = None
     for batch, ends in _marked(batches):
         optimizer.zero_grad(set_to_none=True)
@@ -140,8 +140,8 @@ def _pass(trainee: Trainee, batches: Iterable[Examples]) -> tuple[float, dict[st
         else:
             _step(trainee)
         clip_latent(model)
-        losses.append(loss.item())
-    return sum(losses) / len(losses), probe
+        losses.append(loss.detach())  # read at the end: each reading waits for a device
+    return sum(one.item() for one in losses) / len(losses), probe
 
 
 def _marked(batches: Iterable[Examples]) -> Iterator[tuple[Examples, bool]]:
@@ -187,7 +187,7 @@ def _probed_step(trainee: Trainee, optimizer: LatticeOptimizer) -> dict[str, Any
     after = _levels(trainee.model)
     probe: dict[str, Any] = {"weights": [], "measured": [], "mean": [], "variance": []}
     for name, slot in zip(layers, slots, strict=True):
-        mean, variance = predicted_moves(spec, before[name].numpy(), increments[slot].numpy())
+        mean, variance = predicted_moves(spec, before[name].numpy(), increments[slot].cpu().numpy())
         probe["weights"].append(slot.numel())
         probe["measured"].append(int((before[name] != after[name]).sum()))
         probe["mean"].append(mean)

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from qcuda.kernels import source
+from qcuda.kernels import abi, source
 from qcuda.kernels.gpu import GPUError, cache, image, launch
 from qcuda.kernels.gpu.driver import Driver
 from qcuda.validate import compare
@@ -107,7 +107,9 @@ def launchers(folder: Path, driver: str | None = None) -> dict[str, launch.Launc
         del os.environ[image.VARIABLE]
     places, image.fatbin_places = image.fatbin_places, list
     try:
-        found["nvrtc"] = launch.Launcher(device)
+        made = launch.Launcher(device)
+        made.prepare(every_step())  # now: later it would take them from an installed image
+        found["nvrtc"] = made
     except GPUError as error:
         print(f"NVRTC image: none ({error})")
         if not found:
@@ -115,6 +117,16 @@ def launchers(folder: Path, driver: str | None = None) -> dict[str, launch.Launc
     finally:
         image.fatbin_places = places
     return found
+
+
+def every_step() -> list[abi.Launch]:
+    """A launch of each step kernel."""
+    return [
+        abi.launch(abi.spec(1.0, 0.0, 2), seed=0, rule=rule, optimiser=optimiser, storage=storage)
+        for rule in source.stems()
+        for optimiser in abi.OPTIMISERS
+        for storage in abi.Storage
+    ]
 
 
 def check_all(
