@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qtheory.chain import MarkovChain, hitting_times, spectral_gap
+from qtheory.chain import (
+    BirthDeathChain,
+    MarkovChain,
+    eigenvalues,
+    hitting_times,
+    is_aperiodic,
+    relaxation_time,
+    spectral_gap,
+)
+from qtheory.chain.banded import banded
+from qtheory.chain.forms import as_sparse
 
 
 def bound(size: int) -> float:
@@ -111,11 +121,60 @@ def test_a_slow_gap_is_a_rate_of_escape():
     assert abs(spectral_gap(chain) / rate - 1) <= 1e-12
 
 
-def test_a_periodic_chain_has_no_gap():
-    """Absolute, as the mode is -1: n roundings."""
-    for size in (2, 3, 4):
-        ring = np.roll(np.eye(size), 1, axis=1)
-        assert spectral_gap(MarkovChain(ring)) <= bound(size)
+def circle(period: int, width: int, seed: int = 1) -> np.ndarray:
+    """Classes of so many states, each leading to the next with random probabilities."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    turn = np.repeat(np.arange(period), width)
+    matrix = rng.uniform(0.1, 1, (len(turn), len(turn)))
+    matrix *= (turn[:, None] + 1) % period == turn
+    return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("period", [2, 3, 4, 7])
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_the_gap_of_a_periodic_chain_is_zero(period, width):
+    """Not some roundings, as eigenvalues of a third of the wider ones have: it is found by
+    classes, and 1 / 0 is infinite."""
+    assert [spectral_gap(circle(period, width, seed)) for seed in range(6)] == [0.0] * 6
+    chain = circle(period, width)
+    for form in (chain, as_sparse(chain)):
+        assert spectral_gap(form) == 0.0
+        assert relaxation_time(form) == np.inf
+    before = np.pad(chain, ((1, 0), (1, 0)))  # and a transient state, which rests
+    before[0, 0] = before[0, 1] = 0.5
+    assert spectral_gap(before) == 0.0
+
+
+def test_the_gap_of_a_bipartite_walk_is_zero():
+    walk = BirthDeathChain(np.array([1.0, 0.3, 0.1, 0.7]), np.array([0.7, 0.9, 0.3, 1.0]))
+    for form in (walk, banded(walk), walk.to_dense()):
+        assert spectral_gap(form) == 0.0
+
+
+@pytest.mark.parametrize("stay", [2.0**-48, 1e-12, 1e-3])
+def test_a_chain_that_hardly_ever_rests_has_a_gap(stay):
+    """One of two states rests with a probability s: lambda = -(1 - s), an absolute error of some
+    roundings (docstring), which are 2**-51 here."""
+    chain = MarkovChain(np.array([[0.0, 1.0 - stay], [1.0, 0.0]]))
+    assert abs(spectral_gap(chain) - stay) <= 2.0**-51
+    assert is_aperiodic(chain)
+
+
+def test_eigenvalues_are_those_of_the_matrix():
+    """n 2**-52 for a reversible chain, in order of modulus; those of a circle are roots of one."""
+    chain = BirthDeathChain(np.full(4, 0.3), np.full(4, 0.3))  # 0.4 + 0.6 cos(pi k / 5)
+    exact = 0.4 + 0.6 * np.cos(np.pi * np.arange(5) / 5)
+    found = eigenvalues(chain)
+    assert found.dtype == np.float64
+    assert np.abs(np.sort(found) - np.sort(exact)).max() <= 5 * 2.0**-52
+    assert (np.diff(np.abs(found)) <= 2.0**-50).all()
+    roots = eigenvalues(circle(3, 1))
+    assert np.abs(roots**3 - 1).max() <= 3 * 8 * 2.0**-52
+
+
+def test_a_relaxation_time_is_one_over_the_gap():
+    chain = [[1 - 1e-12, 1e-12], [3e-12, 1 - 3e-12]]
+    assert relaxation_time(chain) == 1 / spectral_gap(chain)
 
 
 def test_a_transient_state_has_a_mode():
