@@ -87,7 +87,7 @@ def test_noise_that_a_graph_repeats_is_found(monkeypatch):
 def test_a_graph_without_the_step_is_found(monkeypatch):
     monkeypatch.setattr(Card, "capture", lambda self, work: lambda: None)
     expect_failure(graphs.captured_step, "equal states after three replays")
-    expect_failure(graphs.cold_capture, "equal states of a step whose first launch was captured")
+    expect_failure(graphs.cold_capture, "the visible weight of a first call that was captured")
 
 
 def test_a_second_thread_that_takes_other_gradients_is_found(monkeypatch):

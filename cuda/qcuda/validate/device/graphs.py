@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import qcuda
-from qcuda.nn import NoisyStair, number_stairs, set_iteration
+from qcuda.nn import NoisyStair, lattice_layers, number_stairs, set_iteration
 from qcuda.validate.device.card import Card
 from qcuda.validate.device.nets import (
     copy_gradients,
@@ -29,11 +29,22 @@ def cold_capture(card: Card) -> dict[str, Any]:
     optimizers = [optimizer_of(m) for m in (ours, theirs)]
     loss_of(ours, torch.device("cpu")).backward()
     copy_gradients(ours, theirs)
+    optimizers[1].send_numbers()  # no number may change in a capture
+    layer = next(iter(lattice_layers(theirs).values()))
+    seen = torch.empty_like(layer.slot, memory_format=torch.contiguous_format)
     x = torch.randn(64, 64, device=card.device)
     for _ in range(3):
         x = (x @ x).tanh()
-    replay = card.capture(optimizers[1].step)
+
+    @torch.no_grad()
+    def work() -> None:
+        seen.copy_(layer.weight)
+        optimizers[1].step()
+
+    replay = card.capture(work)
     replay()
+    weight = next(iter(lattice_layers(ours).values())).weight
+    expect(torch.equal(seen.cpu(), weight), "the visible weight of a first call that was captured")
     optimizers[0].step()
     expect_equal_states(ours, theirs, "of a step whose first launch was captured")
     return {}

@@ -170,7 +170,7 @@ def _compiled(card: Card, mode: str) -> dict[str, Any]:
                 copy_gradients(eager, model)
             optimizer.step()
         expect_equal_states(eager, model, f"after a step under mode {mode}")
-    expect(far < 0.1, f"gradients of the compiled network are close, got {far:.2g} of the largest")
+    expect(far < 0.5, f"gradients of the compiled network are close, got {far:.2g} of the largest")
     return {"gradients_apart": far}
 
 
