@@ -19,7 +19,7 @@ QT_FN uint16_t nearest_half(float x) {
   // Below 2^-14 adding 1/2 puts the last place of a half at the last place of a float.
   const uint32_t small = bits(real(rest) + 0.5f) - 0x3f000000u;
   uint32_t half = rest < 0x38800000u ? small : rounded >> 13;
-  half = rest >= 0x47800000u - 0x1000u ? 0x7c00u : half;  // 65520 and above
+  half = rest >= 0x47800000u ? 0x7c00u : half;  // from 65520 on the sum is infinity itself
   half = rest > 0x7f800000u ? 0x7e00u : half;
   return uint16_t(sign | half);
 }

@@ -26,6 +26,8 @@ SCALARS = "scalars.h"
 DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
 METROPOLIS = "algorithms/metropolis.h"
 STEP, LIBRARY, POOL = "cpu/step.h", "cpu/library.cpp", "cpu/pool.h"
+STAIR, STAIRS, HALF = "stair.h", "cpu/stairs.h", "half.h"
+NORM, NORMS, SUMS = "batch_norm.h", "cpu/batch_norm.h", "cpu/sums.h"
 
 MUTANTS = [
     # Decisions
@@ -180,6 +182,55 @@ MUTANTS = [
     Mutant("caller's environment lost", POOL, "_mm_setcsr(saved_);", ";"),
     Mutant("no pool after a fork", POOL,
            "pthread_atfork(nullptr, nullptr, [] { pool = new Pool; })", "(void)0"),
+    # Stairs, alone and behind batch norm
+    Mutant("stair kernel: a tie goes up", STAIR, "up ? u >= threshold : u > threshold",
+           "u >= threshold"),
+    Mutant("stair kernel: a tie goes down", STAIR, "up ? u >= threshold : u > threshold",
+           "u > threshold"),
+    Mutant("stair kernel: windows without their ends", STAIR,
+           "absolute(u - threshold) <= half_width", "absolute(u - threshold) < half_width"),
+    Mutant("stair kernel: not folded", STAIR, "folded ? absolute(x) : x", "x"),
+    Mutant("stair kernel: no sign of a zero", STAIR, "x < F(0) ? -level :",
+           "x < F(0) ? F(0) - level :"),
+    Mutant("stair kernel: NaN takes a level", STAIR, "x == x ? sided : x", "sided"),
+    Mutant("stair kernel: bits from the highest", STAIRS, "0x0102040810204080ull",
+           "0x8040201008040201ull"),
+    Mutant("stair kernel: counts from the highest", STAIRS,
+           "counts[4 * b] | counts[4 * b + 1] << 2 | counts[4 * b + 2] << 4 |\n"
+           "                       counts[4 * b + 3] << 6",
+           "counts[4 * b + 3] | counts[4 * b + 2] << 2 | counts[4 * b + 1] << 4 |\n"
+           "                       counts[4 * b] << 6"),
+    Mutant("stair kernel: bits of a last byte left over", STAIRS,
+           "for (int64_t i = length; i & 7; ++i) open[i] = 0;", ";"),
+    Mutant("stair kernel: a last byte too many", STAIRS,
+           "memcpy(kept + start * size / 8, packed, size_t((length * size + 7) / 8));",
+           "memcpy(kept + start * size / 8, packed, size_t(length * size / 8 + 1));"),
+    Mutant("stair kernel: two windows as one", STAIRS,
+           "slopes[step] + height<F>(stair, step, half_width)",
+           "height<F>(stair, step, half_width)"),
+    Mutant("stair kernel: windows of another area", STAIR, "half_width : 2 * half_width)",
+           "half_width : half_width)"),
+    Mutant("stair kernel: triangles below 0", STAIR, "(reach < F(0) ? F(0) : reach) * peak",
+           "reach * peak"),
+    Mutant("stair kernel: float16 rounds ties up", HALF, "0x0fffu + (rest >> 13 & 1u)", "0x1000u"),
+    Mutant("stair kernel: float16 without small numbers", HALF, "rest < 0x38800000u ? small",
+           "rest < 0x38800000u ? 0u"),
+    Mutant("stair kernel: float16 has no infinity", HALF, "rest >= 0x47800000u ? 0x7c00u : half",
+           "half"),
+    Mutant("batch norm: mean of d forgotten", NORM, "(d - mean) - deviation * slant",
+           "d - deviation * slant"),
+    Mutant("batch norm: slant of the other sign", NORM, "(d - mean) - deviation * slant",
+           "(d - mean) + deviation * slant"),
+    Mutant("batch norm: the first channel for all", NORMS, "spread(row % c, 0,",
+           "spread(0, 0,"),
+    Mutant("batch norm: channels_last a place late", NORMS, "spread(0, 1, period)",
+           "spread(1 % c, 1, period)"),
+    Mutant("batch norm: lanes of a tail forgotten", SUMS,
+           "for (int lane = 0; i < count; ++i, ++lane)",
+           "for (int lane = 0; i < count / LANES * LANES; ++i, ++lane)"),
+    Mutant("batch norm: columns of a tail forgotten", SUMS,
+           "for (int64_t i = column; i < width; ++i) {",
+           "for (int64_t i = column; i < width / LANES * LANES; ++i) {"),
 ]  # fmt: skip
 
 EQUIVALENT = [

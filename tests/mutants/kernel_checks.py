@@ -17,6 +17,7 @@ from agreement import (
     test_moves,
     test_optimisers,
     test_scalars,
+    test_stairs,
     test_storage,
     test_words,
 )
@@ -113,6 +114,13 @@ def agreement(room: cpu_room.Room) -> Iterator[Check]:
                 room, o, k
             ),
         )
+    for order in (0, 1, 2):
+        yield "levels and windows", lambda n=order: test_stairs.test_levels_and_windows(room, n)
+        for window in ("rectangular", "triangular"):
+            yield "slopes", lambda n=order, w=window: test_stairs.test_slopes(room, n, w)
+    yield "float16", lambda: test_stairs.test_float16_is_rounded_to_nearest(room)
+    for planes in (0, 1):
+        yield "batch norm", lambda p=planes: test_stairs.test_batch_norm_and_a_stair(room, p)
     yield "thresholds to the knife edge", lambda: test_knife_edge.sweep(room)
     for optimiser, moments, gradient in (
         (SGD(0.3), "float32", "bfloat16"),

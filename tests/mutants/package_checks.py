@@ -201,7 +201,7 @@ def inside(folder: Path, mutant: Mutant, statistics: bool) -> Verdict:
         ladders.pop(1)
     if mutant.file.endswith(STEPS) or not mutant.file:
         ladders.append(("exact", optimizer_checks.exact(load)))
-    if mutant.file.endswith(("stairs.py", "activations.py")):
+    if mutant.file.endswith(("stairs.py", "activations.py", "fused.py")):
         return judge(stairs(room), None)
     if not mutant.file:
         ladders += stairs(room)

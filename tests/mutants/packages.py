@@ -20,6 +20,7 @@ SCALARS, LAW = "qtheory/optimisers.py", "qtheory/algorithms"
 PLAIN = "reference/qreference"
 STAIRS, PLAIN_STAIRS = "cuda/qcuda/nn/stairs.py", "reference/qreference/stairs.py"
 ACTIVATIONS = "cuda/qcuda/nn/activations.py"
+FUSED, KERNELS_OF_STAIRS = "cuda/qcuda/nn/fused.py", "cuda/qcuda/kernels/stairs.py"
 
 MUTANTS = [
     # The optimiser of torch
@@ -168,10 +169,37 @@ MUTANTS = [
            "[*reached[1:], torch.ones_like(x)]"),
     Mutant("stairs: NaN takes a level", STAIRS,
            "torch.where(at.isnan() | s.isnan(), torch.nan, out)", "out"),
-    Mutant("odd stairs: windows without their ends", STAIRS, "(distance <= a)", "(distance < a)"),
-    Mutant("odd stairs: not folded back", STAIRS,
-           "at = x.abs() if _is_half(stair) else x\n        slope", "at = x\n        slope"),
-    Mutant("odd stairs: ties up", STAIRS, 'stair.tie == "up" else at > t', 'True else at > t'),
+    # Odd stairs and batch norm around their kernels
+    Mutant("odd stairs: ties up", STAIRS, 'is_half(stair), stair.tie == "up", bits',
+           'is_half(stair), True, bits'),
+    Mutant("odd stairs: never folded", STAIRS, "return stair.levels[0] == 0", "return False"),
+    Mutant("odd stairs: a window for another", STAIRS, 'family == "triangular")[0]',
+           'family == "uniform")[0]'),
+    Mutant("odd stairs: a second derivative in silence", STAIRS,
+           "return _Once.apply(slope, *sources) if torch.is_grad_enabled() else slope",
+           "return slope"),
+    Mutant("odd stairs: strides of the gradient", KERNELS_OF_STAIRS,
+           "    gradient = in_memory(gradient, stride)\n", "    stride = gradient.stride()\n"),
+    Mutant("odd stairs: rows of a map share bytes", KERNELS_OF_STAIRS,
+           "flat = _rows(x, in_dims[0], info.batch_size, order, 8)",
+           "flat = _rows(x, in_dims[0], info.batch_size, order, 1)"),
+    Mutant("batch norm: biased variance in the running numbers", FUSED,
+           "variance * (count / (count - 1))", "variance"),
+    Mutant("batch norm: momentum for its complement", FUSED,
+           "running.double() * (1 - share) + share * new",
+           "running.double() * share + (1 - share) * new"),
+    Mutant("batch norm: evaluation measures the batch", FUSED,
+           "norm.training or norm.running_mean is None", "True"),
+    Mutant("batch norm: eps forgotten", FUSED, "(variance + norm.eps).rsqrt()",
+           "variance.rsqrt()"),
+    Mutant("batch norm: slant not over the variance", FUSED, "means[1] * wide * wide",
+           "means[1] * wide"),
+    Mutant("batch norm: gradients of weight and bias swapped", FUSED,
+           "found = sums[1] * wide, sums[0]", "found = sums[0], sums[1] * wide"),
+    Mutant("batch norm: keys with the norm's name", FUSED,
+           "self._register_state_dict_hook(_without_norm)", "pass"),
+    Mutant("batch norm: watched pairs fused", FUSED,
+           "odd and not (_hooked(norm) or _hooked(stair))", "odd"),
     # Noisy stairs of the plain reference
     Mutant("plain stairs: sign of the mean", PLAIN_STAIRS,
            "x.astype(np.float64) - spec.mean\n", "x.astype(np.float64) + spec.mean\n"),

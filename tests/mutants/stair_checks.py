@@ -19,6 +19,15 @@ def exact(load: Load) -> Iterator:
     yield "ends of windows", lambda: _windows(faults)
     yield "NaN", tests.test_nan_is_handed_on
     yield "bits of the multi-step activation", lambda: _bits(load("qcuda/test_activations"))
+    kernels, fused = load("qcuda/stairs/test_kernels"), load("qcuda/stairs/test_fused")
+    yield "windows of triangles", lambda: _bits(load("qcuda/test_activations"), "triangular")
+    yield "strides", lambda: kernels.test_strides_are_kept_and_change_no_bit(2, "rectangular")
+    yield "torch.func", lambda: kernels.test_torch_func(1, "rectangular")
+    yield "second derivatives", lambda: kernels.test_second_derivatives_are_refused("rectangular")
+    for momentum in (0.1, None):
+        yield "batch norm", lambda m=momentum: fused.test_it_is_the_pair(2, m, True, False)
+    yield "fusion in place", fused.test_a_model_is_fused_in_place_and_keeps_its_keys
+    yield "watched pairs", fused.test_pairs_that_somebody_watches_are_left
     for family in FAMILIES:
         yield "differences", lambda f=family: tests.test_gradcheck_of_the_expectation(f)
         yield (
@@ -36,12 +45,12 @@ def exact(load: Load) -> Iterator:
     yield "rows of a batch", network.test_ranks_and_microbatches_draw_what_the_whole_batch_would
 
 
-def _bits(activations: ModuleType) -> None:
+def _bits(activations: ModuleType, window: str = "rectangular") -> None:
     import torch
 
     test = activations.test_bits_are_those_of_the_published_formulas
     for order in (0, 2):
-        test(order, "rectangular", (0.5, 0.5), torch.float32)
+        test(order, window, (0.5, 0.5), torch.float32)
 
 
 def _windows(faults: ModuleType) -> None:

@@ -12,6 +12,7 @@ SUMMARY = "time the kernels"
 
 BENCHMARKS = {
     "update": ("qcuda.bench.update", ("weights", "threads", "repeats")),
+    "activation": ("qcuda.bench.activation", ("repeats", "threads")),
     "audit": ("qcuda.bench.watch", ("rounds", "epochs", "model")),
     "chain": ("qcuda.bench.chain.run", ("others", "repeats", "states", "longest")),
 }
@@ -30,6 +31,10 @@ def subcommands(parser: ArgumentParser) -> None:
     update.add_argument("--repeats", type=int, default=15, help="timed repeats")
     commands = parser.add_subcommands(required=False)
     commands.add_subcommand("update", update, help="one optimiser step of each kernel")
+    stairs = common("Count the bytes that activations move, and time them beside ReLU.")
+    stairs.add_argument("--repeats", type=int, default=15, help="timed repeats")
+    stairs.add_argument("--threads", type=int | None, default=None, help="threads; null for all")
+    commands.add_subcommand("activation", stairs, help="stairs, alone and behind a batch norm")
     law = common("Time training on digits with and without the audit of the law.")
     law.add_argument("--rounds", type=int, default=3, help="runs of each that count")
     law.add_argument("--epochs", type=int, default=60, help="epochs of a run")

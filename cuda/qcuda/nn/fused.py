@@ -46,30 +46,34 @@ class _BatchStair(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         x, weight, bias, _, invstd, scale, *ctx.shape = inputs
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
         ctx.types = [None if p is None else p.dtype for p in (weight, bias)]
         ctx.save_for_backward(x, output[1], invstd, scale)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         x, table, invstd, scale = ctx.saved_tensors
         stair, triangular, of_batch = ctx.shape
+        gradient = gradients[0]
+        if gradient is None:
+            return (None,) * 9
         numbers = scale, stair.thresholds, stair.levels, is_half(stair), triangular
         back = torch.zeros_like(table[:2])
         slopes: list[Tensor | None] = [None, None]
         if of_batch or any(ctx.needs_input_grad[1:3]):
-            sums = torch.ops.qtheory.batch_stair_sums(x, gradients[0], table, *numbers)
+            sums = torch.ops.qtheory.batch_stair_sums(x, gradient, table, *numbers)
             wide = invstd.double()
             found = sums[1] * wide, sums[0]
             slopes = [
-                once(s.to(t), gradients[0], x) if t is not None else None
+                once(s.to(t), gradient, x) if t is not None else None
                 for s, t in zip(found, ctx.types, strict=True)
             ]
             if of_batch:
                 means = sums / (x.numel() // x.shape[1])
                 back = torch.stack([means[0], means[1] * wide * wide]).float()
         table = torch.cat([table, back])
-        slope = torch.ops.qtheory.batch_stair_slope(x, gradients[0], table, *numbers)
-        return once(slope, gradients[0], x), *slopes, None, None, None, None, None, None
+        slope = torch.ops.qtheory.batch_stair_slope(x, gradient, table, *numbers)
+        return once(slope, gradient, x), *slopes, None, None, None, None, None, None
 
 
 class BatchStair(nn.Module):

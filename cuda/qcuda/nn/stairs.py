@@ -214,13 +214,16 @@ class _OddStair(torch.autograd.Function):
         x, scale, stair, triangular = inputs
         z, windows = output
         ctx.mark_non_differentiable(windows)
+        ctx.set_materialize_grads(False)  # or zeros would be written for the windows
         bits = stairs.count_bits(stair.levels, triangular)
         ctx.save_for_backward(windows if bits else x, scale)
         ctx.shape = (stair, triangular, bits, z.stride())
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None]:
         kept, scale = ctx.saved_tensors
+        if gradients[0] is None:
+            return None, None, None, None
         stair, triangular, bits, stride = ctx.shape
         slope = torch.ops.qtheory.stair_slope(
             gradients[0], kept, scale, stair.thresholds, stair.levels, is_half(stair), triangular,
