@@ -101,7 +101,7 @@ def test_an_array_in_a_variable_of_a_waiting_thread_is_found():
         done.wait()
         del array
 
-    thread = threading.Thread(target=hold)
+    thread = threading.Thread(target=hold, daemon=True)
     thread.start()
     ready.wait()
     assert copies(model) == 1

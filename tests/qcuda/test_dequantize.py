@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 import qcuda
+import qcuda.nn.fused
 from qcuda.nn import MultiStep, NoisyStair, lattice_layers
 from qcuda.nn.activations import noise_stairs
 from qtheory import Lattice
@@ -72,6 +74,40 @@ def test_stairs_are_what_they_are_in_evaluation(kind: str, dtype: torch.dtype):
     assert torch.equal(ours.nan_to_num(99.0), theirs.nan_to_num(99.0))
     scripted = torch.jit.script(twin)
     assert torch.equal(scripted(x).nan_to_num(99.0), theirs.nan_to_num(99.0))
+
+
+def test_a_stair_fused_with_its_norm_is_what_it_is_in_evaluation():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), MultiStep(2), nn.Flatten())
+    fused = qcuda.nn.fused.fuse_(qcuda.quantize_(model))
+    with torch.no_grad():
+        for p in fused[1].norm.parameters():
+            p.uniform_(0.5, 1.5)
+    fused(torch.randn(16, 3, 8, 8))
+    twin, x = qcuda.dequantize(fused.eval()), torch.randn(16, 3, 8, 8)
+    assert torch.equal(fused(x), twin(x))
+    assert fused(x).unique().numel() == 5
+    assert torch.equal(torch.jit.script(twin)(x), twin(x))
+    assert twin.state_dict().keys() == {
+        "0.weight",
+        "0.bias",
+        *(f"1.{k}" for k in fused[1].norm.state_dict()),
+    }
+
+
+def test_nothing_of_the_lattice_is_left_in_a_layer():
+    for layer in (
+        nn.Linear(3, 2),
+        nn.Conv2d(3, 2, 1),
+        nn.ConvTranspose1d(3, 2, 1),
+        nn.Embedding(3, 2),
+        nn.MultiheadAttention(4, 2),
+    ):
+        names = set(vars(layer))
+        twin = qcuda.dequantize(qcuda.quantize_(layer))
+        assert type(twin).__module__.startswith("torch.nn")
+        assert set(vars(twin)) == names
+        assert b"qcuda" not in pickle.dumps(twin)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")

@@ -7,21 +7,30 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from qcuda.errors import require
 from qcuda.nn.activations import NoisyStair
 from qcuda.nn.attention import WEIGHTS, MultiheadAttention
+from qcuda.nn.fused import BatchStair
 from qcuda.nn.layers import LatticeLayer
 from qcuda.nn.rules import RULES, become
 from qtheory.stairs.stair import Stair
+
+# What lattice layers and stairs have of their own, beside buffers and parameters.
+OF_LAYERS = {
+    "dtype", "shape", "lattice", "readout", "storage", "scale", "gradient_dtype", "channels_last",
+    "_one", "_original",
+}  # fmt: skip
+OF_STAIRS = {"stair", "family", "strategy", "odd", "seed", "tensor", "row"}
 
 
 class HardStair(nn.Module):
     """A stair without noise, of plain torch operators: what a NoisyStair is in evaluation.
 
-    mean: what is subtracted first, in float32 or wider; None computes in the type of the input.
-    mirrored: the stair is given for x >= 0, and stands for sign(x) q(|x|).
+    mean: subtracted first. mirrored: the stair is given for x >= 0, and stands for sign(x) q(|x|).
+    Computed in float32, or float64 for such inputs, and rounded once.
     """
 
-    def __init__(self, stair: Stair, mean: float | None, mirrored: bool) -> None:
+    def __init__(self, stair: Stair, mean: float = 0.0, mirrored: bool = False) -> None:
         super().__init__()
         self.levels: list[float] = [float(level) for level in stair.levels]
         self.thresholds: list[float] = [float(t) for t in stair.thresholds]
@@ -32,9 +41,8 @@ class HardStair(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """The level of each element, NaN where it is NaN."""
-        x = input
-        if self.mean is not None:
-            x = input.to(torch.float64 if input.dtype == torch.float64 else torch.float32)
+        x = input.to(torch.float64 if input.dtype == torch.float64 else torch.float32)
+        if self.mean != 0.0:
             x = x - self.mean
         at = x.abs() if self.mirrored else x
         out = torch.full_like(at, self.levels[0])
@@ -45,15 +53,40 @@ class HardStair(nn.Module):
         return torch.where(x.isnan(), x, out).to(input.dtype)
 
 
+class HardBatchStair(nn.Module):
+    """What a BatchStair is in evaluation on the CPU: (x - mean) gain + shift, and a hard stair.
+
+    norm: of running statistics. Computed in float32 in this order, as BatchStair does.
+    """
+
+    def __init__(self, norm: nn.Module, stair: HardStair) -> None:
+        super().__init__()
+        self.norm, self.stair = norm, stair
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, ...) to the same shape."""
+        norm = self.norm
+        gain = (norm.running_var.double() + norm.eps).rsqrt().float()  # pyright: ignore
+        if norm.weight is not None:
+            gain = gain * norm.weight.float()  # pyright: ignore
+        shape = [1, -1] + [1] * (input.dim() - 2)
+        mean = norm.running_mean.float()  # pyright: ignore
+        x = (input.float() - mean.reshape(shape)) * gain.reshape(shape)  # pyright: ignore
+        if norm.bias is not None:
+            x = x + norm.bias.float().reshape(shape)  # pyright: ignore
+        return self.stair(x).to(input.dtype)
+
+
 def dequantize(model: nn.Module) -> nn.Module:
     """A copy of a model with torch's own layers in place of lattice layers, for inference.
 
     Its weights are the visible ones, so that outputs are equal, bit for bit on one machine with the
     same number of threads, in evaluation. Its state_dict has torch's names, and it needs no qcuda:
-    every exporter takes it. Stairs become what they are in evaluation. Hooks, biases, attributes,
+    every exporter takes it. Stairs, also those fused with a batch norm, become what they are in
+    evaluation. Hooks, biases, attributes,
     mode, `requires_grad` and shared weights are as in the model, which is not changed.
 
-    Raises ValueError if a code is off its lattice.
+    Raises ValueError if a code is off its lattice, or a layer is of a class derived from ours.
     """
     twin = copy.deepcopy(model)
     shared: dict[int, nn.Parameter] = {}
@@ -62,9 +95,12 @@ def dequantize(model: nn.Module) -> nn.Module:
         become(module, _plain_attention(module, shared))
     for module in list(twin.modules()):
         if isinstance(module, LatticeLayer):
-            become(module, _plain(module, shared))
+            become(module, _plain(module, shared), OF_LAYERS)
+        elif isinstance(module, BatchStair) and module.norm.running_mean is not None:
+            stair = _plain_stair(module.stair)
+            become(module, HardBatchStair(module.norm, stair))
         elif isinstance(module, NoisyStair):
-            become(module, _plain_stair(module))
+            become(module, _plain_stair(module), OF_STAIRS)
     return twin
 
 
@@ -78,7 +114,12 @@ def _weight(layer: LatticeLayer, shared: dict[int, nn.Parameter]) -> nn.Paramete
 
 
 def _plain(layer: LatticeLayer, shared: dict[int, nn.Parameter]) -> nn.Module:
-    kind = next(kind for kind, rule in RULES.items() if rule.layer is type(layer))
+    kind = next((kind for kind, rule in RULES.items() if rule.layer is type(layer)), None)
+    require(
+        kind is not None,
+        f"a layer with a float twin is one of qcuda.nn, got {type(layer).__name__}",
+    )
+    assert kind is not None
     sizes = {name: getattr(layer, name) for name in RULES[kind].arguments}
     made = kind(**sizes, device="meta")
     made.register_parameter("weight", _weight(layer, shared))
@@ -103,5 +144,5 @@ def _plain_attention(
 
 
 def _plain_stair(stair: NoisyStair) -> HardStair:
-    mean = None if stair.odd else float(stair.mean.detach())
-    return HardStair(stair.stair, mean, stair.odd and stair.stair.levels[0] == 0)
+    half = stair.odd and stair.stair.levels[0] == 0
+    return HardStair(stair.stair, float(stair.mean.detach()), half)

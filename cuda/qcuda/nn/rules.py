@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from torch import nn
@@ -68,19 +68,20 @@ HARMLESS = {
 
 
 HOOKS = [name for name in vars(nn.Module()) if "hook" in name]
-DERIVED = {"_reversed_padding_repeated_twice"}  # of torch's convolutions, from their padding
+DERIVED = frozenset({"_reversed_padding_repeated_twice"})  # of torch's convolutions
 
 
-def become(module: nn.Module, made: nn.Module) -> None:
+def become(module: nn.Module, made: nn.Module, forget: Set[str] = DERIVED) -> None:
     """Turn a module into another one, which is used up; its hooks, mode and attributes stay.
 
     It is the same object as before, so that whoever refers to it need not be found.
+    forget: attributes that are its kind's, not a user's.
     """
     own, new = vars(module), vars(made)
     kept = {
         name: value
         for name, value in own.items()
-        if name in HOOKS or not (name in {*new, *DERIVED} or hasattr(type(made), name))
+        if name in HOOKS or not (name in new or name in forget or hasattr(type(made), name))
     }
     state = {**new, **kept, "training": module.training}
     module.__class__ = type(made)
@@ -94,6 +95,11 @@ def parent(module: nn.Module) -> type[nn.Module] | None:
     """The torch layer that a module is, or is derived from, if it has a form on a lattice."""
     kinds = (*RULES, nn.MultiheadAttention)
     return next((kind for kind in kinds if isinstance(module, kind)), None)
+
+
+def channel_groups(module: nn.Module) -> int:
+    """Groups of a transposed convolution, 0 of every other layer: see `qcuda.nn.scales`."""
+    return int(getattr(module, "groups", 1)) if getattr(module, "transposed", False) else 0
 
 
 def weights(module: nn.Module) -> dict[str, str]:
