@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qcuda import nn as nn
     from qcuda.distributed import data_parallel as data_parallel
     from qcuda.kernels.words import words as words
+    from qcuda.nn.averages import AveragedModel as AveragedModel
     from qcuda.nn.census import audit as audit
     from qcuda.nn.convert import LatticeConfig as LatticeConfig
     from qcuda.nn.convert import conversions as conversions
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "audit": "qcuda.nn.census",
+    "AveragedModel": "qcuda.nn.averages",
     "data_parallel": "qcuda.distributed",
     "LatticeConfig": "qcuda.nn.convert",
     "conversions": "qcuda.nn.convert",

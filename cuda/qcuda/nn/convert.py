@@ -18,7 +18,7 @@ from qcuda.nn.layers import VISIBLE, LatticeLayer
 from qcuda.nn.linear import Linear
 from qcuda.nn.plan import Conversions, Filter, Plan, plan
 from qcuda.nn.rules import RULES, become, parent, weights
-from qcuda.nn.scales import best_scales, nearest
+from qcuda.nn.scales import best_scales, on_lattice
 from qtheory.lattice import Lattice
 
 LOG = logging.getLogger("qcuda")
@@ -173,7 +173,9 @@ def _layer(
     if config.levels == "uniform":
         layer.draw_levels(config.seed, len(by_weight))
     else:
-        layer.set_index(_nearest(weight, layer.scale, config.lattice))
+        layer.set_index(
+            on_lattice(weight, torch.as_tensor(layer.scale, dtype=torch.float64), config.lattice, 0)
+        )
     layer.slot.requires_grad_(weight.requires_grad)
     by_weight[id(weight)] = layer
     return layer
@@ -185,11 +187,3 @@ def _scale(weight: Tensor, config: LatticeConfig) -> float:
     if config.levels == "uniform":
         return 1.0
     return float(best_scales(weight.detach().reshape(1, -1), config.lattice))
-
-
-def _nearest(weight: Tensor, scale: float, lattice: Lattice) -> Tensor:
-    require(bool(weight.isfinite().all()), "weights to convert are finite, got NaN or infinity")
-    rows = weight.detach().reshape(1, -1)
-    return nearest(rows, torch.full((1,), scale, dtype=torch.float64), lattice).reshape(
-        weight.shape
-    )

@@ -7,10 +7,43 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from qcuda.errors import require
 from qtheory.lattice import Lattice
 
 CHUNK = 2**16  # weights worked on together: they stay in a processor's cache
 TRIED = 7  # powers of two from the one that reaches the largest weight downwards
+
+
+def by_channel(weight: Tensor, groups: int) -> Tensor:
+    """A matrix with a row for each output channel of a weight, in their order.
+
+    groups: of a transposed convolution, whose output channels are along the second axis; else 0.
+    """
+    if groups:
+        weight = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2).flatten(0, 1)
+    return weight.reshape(weight.shape[0], -1)
+
+
+def from_channels(rows: Tensor, shape: tuple[int, ...], groups: int) -> Tensor:
+    """The inverse of `by_channel`."""
+    if not groups:
+        return rows.reshape(shape)
+    first, second, *kernel = shape
+    split = rows.reshape(groups, second, first // groups, *kernel)
+    return split.transpose(1, 2).reshape(shape)
+
+
+def on_lattice(weight: Tensor, scale: Tensor, lattice: Lattice, groups: int) -> Tensor:
+    """The index of the level nearest to each weight, int64.
+
+    scale: one number, or one for each output channel. groups: see `by_channel`. Raises ValueError
+    if a weight is not finite.
+    """
+    weight = weight.detach()
+    require(bool(weight.isfinite().all()), "weights to convert are finite, got NaN or infinity")
+    rows = by_channel(weight, groups) if scale.dim() else weight.reshape(1, -1)
+    index = nearest(rows, scale.detach().to(rows.device, torch.float64).reshape(-1), lattice)
+    return from_channels(index, tuple(weight.shape), groups if scale.dim() else 0)
 
 
 def best_scales(rows: Tensor, lattice: Lattice) -> Tensor:
@@ -36,7 +69,7 @@ def best_scales(rows: Tensor, lattice: Lattice) -> Tensor:
 
 def nearest(rows: Tensor, scales: Tensor, lattice: Lattice) -> Tensor:
     """`lattice.nearest` of each row divided by its scale, int64, in the shape of the rows."""
-    found = torch.empty(rows.shape, dtype=torch.int64)
+    found = torch.empty(rows.shape, dtype=torch.int64, device=rows.device)
     written = _chunks(found)
     for (some, part), (_, out) in zip(_chunks(rows), written, strict=True):
         position = (part / scales[some, None]).sub_(lattice.low).div_(lattice.spacing)
