@@ -9,6 +9,8 @@ belongs to which element is said in qtheory.streams.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -124,6 +126,16 @@ def _words_fake(
     return torch.empty(like.shape, dtype=torch.int64, device=like.device)
 
 
+def _words_vmap(
+    info: Any, in_dims: tuple[Any, ...], like: Tensor, iteration: Tensor, *numbers: int
+) -> tuple[Tensor, int]:
+    """Examples count on, as the rows of the batch that they are rows of."""
+    require(in_dims[1] is None, "an iteration is the same for all that is mapped, got several")
+    whole = like.movedim(in_dims[0], 0)
+    return torch.ops.qtheory.words(whole, iteration, *numbers), 0
+
+
 LIBRARY.impl("words", _words_cpu, "CPU")
 LIBRARY.impl("words", _words_cuda, "CUDA")
 torch.library.register_fake("qtheory::words", _words_fake, lib=LIBRARY)
+torch.library.register_vmap("qtheory::words", _words_vmap, lib=LIBRARY)

@@ -40,7 +40,6 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from qcuda.errors import require
 from qcuda.kernels import stairs
@@ -126,9 +125,10 @@ def computed(x: Tensor) -> torch.dtype:
 
 
 class _NoisyStair(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(
-        ctx: Any,
         x: Tensor,
         scale: Tensor,
         mean: Tensor,
@@ -137,8 +137,6 @@ class _NoisyStair(torch.autograd.Function):
         family: Family,
         forward: Forward,
     ) -> Tensor:
-        ctx.save_for_backward(x, scale, mean)
-        ctx.shape = (stair, family)
         dtype = computed(x)
         at, s = x.to(dtype) - mean.to(dtype), scale.to(dtype)
         noisy = _noisy(stair, family, forward, at, s, words)
@@ -146,10 +144,13 @@ class _NoisyStair(torch.autograd.Function):
         return torch.where(at.isnan() | s.isnan(), torch.nan, out).to(x.dtype)
 
     @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  the decorator is at fault
-        ctx: Any, *gradients: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, scale, mean, _, *shape, _ = inputs
+        ctx.save_for_backward(x, scale, mean)
+        ctx.shape = shape
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, mean = ctx.saved_tensors
         stair, family = ctx.shape
         need = ctx.needs_input_grad
@@ -165,12 +166,13 @@ class _NoisyStair(torch.autograd.Function):
         noisy = s > 0
         slope = torch.where(noisy, slope / s, 0) * gradients[0].to(dtype)
         moment = torch.where(noisy, moment / s, 0) * gradients[0].to(dtype) if need[1] else moment
-        return (
+        found = (
             slope.to(x.dtype),
             -moment.sum(dtype=torch.float64).to(scale.dtype) if need[1] else None,
             -slope.sum(dtype=torch.float64).to(mean.dtype) if need[2] else None,
-            None, None, None, None,
-        )  # fmt: skip
+        )
+        sources = (gradients[0], x, scale, mean)
+        return *(f if f is None else once(f, *sources) for f in found), None, None, None, None
 
 
 def noisy_stair(

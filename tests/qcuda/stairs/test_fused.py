@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -220,6 +221,16 @@ def test_a_model_is_fused_in_place_and_keeps_its_keys():
     again.load_state_dict(plain.state_dict())
     assert torch.equal(again.eval()(x), fused.eval()(x))
     assert all(map(torch.equal, again.state_dict().values(), fused.state_dict().values()))
+
+
+def test_a_copy_is_saved_and_loaded_as_the_module():
+    fused, x = BatchStair(*pair()), drawn(13, 7, 5, 6)
+    for other in (copy.deepcopy(fused), pickle.loads(pickle.dumps(fused))):
+        other(x)
+        assert set(other.state_dict()) == set(nn.BatchNorm2d(7).state_dict())
+        fused.load_state_dict(other.state_dict())
+        assert torch.equal(fused.norm.running_var, other.norm.running_var)
+    assert BatchStair(*pair()).to("meta")(x.to("meta")).shape == x.shape
 
 
 def test_pairs_that_somebody_watches_are_left():
