@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import io
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
-from qcuda.nn import lattice_layers
+from qcuda.nn import MultiStep, lattice_layers
+from qcuda.nn.activations import Window
 from qcuda.validate.device.card import Card
 from qcuda.validate.device.nets import (
     BASES,
@@ -67,6 +68,31 @@ def visible_weights(card: Card) -> dict[str, Any]:
                     )
                     made += 1
     return {"weights": made}
+
+
+def activations(card: Card) -> dict[str, Any]:
+    """Levels and slopes of stairs are the CPU's, bit for bit, in every type and order of memory."""
+    made = 0
+    kinds = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+    layouts = (torch.contiguous_format, torch.channels_last)
+    windows: tuple[Window, ...] = get_args(Window)
+    for order, window, kind, layout in product((0, 1, 2, 3, 5), windows, kinds, layouts):
+        found = []
+        for device in (torch.device("cpu"), card.device):
+            module = MultiStep(order, half_width=0.6, window=window).to(device)
+            generator = torch.Generator().manual_seed(order)
+            x, gradient = (torch.randn(3, 67, 33, 5, generator=generator) for _ in range(2))
+            x = x.to(device, kind, memory_format=layout).requires_grad_()
+            out = module(x)
+            out.backward(gradient.to(device, kind))
+            assert x.grad is not None
+            found.append([out.detach().cpu(), x.grad.cpu()])
+        expect(
+            all(map(torch.equal, *found)),
+            f"equal levels and slopes of order {order}, {window}, {kind}, {layout}",
+        )
+        made += 1
+    return {"cases": made}
 
 
 def save_and_load(card: Card) -> dict[str, Any]:

@@ -28,6 +28,7 @@ ALL: tuple[Stage, ...] = (
     graphs.cold_capture,
     layers.updates,
     layers.visible_weights,
+    layers.activations,
     layers.save_and_load,
     layers.autocast,
     layers.gradient_scaler,
