@@ -1,8 +1,9 @@
-"""registry.h, which the build makes, for tests that compile kernels themselves."""
+"""registry.h, which the build makes, for tests that compile kernels; and the kernels it lists."""
 
 from __future__ import annotations
 
 import os
+from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,3 +23,16 @@ def include(csrc: Path = CSRC) -> tuple[str, str]:
         made.write_text(text)
         os.replace(made, file)
     return f"-I{csrc}", f"-I{folder}"
+
+
+def step_kernels() -> set[str]:
+    """The names of all step kernels."""
+    from qcuda.kernels import abi, source
+
+    names = set()
+    for rule, optimiser, *types in product(
+        source.stems(), abi.OPTIMISERS, abi.Storage, abi.Real, abi.Real
+    ):
+        used = types if abi.MOMENTS[optimiser] else types[:2]
+        names.add(source.step(rule, optimiser, *(kind.name.lower() for kind in used)))
+    return names

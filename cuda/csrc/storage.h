@@ -31,4 +31,28 @@ QT_FN uint16_t round_stochastically(float x, uint32_t sixteen_bits) {
   return uint16_t((bits(x) + sixteen_bits) >> 16);
 }
 
+// Two of them, the first in the low half. A GPU has an instruction that picks bytes.
+QT_FN uint32_t round_two_stochastically(float x, uint32_t sixteen_x, float y, uint32_t sixteen_y) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(bits(x) + sixteen_x, bits(y) + sixteen_y, 0x7632);
+#else
+  return round_stochastically(x, sixteen_x) | uint32_t(round_stochastically(y, sixteen_y)) << 16;
+#endif
+}
+
+// A type of gradients and moments: how one is read, and written with sixteen random bits.
+struct Float32 {
+  using Stored = float;
+  static QT_FN float load(float x) { return x; }
+  static QT_FN float store(float x, uint32_t) { return x; }
+};
+
+struct BFloat16 {
+  using Stored = uint16_t;
+  static QT_FN float load(uint16_t x) { return widen(x); }
+  static QT_FN uint16_t store(float x, uint32_t sixteen_bits) {
+    return round_stochastically(x, sixteen_bits);
+  }
+};
+
 }  // namespace qt

@@ -5,9 +5,12 @@
 //   destinations(spec)                    how many places there are
 //   outcomes(spec, index, increment)      an object with threshold(k) and place(k), the thresholds
 //                                         not decreasing
+//
+// where spec is a Spec or, with fewer tests for each weight, a Tame one.
 #pragma once
 
 #include "core.h"
+#include "tame.h"
 
 namespace qt {
 
@@ -17,9 +20,13 @@ struct Threshold {
   bool certain;   // whether it is 2^32
 };
 
-// floor(p 2^32), or 2^32 from p = 1 on.
+// floor(p 2^32), or 2^32 from p = 1 on. What a GPU converts ends at 2^32 - 1 by itself.
 QT_FN Threshold threshold(float p) {
+#if defined(__CUDA_ARCH__)
+  return Threshold{__float2uint_rz(p * 0x1p32f), p >= 1.0f};
+#else
   return Threshold{uint32_t(minimum(p, 0x1.fffffep-1f) * 0x1p32f), p >= 1.0f};
+#endif
 }
 
 // 2^32 - floor(p 2^32) for p < 1: words from here on are those that an event of probability p takes.
@@ -32,26 +39,29 @@ QT_FN bool below(uint32_t word, const Threshold &t) { return t.certain | (word <
 
 QT_FN uint64_t value(const Threshold &t) { return t.certain ? uint64_t{1} << 32 : t.part; }
 
-// The increment in spacings, rounded once.
-QT_FN float spacings(const Spec &spec, float increment) { return increment / spec.spacing; }
-
 struct Split {
   int32_t sign;    // of the increment: 0, or -1 where it is negative
   int32_t whole;   // whole spacings, without sign
   float fraction;  // what remains, without sign, in [0, 1)
 };
 
-// The increment in whole spacings and a rest. Beyond the size of the lattice it makes no difference
-// how far.
-QT_FN Split split(const Spec &spec, float increment) {
+// The increment in whole spacings and a rest.
+template <class AnySpec>
+QT_FN Split split(const AnySpec &spec, float increment) {
   float x = spacings(spec, increment);
-  float distance = minimum(absolute(x), float(spec.size));
+  float distance = reached(spec, absolute(x));
   int32_t whole = int32_t(distance);
-  return Split{-int32_t(x < 0.0f), whole, distance - float(whole)};
+  return Split{sign(spec, x), whole, distance - float(whole)};
 }
 
 // n or, where the sign is -1, -n.
-QT_FN int32_t signed_as(int32_t sign, int32_t n) { return (n ^ sign) - sign; }
+QT_FN int32_t signed_as(int32_t sign, int32_t n) {
+#if defined(__CUDA_ARCH__)
+  return n * (sign | 1);  // which is added to something: one instruction
+#else
+  return (n ^ sign) - sign;
+#endif
+}
 
 // The whole spacings are certain; one level more is taken by words below a threshold.
 struct Coin {
@@ -87,13 +97,13 @@ QT_FN int32_t stopped(const Spec &spec, int32_t place) {
 }
 
 // The next index. A NaN increment does not move the weight.
-template <class Rule>
-QT_FN int32_t step(const Spec &spec, int32_t index, float increment, uint32_t word) {
+template <class Rule, class AnySpec>
+QT_FN int32_t step(const AnySpec &spec, int32_t index, float increment, uint32_t word) {
   const auto outcomes = Rule::outcomes(spec, index, increment);
   int32_t next = outcomes.place(0);
   for (int k = 1; k < Rule::destinations(spec); ++k)
     next = below(word, outcomes.threshold(k - 1)) ? next : outcomes.place(k);
-  next = increment == increment ? next : index;
+  next = is_number(spec, increment) ? next : index;
   return stopped(spec, next);
 }
 

@@ -52,11 +52,9 @@ constexpr size_t bytes(void (*)(A...)) {
 
 std::map<std::string, Kernel> kernels = {
 #define QT_ENTRY(name) {#name, {bind_kernel<name>, bytes(name), false}},
-#define QT_STEP_ENTRIES(rule, optimiser) \
-  QT_ENTRY(qt_step_##rule##_##optimiser##_int8) QT_ENTRY(qt_step_##rule##_##optimiser##_trits)
+#define QT_STEP(name, ...) QT_ENTRY(qt_step_##name)
 #define QT_STAIR_ENTRIES(type, As) QT_ENTRY(qt_stair_##type) QT_ENTRY(qt_stair_slope_##type)
-#define QT_RULE_ENTRIES(rule) QT_OPTIMISERS_OF(QT_STEP_ENTRIES, rule)
-    QT_ALGORITHMS(QT_RULE_ENTRIES) QT_ENTRY(qt_scalars) QT_ENTRY(qt_words) QT_ENTRY(qt_decode) QT_ENTRY(qt_outcomes)
+    QT_ALGORITHMS(QT_STEPS) QT_ENTRY(qt_scalars) QT_ENTRY(qt_words) QT_ENTRY(qt_decode) QT_ENTRY(qt_outcomes)
         QT_ENTRY(qt_put) QT_STAIR_TYPES(QT_STAIR_ENTRIES)};
 
 std::vector<int> contexts;               // the stack of current contexts, as device numbers

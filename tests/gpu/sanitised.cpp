@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include <memory>
+#include <vector>
 
 #include "gpu/kernels.cu"
 #include "plain_stairs.h"
@@ -11,10 +12,11 @@ namespace plain {
 
 using namespace qt;
 
+// A tensor of a launch.
 struct Case {
-  int32_t gradient_type, moment_type;
   int64_t count, offset;
-  int shift;  // elements between a 16-byte boundary and the data
+  int shift;           // elements between a 16-byte boundary and the data
+  int gradient_shift;  // the same of the gradient
 };
 
 // An allocation that ends where its data ends.
@@ -58,74 +60,100 @@ uint32_t word(const Launch &l, uint32_t iteration, uint32_t tensor, Stream strea
 }
 
 struct State {
-  Array state, gradient, first, second;
+  Array state, gradient, first, second, increment;
   Counters counters{0, 0};
 };
 
 template <class Rule, class Optimiser>
-void step(const Launch &l, const Case &c, const Scalars &scalars, uint32_t iteration, State &s) {
+void step(const Launch &l, const Case &c, const Scalars &scalars, uint32_t iteration, uint32_t tensor,
+          State &s) {
   for (int64_t i = 0; i < c.count; ++i) {
     const uint64_t element = uint64_t(c.offset + i);
-    float first = Optimiser::moments > 0 ? load(s.first, c.moment_type, i) : 0.0f;
-    float second = Optimiser::moments > 1 ? load(s.second, c.moment_type, i) : 0.0f;
-    float x = Optimiser::increment(scalars, load(s.gradient, c.gradient_type, i), first, second);
-    const uint32_t random = word(l, iteration, 5, STREAM_MOMENT, element);
-    if (Optimiser::moments > 0) store(s.first, c.moment_type, i, first, random >> 16);
-    if (Optimiser::moments > 1) store(s.second, c.moment_type, i, second, random & 0xffffu);
+    float first = Optimiser::moments > 0 ? load(s.first, l.moment_type, i) : 0.0f;
+    float second = Optimiser::moments > 1 ? load(s.second, l.moment_type, i) : 0.0f;
+    float x = Optimiser::increment(scalars, load(s.gradient, l.gradient_type, i), first, second);
+    const uint32_t random = word(l, iteration, tensor, STREAM_MOMENT, element);
+    if (Optimiser::moments > 0) store(s.first, l.moment_type, i, first, random >> 16);
+    if (Optimiser::moments > 1) store(s.second, l.moment_type, i, second, random & 0xffffu);
     const int32_t index = get(s.state, l.storage, i) + centre(l.spec);
-    const int32_t next = qt::step<Rule>(l.spec, index, x, word(l, iteration, 5, STREAM_MOVE, element));
+    const int32_t next =
+        qt::step<Rule>(l.spec, index, x, word(l, iteration, tensor, STREAM_MOVE, element));
     s.counters.moved += next != index;
     s.counters.nan += x != x;
     set(s.state, l.storage, i, next - centre(l.spec));
+    if (s.increment.bytes) store(s.increment, REAL_FLOAT32, i, x, 0);
   }
 }
 
 using Kernel = void (*)(const Launch, const Tensor *, int32_t, const Scalars *, const int64_t *,
                         Counters *);
-using Plain = void (*)(const Launch &, const Case &, const Scalars &, uint32_t, State &);
+using Plain = void (*)(const Launch &, const Case &, const Scalars &, uint32_t, uint32_t, State &);
 
 float noise(int64_t i) {
   const float special[] = {0.0f, -0.5f, 1e-40f, 2.5f, -3e38f, 0.25f, -1.0f};
   uint32_t x = uint32_t(i) * 2654435761u;
-  return i % 5 == 3 ? special[x % 7] : float(int32_t(x)) * 0x1p-31f;
+  return i % 11 == 3 ? special[x % 7] : float(int32_t(x)) * 0x1p-31f;
 }
 
-State make(const Launch &l, const Case &c) {
-  auto reals = [&](int32_t type) {
+State make(const Launch &l, const Case &c, bool records) {
+  auto reals = [&](int32_t type, int shift) {
     const size_t size = type == REAL_FLOAT32 ? 4 : 2;
-    return Array(size_t(c.count) * size, size_t(c.shift) * size);
+    return Array(size_t(c.count) * size, size_t(shift) * size);
   };
   const size_t bytes = size_t(l.storage == STORAGE_INT8 ? c.count : (c.count + 3) / 4);
-  State s{Array(bytes, size_t(c.shift)), reals(c.gradient_type), reals(c.moment_type), reals(c.moment_type)};
+  State s{Array(bytes, size_t(c.shift)), reals(l.gradient_type, c.gradient_shift),
+          reals(l.moment_type, c.shift), reals(l.moment_type, c.shift),
+          Array(records ? size_t(c.count) * 4 : 0, 0)};
   for (int64_t i = 0; i < c.count; ++i) {
-    store(s.gradient, c.gradient_type, i, noise(i), 0);
-    store(s.first, c.moment_type, i, noise(i + 99), 0);
-    store(s.second, c.moment_type, i, absolute(noise(i + 77)), 0);
+    store(s.gradient, l.gradient_type, i, noise(i), 0);
+    store(s.first, l.moment_type, i, noise(i + 99), 0);
+    store(s.second, l.moment_type, i, absolute(noise(i + 77)), 0);
     set(s.state, l.storage, i, int32_t(i * 7 % l.spec.size) - centre(l.spec));
   }
   return s;
 }
 
-bool agree(const char *name, Kernel kernel, Plain loop, int moments, const Launch &l, const Case &c) {
-  State mine = make(l, c), theirs = mine;
+// All cases in one launch, against the plain loop; counted or not, increments recorded or not.
+bool agree(const char *name, Kernel kernel, Plain loop, int moments, const Launch &l,
+           const std::vector<Case> &cases, bool counts, bool records) {
   // Without epsilon Adam makes 0 / 0 of zeros, padding included.
   const Scalars scalars{0.7f, 0.9f, 0.1f, 0.999f, 0.001f, 0.5f, 0.0f};
-  const int64_t iteration = 3;
-  loop(l, c, scalars, uint32_t(iteration), theirs);
-  Tensor tensor{mine.state.data(), mine.gradient.data(), moments > 0 ? mine.first.data() : nullptr,
-                moments > 1 ? mine.second.data() : nullptr, nullptr, c.count, c.offset, 5, 0};
-  struct {
-    Tensor row;
-    uint32_t before;
-  } table{tensor, 0};
-  emulation::run(unsigned((c.count + CHUNK - 1) / CHUNK), THREADS,
-                 [&] { kernel(l, &table.row, 1, &scalars, &iteration, &mine.counters); });
-  const bool same = mine.state == theirs.state && mine.first == theirs.first &&
-                    mine.second == theirs.second && mine.counters.moved == theirs.counters.moved &&
-                    mine.counters.nan == theirs.counters.nan && theirs.counters.moved >= c.count / 9;
-  if (!same)
-    printf("%s: types %d %d, %lld weights from %lld on differ\n", name, c.gradient_type, c.moment_type,
-           (long long)c.count, (long long)c.offset);
+  const std::unique_ptr<int64_t> iteration(new int64_t((int64_t{1} << 32) - 1));
+  std::vector<State> mine, theirs;
+  mine.reserve(cases.size());  // tables keep addresses of what is in it
+  // The rows, and for each the number of chunks before it.
+  const std::unique_ptr<uint8_t[]> table(new uint8_t[cases.size() * (sizeof(Tensor) + sizeof(uint32_t))]);
+  Tensor *const tensors = (Tensor *)table.get();
+  uint32_t *const before = (uint32_t *)(tensors + cases.size());
+  uint32_t chunks = 0;
+  const std::unique_ptr<Counters[]> counters(new Counters[cases.size()]());
+  for (uint32_t t = 0; t < cases.size(); ++t) {
+    const Case &c = cases[t];
+    mine.push_back(make(l, c, records));
+    theirs.push_back(mine.back());
+    const State &s = mine.back();
+    tensors[t] = Tensor{s.state.data(), s.gradient.data(), moments > 0 ? s.first.data() : nullptr,
+                        moments > 1 ? s.second.data() : nullptr,
+                        records ? (float *)s.increment.data() : nullptr, c.count, c.offset, ~t, 0};
+    loop(l, c, scalars, uint32_t(*iteration), ~t, theirs.back());
+    before[t] = chunks;
+    chunks += uint32_t((c.count + CHUNK - 1) / CHUNK);
+  }
+  emulation::run(chunks, THREADS, [&] {
+    kernel(l, tensors, int32_t(cases.size()), &scalars, iteration.get(), counts ? counters.get() : nullptr);
+  });
+  bool same = true;
+  for (uint32_t t = 0; t < cases.size(); ++t) {
+    const Case &c = cases[t];
+    const Counters want = counts ? theirs[t].counters : Counters{0, 0};
+    const bool right = mine[t].state == theirs[t].state && mine[t].first == theirs[t].first &&
+                       mine[t].second == theirs[t].second && mine[t].increment == theirs[t].increment &&
+                       counters[t].moved == want.moved && counters[t].nan == want.nan &&
+                       theirs[t].counters.moved >= c.count / 9;
+    if (!right)
+      printf("%s: %lld weights from %lld on differ\n", name, (long long)c.count, (long long)c.offset);
+    same &= right;
+  }
   return same;
 }
 
@@ -149,22 +177,72 @@ bool check_words() {
 bool check_decode() {
   bool same = true;
   for (int32_t storage : {STORAGE_INT8, STORAGE_TRITS})
-    for (int64_t count : {1, 8, 19, 4101}) {
-      const int32_t size = 3;
-      std::unique_ptr<float[]> levels(new float[3]{-1.5f, 0.0f, 2.5f});
-      Array state(size_t(storage == STORAGE_INT8 ? count : (count + 3) / 4), 0);
-      Array out(size_t(count) * 4, 0);
-      for (size_t i = 0; i < state.bytes; ++i) state.data()[i] = uint8_t(i * 37);
-      emulation::run(unsigned((count + 2047) / 2048), THREADS, [&] {
-        qt_decode(storage, levels.get(), size, state.data(), count, out.data(), REAL_FLOAT32);
+    for (int32_t size : {2, 3, 256})
+      for (int32_t type : {REAL_FLOAT32, REAL_BFLOAT16})
+        for (int64_t count : {1, 8, 19, 4101}) {
+          if (storage == STORAGE_TRITS && size > 3) continue;
+          std::unique_ptr<float[]> levels(new float[size_t(size)]);
+          for (int32_t k = 0; k < size; ++k) levels[size_t(k)] = 0.5f * float(k - 128);
+          Array state(size_t(storage == STORAGE_INT8 ? count : (count + 3) / 4), size_t(type));
+          Array out(size_t(count) * (type == REAL_FLOAT32 ? 4 : 2), 0);
+          for (size_t i = 0; i < state.bytes; ++i) state.data()[i] = uint8_t(i * 37);
+          emulation::run(unsigned((count + 2047) / 2048), THREADS, [&] {
+            qt_decode(storage, levels.get(), size, state.data(), count, out.data(), type);
+          });
+          for (int64_t i = 0; i < count; ++i) {
+            const int32_t index = get(state, storage, i) + size / 2;
+            const float level = index >= 0 && index < size ? levels[size_t(index)] : 0.0f;
+            same &= load(out, type, i) == level;  // all levels are bfloat16
+          }
+        }
+  if (!same) printf("decoding differs\n");
+  return same;
+}
+
+// Thresholds and destinations of every rule, in arrays of exactly their size.
+template <class Rule>
+bool check_outcomes(int32_t rule) {
+  bool same = true;
+  for (int32_t size : {2, 3, 256})
+    for (int64_t count : {1, 255, 256, 1000}) {
+      const Launch l{1, rule, 0, 0, 0, 0, {0.3f, 1.0f, size, {3.0f, 0.5f, 1.0f, 0.0f}}};
+      const float nan = __builtin_nanf(""), infinite = __builtin_inff();
+      const float special[] = {0.0f, -0.0f, 0.15f, -0.15f, 1e-45f, 3e38f, -3e38f, infinite, -infinite, nan};
+      const size_t n = size_t(count), places = size_t(Rule::destinations(l.spec));
+      std::unique_ptr<int8_t[]> codes(new int8_t[n]);
+      std::unique_ptr<float[]> increments(new float[n]);
+      std::unique_ptr<uint64_t[]> thresholds(new uint64_t[n * (places - 1)]);
+      std::unique_ptr<int32_t[]> destinations(new int32_t[n * places]);
+      for (size_t i = 0; i < n; ++i) {
+        codes[i] = int8_t(int32_t(i) % size - size / 2);
+        increments[i] = special[i % 10];
+      }
+      emulation::run(unsigned((count + 255) / 256), THREADS, [&] {
+        qt_outcomes(l, codes.get(), increments.get(), count, thresholds.get(), destinations.get());
       });
-      for (int64_t i = 0; i < count; ++i) {
-        const int32_t index = get(state, storage, i) + 1;
-        const float level = index >= 0 && index < size ? levels[size_t(index)] : 0.0f;
-        same &= ((const float *)out.data())[i] == level;
+      for (size_t i = 0; i < n; ++i) {
+        uint64_t t[3];
+        int32_t d[3];
+        tell_outcomes<Rule>(l.spec, codes[i] + size / 2, increments[i], t, d);
+        same &= !memcmp(t, thresholds.get() + i * (places - 1), (places - 1) * sizeof *t);
+        same &= !memcmp(d, destinations.get() + i * places, places * sizeof *d);
       }
     }
-  if (!same) printf("decoding differs\n");
+  if (!same) printf("outcomes differ\n");
+  return same;
+}
+
+// A table that travels with a launch.
+bool check_put() {
+  bool same = true;
+  Payload payload;
+  for (uint64_t i = 0; i < 448; ++i) payload.part[i] = i * 0x9e3779b97f4a7c15u;
+  for (int32_t count : {1, 7, 255, 256, 257, 448}) {
+    std::unique_ptr<uint64_t[]> out(new uint64_t[size_t(count)]);
+    emulation::run(1, THREADS, [&] { qt_put(payload, count, out.get()); });
+    same &= !memcmp(out.get(), payload.part, size_t(count) * sizeof *payload.part);
+  }
+  if (!same) printf("tables differ\n");
   return same;
 }
 
@@ -172,24 +250,29 @@ bool check_decode() {
 
 int main() {
   using namespace plain;
-  int32_t rule = -1, cases = 0, wrong = 0;
-#define TRY(name, optimiser_name, storage_name, storage_number)                                       \
-  for (const Case &c : {Case{0, 0, 1, 0, 0}, Case{0, 1, 21, 3, 1}, Case{1, 0, 2051, 6, 0},            \
-                        Case{1, 1, CHUNK + 4, 1, 3}, Case{1, 1, 256, 4, 0}, Case{0, 0, 4099, 0, 0}}) { \
-    Launch l{99, rule, 0, storage_number, c.gradient_type, c.moment_type,                             \
-             {0.25f, 1.0f, 3, {2.0f, 1.0f, 0.0f, 0.0f}}};                                             \
-    wrong += !agree("qt_step_" #name "_" #optimiser_name "_" #storage_name,                           \
-                    qt_step_##name##_##optimiser_name##_##storage_name, step<name, optimiser_name>,   \
-                    optimiser_name::moments, l, c);                                                   \
-    ++cases;                                                                                          \
+  const int64_t far = (int64_t{1} << 58) - CHUNK;  // the last elements that have a word
+  // Odd addresses, offsets and ends; then those that go wide, with the gradient at any address; and
+  // a chunk in which the high half of the number of a block of words changes.
+  const std::vector<Case> cases = {{1, 0, 0, 0},    {21, 3, 1, 0},        {0, 8, 0, 0},
+                                   {2051, 6, 0, 0}, {CHUNK + 4, 1, 3, 1}, {256, 4, 0, 0},
+                                   {4099, 0, 0, 1}, {CHUNK + 300, 8, 0, 0}, {CHUNK, far, 0, 0},
+                                   {512, 0, 3, 0},
+                                   {2048, (int64_t{1} << 34) - 1024, 0, 0}};
+  int32_t rule = -1, kernels = 0, wrong = 0;
+#define QT_STEP(name, rule_name, optimiser, storage_name, gradient, moment)                          \
+  {                                                                                                 \
+    const Launch l{99, rule, 0, storage_name::each == QUAD, sizeof(gradient::Stored) == 2,          \
+                   sizeof(moment::Stored) == 2, {0.25f, 1.0f, 3, {2.0f, 1.0f, 0.0f, 0.0f}}};        \
+    wrong += !agree("qt_step_" #name, qt_step_##name, step<rule_name, optimiser>, optimiser::moments, \
+                    l, cases, kernels % 5 != 0, kernels % 7 == 0);                                  \
+    ++kernels;                                                                                      \
   }
-#define TRY_BOTH(name, optimiser_name) \
-  TRY(name, optimiser_name, int8, STORAGE_INT8) TRY(name, optimiser_name, trits, STORAGE_TRITS)
-#define TRY_RULE(name) \
-  ++rule;              \
-  QT_OPTIMISERS_OF(TRY_BOTH, name)
+#define TRY_RULE(name)                   \
+  ++rule;                                \
+  wrong += !check_outcomes<name>(rule);  \
+  QT_STEPS(name)
   QT_ALGORITHMS(TRY_RULE)
-  wrong += !check_words() + !check_decode() + !check_stairs();
-  printf("%d cases, %d differ\n", cases, wrong);
+  wrong += !check_words() + !check_decode() + !check_put() + !check_stairs();
+  printf("%d kernels, %d differ\n", kernels, wrong);
   return wrong != 0;
 }

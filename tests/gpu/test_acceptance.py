@@ -48,7 +48,7 @@ def test_the_whole_script(acceptance, machine, fake_driver, image, monkeypatch, 
     assert all(sum(stem in name for name in names) >= 20 for stem in source.stems())
     assert results["device"]["name"] == "emulated device"
     first = results["timings"][0]
-    assert first["kernel"] == f"qt_step_{source.stems()[0]}_momentum_trits"
+    assert first["kernel"] == f"qt_step_{source.stems()[0]}_momentum_trits_bfloat16_bfloat16"
     assert first["bytes"] == 6.5 * first["weights"]
     assert first["bytes_per_second"] == pytest.approx(first["bytes"] / 2e-3)
     kinds = [row["gradients"] for row in results["timings"]]

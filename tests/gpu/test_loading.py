@@ -18,7 +18,7 @@ from qcuda.kernels.gpu.driver import Driver
 
 SPEC = abi.spec(1.0, 1.0, 3, [3.0])
 LAUNCH = abi.launch(SPEC, seed=1, rule="dst", optimiser="momentum")
-STEP = "qt_step_dst_momentum_int8"
+STEP = "qt_step_dst_momentum_int8_float32_float32"
 
 
 def fresh(fake_driver, number=0):

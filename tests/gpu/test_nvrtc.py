@@ -40,10 +40,11 @@ def test_it_compiles_one_unit_and_keeps_it(compiler, monkeypatch, tmp_path):
     monkeypatch.setenv(nvrtc.VARIABLE, compiler.path)
     monkeypatch.setattr(image, "fatbin_places", list)
     tried: list[str] = []
+    step = "qt_step_stochastic_rounding_adam_trits_bfloat16_float32"
     for unit, names in (
         (source.HELPERS, set(launch._HELPERS)),
         (source.STAIRS, STAIRS),
-        ("qt_step_stochastic_rounding_adam_trits", {"qt_step_stochastic_rounding_adam_trits"}),
+        (step, {step}),
     ):
         found = next(find(unit, compiler, tried))
         assert found.data[:4] == b"\x7fELF" and tried == [] and not found.whole

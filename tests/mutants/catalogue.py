@@ -21,7 +21,7 @@ class Mutant(NamedTuple):
 
 
 CORE, PHILOX, FILL = "core.h", "philox.h", "cpu/philox_fill.h"
-WALKER, STORAGE, OPTIMISERS = "walker.h", "storage.h", "optimisers.h"
+WALKER, STORAGE, OPTIMISERS, TAME = "walker.h", "storage.h", "optimisers.h", "tame.h"
 SCALARS = "scalars.h"
 DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
 METROPOLIS = "algorithms/metropolis.h"
@@ -44,15 +44,15 @@ MUTANTS = [
     # Moves
     Mutant("negative increments go up", WALKER, "near + (s.sign | 1)", "near + 1"),
     Mutant("complement for minus", WALKER, "(n ^ sign) - sign", "n ^ sign"),
-    Mutant("all increments go up", WALKER, "increment / spec.spacing",
+    Mutant("all increments go up", TAME, "increment / spec.spacing",
            "absolute(increment / spec.spacing)"),
     Mutant("whole spacings forgotten", WALKER, "signed_as(s.sign, s.whole)", "0"),
     Mutant("no lower end", WALKER, "place > 0 ? place : 0", "place"),
     Mutant("no upper end", WALKER, "place < last ? place : last", "place"),
     Mutant("upper end off by one", WALKER, "last = spec.size - 1", "last = spec.size - 2"),
-    Mutant("NaN moves", WALKER, "next = increment == increment ? next : index;", ""),
-    Mutant("spacing ignored", WALKER, "increment / spec.spacing", "increment"),
-    Mutant("reciprocal of the spacing", WALKER, "increment / spec.spacing",
+    Mutant("NaN moves", WALKER, "next = is_number(spec, increment) ? next : index;", ""),
+    Mutant("spacing ignored", TAME, "increment / spec.spacing", "increment"),
+    Mutant("reciprocal of the spacing", TAME, "increment / spec.spacing",
            "increment * (1.0f / spec.spacing)"),
     Mutant("remainder of a negative increment", WALKER, "whole, distance - float(whole)};",
            "whole, int32_t(bits(x)) < 0 && distance > float(whole)"
@@ -61,13 +61,13 @@ MUTANTS = [
     Mutant("upper end wraps round", WALKER, "place < last ? place : last",
            "place <= last ? place : place % spec.size"),
     # Rules
-    Mutant("tanh off by 1e-3", DST, "tanh_rational(m * s.fraction)",
-           "tanh_rational(1.001f * m * s.fraction)"),
+    Mutant("tanh off by 1e-3", DST, "tanh_rational(spec, m * s.fraction)",
+           "tanh_rational(spec, 1.001f * m * s.fraction)"),
     Mutant("tanh off by 1e-5", DST, "0.13374463061541894f", "0.1337546f"),
-    Mutant("approximate tanh, 2**-11", DST, "return x * p / q;",
-           "return 1.00048828125f * x * p / q;"),
-    Mutant("nonlinearity ignored", DST, "tanh_rational(m * s.fraction)",
-           "tanh_rational(s.fraction + 0.0f * m)"),
+    Mutant("approximate tanh, 2**-11", DST, "over(spec, x * p, q)",
+           "over(spec, 1.00048828125f * x * p, q)"),
+    Mutant("nonlinearity ignored", DST, "tanh_rational(spec, m * s.fraction)",
+           "tanh_rational(spec, s.fraction + 0.0f * m)"),
     Mutant("tie at the value 0", ROUNDING, "half_way >= spec.zero", "half_way > spec.zero"),
     Mutant("ties always move", ROUNDING, "(s.fraction == 0.5f) & outward", "s.fraction == 0.5f"),
     Mutant("ties inward", ROUNDING, "== (s.sign == 0)", "!= (s.sign == 0)"),
@@ -75,7 +75,7 @@ MUTANTS = [
            "x < 0.0f ? unlikely : likely"),
     Mutant("heat bath forgotten", METROPOLIS, "spec.parameter[2] != 0.0f", "false"),
     Mutant("proposals at half the rate", METROPOLIS, "0.5f * proposal", "0.25f * proposal"),
-    Mutant("temperature ignored", METROPOLIS, "absolute(x) / temperature",
+    Mutant("temperature ignored", METROPOLIS, "over(spec, absolute(x), temperature)",
            "absolute(x) + 0.0f * temperature"),
     Mutant("exponential off by 1e-5", METROPOLIS, "r * 0.5f * p", "r * 0.50005f * p"),
     Mutant("lower part of ln 2 dropped", METROPOLIS, " - float(n) * 1.428606765330187e-06f", ""),
@@ -124,14 +124,17 @@ MUTANTS = [
            "(square_root(v) + s.epsilon) * s.second_scale"),
     Mutant("no gradients below half precision", OPTIMISERS, "-(s.learning_rate * g)",
            "-(s.learning_rate * (absolute(g) < 6e-8f ? 0.0f : g))"),
-    Mutant("infinite gradients move", OPTIMISERS, "absolute(g) <= 0x1.fffffep127f", "g == g"),
+    Mutant("infinite gradients move", OPTIMISERS,
+           "absolute(gradient) <= 0x1.fffffep127f", "gradient == gradient"),
     Mutant("NaN enters the first moment", OPTIMISERS, "first = possible ? m : first;",
            "first = m;"),
     Mutant("overflow enters the second moment", OPTIMISERS, "second = possible ? v : second;",
            "second = v;"),
     Mutant("NaN enters the momentum", OPTIMISERS, "first = possible ? b : first;", "first = b;"),
-    Mutant("overflow of the square unseen", OPTIMISERS, "kept(m) & kept(v)", "kept(m)"),
-    Mutant("moments that round to infinity", OPTIMISERS, "<= 0x1.fep127f", "<= 0x1.fffffep127f"),
+    Mutant("overflow of the square unseen", OPTIMISERS, "Asked::kept(m) & Asked::kept(v)",
+           "Asked::kept(m)"),
+    Mutant("moments that round to infinity", OPTIMISERS, "LARGEST_MOMENT = 0x1.fep127f",
+           "LARGEST_MOMENT = 0x1.fffffep127f"),
     Mutant("both moments in one place", LIBRARY, "tensor.first, tensor.second, start",
            "tensor.first, tensor.first, start"),
     Mutant("another order of products", OPTIMISERS, "s.second_gain * (g * g)",

@@ -9,7 +9,8 @@ namespace qt {
 struct deterministic_rounding {
   static QT_FN int destinations(const Spec &) { return 2; }
 
-  static QT_FN Coin outcomes(const Spec &spec, int32_t index, float increment) {
+  template <class AnySpec>
+  static QT_FN Coin outcomes(const AnySpec &spec, int32_t index, float increment) {
     Split s = split(spec, increment);
     float reach = float(s.whole) + 0.5f;
     float half_way = float(index) + (s.sign ? -reach : reach);

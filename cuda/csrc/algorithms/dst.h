@@ -9,23 +9,25 @@ namespace qt {
 // coefficient is positive. Within 5e-8 of tanh in exact arithmetic, relative, on [0, 9.1];
 // beyond, tanh is 1 in float32. Rounding adds at most 26 half-ulps (derived in the tests), and may
 // take the result past 1, which is certainty too.
-QT_FN float tanh_rational(float x) {
+template <class AnySpec>
+QT_FN float tanh_rational(const AnySpec &spec, float x) {
   x = minimum(x, 9.1f);
   float y = x * x;
   float p = ((1.3177208294494623e-08f * y + 2.048095168818676e-05f) * y + 0.0034877966148440776f) * y;
   p = (p + 0.13374463061541894f) * y + 1.0f;
   float q = ((7.703914786332613e-07f * y + 0.00032728966419341444f) * y + 0.02584733370948536f) * y;
   q = (q + 0.4670777685301871f) * y + 1.0f;
-  return x * p / q;
+  return over(spec, x * p, q);
 }
 
 struct dst {
   static QT_FN int destinations(const Spec &) { return 2; }
 
-  static QT_FN Coin outcomes(const Spec &spec, int32_t index, float increment) {
+  template <class AnySpec>
+  static QT_FN Coin outcomes(const AnySpec &spec, int32_t index, float increment) {
     float m = spec.parameter[0];
     Split s = split(spec, increment);
-    return coin(index, s, tanh_rational(m * s.fraction));
+    return coin(index, s, tanh_rational(spec, m * s.fraction));
   }
 };
 

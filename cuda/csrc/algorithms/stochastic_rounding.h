@@ -8,7 +8,8 @@ namespace qt {
 struct stochastic_rounding {
   static QT_FN int destinations(const Spec &) { return 2; }
 
-  static QT_FN Coin outcomes(const Spec &spec, int32_t index, float increment) {
+  template <class AnySpec>
+  static QT_FN Coin outcomes(const AnySpec &spec, int32_t index, float increment) {
     Split s = split(spec, increment);
     return coin(index, s, s.fraction);
   }

@@ -14,20 +14,6 @@ namespace qt {
 // Weights of a run: a multiple of 4, so packed bytes are not shared, and of the words made at once.
 constexpr int64_t RUN = 576;
 
-struct Float32 {
-  using Stored = float;
-  static QT_FN float load(float x) { return x; }
-  static QT_FN float store(float x, uint32_t) { return x; }
-};
-
-struct BFloat16 {
-  using Stored = uint16_t;
-  static QT_FN float load(uint16_t x) { return widen(x); }
-  static QT_FN uint16_t store(float x, uint32_t sixteen_bits) {
-    return round_stochastically(x, sixteen_bits);
-  }
-};
-
 // increment[i] from gradient[i]; moments are updated in place.
 template <class Optimiser, class Gradient, class Moment>
 void make_increments(const Scalars scalars, const void *gradient, void *first, void *second,

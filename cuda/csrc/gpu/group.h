@@ -20,9 +20,10 @@
 
 namespace qt {
 
-constexpr int GROUP = 8;             // weights of a thread at a time: whole bytes of trits
-constexpr int THREADS = 256;         // of a block
-constexpr int64_t CHUNK = 8192;      // weights of a block
+constexpr int QUAD = 4;          // weights of one block of words, and of one byte of trits
+constexpr int GROUP = 2 * QUAD;  // weights of a thread at a time
+constexpr int THREADS = 256;     // of a block
+constexpr int64_t CHUNK = 8192;  // weights of a block
 
 struct alignas(16) Sixteen {
   uint32_t part[4];
@@ -44,43 +45,6 @@ QT_DEVICE Range range(int64_t start, int64_t end, bool aligned) {
 }
 
 QT_DEVICE bool divisible(const void *a, uint32_t by) { return ((uint64_t)a & (by - 1)) == 0; }
-
-// GROUP reals as they lie in memory. Loading is kept apart from decoding so that all loads of a
-// group are on their way before the first is waited for.
-struct Reals {
-  uint32_t part[GROUP];  // GROUP float32, or GROUP / 2 pairs of bfloat16
-};
-
-QT_DEVICE Reals load_reals(const void *base, int32_t type, const Range &at) {
-  Reals x = {};
-  if (type == REAL_FLOAT32) {
-    const uint32_t *p = (const uint32_t *)base + at.start;
-    if (at.whole) {
-      Sixteen a = ((const Sixteen *)p)[0], b = ((const Sixteen *)p)[1];
-      QT_UNROLL for (int i = 0; i < 4; ++i) x.part[i] = a.part[i], x.part[4 + i] = b.part[i];
-    } else {
-      QT_UNROLL for (int i = 0; i < GROUP; ++i) if (i < at.count) x.part[i] = p[i];
-    }
-  } else {
-    const uint16_t *p = (const uint16_t *)base + at.start;
-    if (at.whole) {
-      Sixteen a = ((const Sixteen *)p)[0];
-      QT_UNROLL for (int i = 0; i < 4; ++i) x.part[i] = a.part[i];
-    } else {
-      QT_UNROLL for (int i = 0; i < GROUP; ++i)
-        if (i < at.count) x.part[i / 2] |= uint32_t(p[i]) << 16 * (i & 1);
-    }
-  }
-  return x;
-}
-
-QT_DEVICE void decode_reals(const Reals &x, int32_t type, float out[GROUP]) {
-  if (type == REAL_FLOAT32) {
-    QT_UNROLL for (int i = 0; i < GROUP; ++i) out[i] = real(x.part[i]);
-  } else {
-    QT_UNROLL for (int i = 0; i < GROUP; ++i) out[i] = widen(uint16_t(x.part[i / 2] >> 16 * (i & 1)));
-  }
-}
 
 // Writes float32 bits (type float32), or the low halves of the numbers (type bfloat16).
 QT_DEVICE void store_reals(void *base, int32_t type, const Range &at, const uint32_t x[GROUP]) {
@@ -106,6 +70,7 @@ QT_DEVICE void store_reals(void *base, int32_t type, const Range &at, const uint
 
 // Codes of a group, one int8 each.
 struct int8 {
+  static constexpr int each = 1;  // of a byte
   Eight bytes;
 
   static QT_DEVICE bool aligned(const void *base) { return divisible(base, 8); }
@@ -142,6 +107,7 @@ struct int8 {
 
 // Codes of a group, four trits a byte. No two threads share a byte.
 struct trits {
+  static constexpr int each = QUAD;  // of a byte
   uint8_t byte[2];
 
   static QT_DEVICE bool aligned(const void *base) { return divisible(base, 2); }
@@ -175,22 +141,23 @@ struct trits {
   }
 };
 
-// The words of GROUP elements from the global element `first` on. Two generator calls where they
-// fill two blocks of four, three where they straddle.
-QT_DEVICE void words_of_group(uint64_t seed, uint32_t iteration, uint32_t tensor, Stream stream,
-                              uint64_t first, uint32_t out[GROUP]) {
-  const uint64_t block = first >> 2;
-  QT_UNROLL for (int b = 0; b < 2; ++b) {
+// The words of N elements from the global element `first` on. A generator call for each block of
+// four, and one more where they straddle.
+template <int N>
+QT_DEVICE void words_from(uint64_t seed, uint32_t iteration, uint32_t tensor, Stream stream,
+                          uint64_t first, uint32_t out[N]) {
+  const uint64_t block = first / QUAD;
+  QT_UNROLL for (int b = 0; b < N / QUAD; ++b) {
     Words w = words_of_block(seed, iteration, tensor, stream, block + uint32_t(b));
-    QT_UNROLL for (int i = 0; i < 4; ++i) out[4 * b + i] = w.lane[i];
+    QT_UNROLL for (int i = 0; i < QUAD; ++i) out[QUAD * b + i] = w.lane[i];
   }
-  const uint32_t lane = uint32_t(first) & 3;
+  const uint32_t lane = uint32_t(first) % QUAD;
   if (lane == 0) return;
-  Words w = words_of_block(seed, iteration, tensor, stream, block + 2);
+  Words w = words_of_block(seed, iteration, tensor, stream, block + N / QUAD);
   uint32_t next[3] = {w.lane[0], w.lane[1], w.lane[2]};
   QT_LOOP for (uint32_t shift = 0; shift < lane; ++shift) {  // by one place, so that no index varies
-    QT_UNROLL for (int i = 0; i < GROUP - 1; ++i) out[i] = out[i + 1];
-    out[GROUP - 1] = next[0];
+    QT_UNROLL for (int i = 0; i < N - 1; ++i) out[i] = out[i + 1];
+    out[N - 1] = next[0];
     next[0] = next[1], next[1] = next[2];
   }
 }

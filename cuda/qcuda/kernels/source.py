@@ -20,6 +20,7 @@ _HERE = Path(__file__).resolve().parent
 PLACES = (_HERE.parents[1] / "csrc", _HERE.parent / "_native" / "csrc")
 
 _INCLUDE = re.compile(r'^[ \t]*#include "([^"]+)"[^\n]*$', re.MULTILINE)
+_REALS = {"float32": "Float32", "bfloat16": "BFloat16"}  # what a kernel's name and source say
 _STEP, _STAIR = "qt_step_", "qt_stair_"
 _REGISTRY = "registry.h"  # not a file of the sources: `registry` says what is in it
 
@@ -80,9 +81,9 @@ def one_text(path: Path) -> str:
 HELPERS, STAIRS = "helpers", "stairs"  # units of many kernels; each step kernel is one of its own
 
 
-def step(rule: str, optimiser: str, storage: str) -> str:
-    """The name of a step kernel."""
-    return f"{_STEP}{rule}_{optimiser}_{storage}"
+def step(rule: str, optimiser: str, storage: str, *reals: str) -> str:
+    """The name of a step kernel. reals: the type of gradients, and of moments if there are any."""
+    return _STEP + "_".join((rule, optimiser, storage, *reals))
 
 
 def unit(kernel: str) -> str:
@@ -95,12 +96,21 @@ def unit(kernel: str) -> str:
 def only(unit: str) -> tuple[str, ...]:
     """The macros, as NAME=VALUE, that leave one unit of the text.
 
-    >>> only("qt_step_stochastic_rounding_adam_int8"), only(HELPERS)
-    (('QT_ONE_STEP=stochastic_rounding,adam,int8',), ('QT_HELPERS=1',))
+    >>> only(HELPERS)
+    ('QT_HELPERS=1',)
+    >>> only("qt_step_stochastic_rounding_adam_int8_float32_bfloat16")[0].split(",", 1)[1]
+    'stochastic_rounding,adam,int8,Float32,BFloat16'
     """
     if unit in (HELPERS, STAIRS):
         return (f"QT_{unit.upper()}=1",)
-    return ("QT_ONE_STEP=" + ",".join(unit.removeprefix(_STEP).rsplit("_", 2)),)
+    name = unit.removeprefix(_STEP)
+    rest, reals = name, []
+    while rest.rpartition("_")[2] in _REALS:
+        rest, _, real = rest.rpartition("_")
+        reals.insert(0, _REALS[real])
+    if len(reals) == 1:  # no moments
+        reals.append(_REALS["float32"])
+    return ("QT_ONE_STEP=" + ",".join((name, *rest.rsplit("_", 2), *reals)),)
 
 
 def digest(text: str) -> str:

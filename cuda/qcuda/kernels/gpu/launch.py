@@ -70,7 +70,7 @@ class Launcher:
 
         Whatever is left out is loaded by its first call. ImageMissing if a kernel is nowhere.
         """
-        steps = [_kernel(launch) for launch in launches]
+        steps = [step_kernel(launch) for launch in launches]
         with self._lock, self.device.current():
             for name in (*_HELPERS, *steps):
                 self._function(name)
@@ -120,7 +120,7 @@ class Launcher:
         a few for each tensor, kept and used again unless a graph is being captured, whose pool
         owns it then.
         """
-        name = _kernel(launch)
+        name = step_kernel(launch)
         if not any(tensor.count for tensor in tensors):
             check(launch, tensors)
             return
@@ -212,7 +212,7 @@ class Launcher:
     ) -> None:
         """From int8 codes and increments, the K destinations of each weight (int32) and the K - 1
         thresholds between them (uint64, 0 .. 2**32)."""
-        _kernel(launch)
+        step_kernel(launch)
         addresses = (c_void_p(codes_pointer), c_void_p(increments_pointer))
         rest = (c_int64(count), c_void_p(thresholds_pointer), c_void_p(destinations_pointer))
         self._elementwise("qt_outcomes", count, 1, stream, launch, *addresses, *rest)
@@ -297,7 +297,7 @@ class Launcher:
             self._launch("qt_put", 1, stream, payload, words, c_void_p(address + start))
 
 
-def _kernel(launch: abi.Launch) -> str:
+def step_kernel(launch: abi.Launch) -> str:
     """The name of a launch's step kernel; ValueError if the launch breaks a rule."""
     for what, number, names in (
         ("rule", launch.rule, source.stems()),
@@ -305,11 +305,12 @@ def _kernel(launch: abi.Launch) -> str:
     ):
         if not 0 <= number < len(names):
             raise ValueError(f"a {what}'s number is in [0, {len(names)}), got {number}")
-    abi.Real(launch.gradient_type)
-    abi.Real(launch.moment_type)
+    gradient, moment = abi.Real(launch.gradient_type), abi.Real(launch.moment_type)
     check_lattice(launch.spec.size, launch.storage)
-    names = source.stems()[launch.rule], abi.OPTIMISERS[launch.optimiser]
-    return source.step(*names, abi.Storage(launch.storage).name.lower())
+    rule, optimiser = source.stems()[launch.rule], abi.OPTIMISERS[launch.optimiser]
+    storage = abi.Storage(launch.storage)
+    reals = (gradient, moment)[: 2 if abi.MOMENTS[optimiser] else 1]
+    return source.step(rule, optimiser, *(kind.name.lower() for kind in (storage, *reals)))
 
 
 def check_lattice(size: int, storage: int) -> None:

@@ -117,7 +117,7 @@ def time_step(
     )
     names = (rule, optimiser, storage.name.lower(), gradient.name.lower(), moment.name.lower())
     return {
-        "kernel": source.step(*names[:3]),
+        "kernel": source.step(*names[: 5 if moments else 4]),
         "gradient_type": names[3],
         "moment_type": names[4] if moments else None,
         "gradients": kind,
