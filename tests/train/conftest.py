@@ -13,6 +13,7 @@ import torch
 from qcuda.cli import main
 from qcuda.train import folder as kept
 
+OF_THE_PROCESS = ("seconds", "versions", "searched", "table", "tables")
 # Small enough for a second; four epochs, so that there is a middle to be stopped in.
 SMALL = ["--channels", "4", "--hidden", "16", "--examples", "120", "--batch", "20"]
 
@@ -45,17 +46,16 @@ def _figures_by_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bits(value: Any) -> Any:
-    """A value with tensors as their bytes, without times and without what it was made with.
+    """A value with tensors as their bytes, without what is a fact of the process and not the run.
 
-    (The commit is in the versions; a checkout may change between two runs.)
+    These are times, versions (a checkout may change between two runs), and how many tensors were
+    alive when copies were searched for, which the text of an audit says too.
     """
     if isinstance(value, torch.Tensor):
         flat = value.detach().contiguous().reshape(-1)
         return str(value.dtype), tuple(value.shape), flat.view(torch.uint8).numpy().tobytes()
     if isinstance(value, dict):
-        return {
-            key: bits(item) for key, item in value.items() if key not in ("seconds", "versions")
-        }
+        return {key: bits(item) for key, item in value.items() if key not in OF_THE_PROCESS}
     if isinstance(value, list | tuple):
         return [bits(item) for item in value]
     return value
