@@ -141,6 +141,34 @@ MUTANTS = {
         False,
         "differ",
     ),
+    "bytes of windows past the end": (
+        "gpu/stairs.h",
+        "if (b < bytes) p[b] = uint8_t(packed >> 8 * b);",
+        "p[b] = uint8_t(packed >> 8 * b);",
+        True,
+        "heap-buffer-overflow",
+    ),
+    "windows of what is not there": (
+        "gpu/stairs.h",
+        "uint32_t(i < at.count && within(u, t, a))",
+        "uint32_t(within(u, t, a))",
+        False,
+        "stairs of float32 differ",
+    ),
+    "stairs by vectors at any address": (
+        "gpu/stairs.h",
+        "const bool aligned = divisible(x, 16) && divisible(z, 16);",
+        "const bool aligned = true;",
+        True,
+        "misaligned address",
+    ),
+    "slopes of half the counts": (
+        "gpu/stairs.h",
+        "size && step < stair.steps",
+        "size && step < 1",
+        False,
+        "stairs of float32 differ",
+    ),
 }
 
 
