@@ -95,7 +95,7 @@ def test_the_launcher_takes_what_it_makes(compiler, fake_driver, monkeypatch, tm
     launcher.prepare([abi.launch(spec, seed=1, rule="dst", optimiser="sgd")])
     assert ["NVRTC" in origin for origin in launcher.images] == [True, True]
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2 and "qt_step_dst_sgd_int8 for sm_90 in " in said[1]
+    assert len(said) == 2 and "qt_step_dst_sgd_int8_float32 for sm_90 in " in said[1]
 
 
 @pytest.mark.parametrize("what", ["libnvrtc-builtins.so.13.0", "libnvrtc.so.13"])

@@ -121,12 +121,7 @@ def launchers(folder: Path, driver: str | None = None) -> dict[str, launch.Launc
 
 def every_step() -> list[abi.Launch]:
     """A launch of each step kernel."""
-    return [
-        abi.launch(abi.spec(1.0, 0.0, 2), seed=0, rule=rule, optimiser=optimiser, storage=storage)
-        for rule in source.stems()
-        for optimiser in abi.OPTIMISERS
-        for storage in abi.Storage
-    ]
+    return [case.launch for case in compare.cases()]
 
 
 def check_all(
