@@ -6,13 +6,15 @@
 // 2^-24 .. 2^24, with increments below 2^22 spacings. Every threshold is then that of the plain
 // functions:
 //
-// 1. `refined` is 1 / q rounded to nearest, for a guess within 2 ulp. Only the mantissa of q
+// 1. `refined` is within 1/2 + 2^-19 ulp of 1 / q, for a guess within 2 ulp. Only the mantissa of q
 //    matters, and a test goes through all of them.
-// 2. With such an inverse `quotient` is n / q rounded to nearest wherever q is in 2^-40 .. 2^40 and
-//    |n / q| in 2^-60 .. 2^62, since then n - q a is a float: n is above 2^-100, so that its last
-//    bit is above 2^-149. The last step rounds a number within 1.5 2^-24 ulp of n / q, so it can
-//    only err where n / q lies that close to the middle of two floats. These are few for each q,
-//    and a test goes through all.
+// 2. With the nearest inverse `quotient` is n / q rounded to nearest wherever q is in 2^-40 .. 2^40
+//    and |n / q| in 2^-60 .. 2^62: n is above 2^-100, so that the last bit of n - q a is above
+//    2^-149, and the last step rounds a number within 2^-22 ulp of n / q. It can only err where n / q
+//    lies that close to the middle of two floats, n 2^s = (2 k + 1) q + d for mantissas n, q and a
+//    small d. These are few for each q, and a test goes through all. With a refined inverse three of
+//    them are wrong, as 1 / (2 - 2^-23) is. `over` is for numerators and denominators that are none
+//    of these: the test goes through every argument of tanh.
 // 3. Below 2^-60 both quotients are below 2^-59, whole spacings 0, and probabilities 0 in words of
 //    32 bits: tanh(2^24 2^-59) is below 2^-34. The Metropolis rule takes exp(-2^-35), which is 1,
 //    whatever the sign. Rounding compares with 1/2.
@@ -69,7 +71,7 @@ QT_FN float quotient(float n, float q, float inverse) {
   return fused(inverse, fused(-q, a, n), a);
 }
 
-// n / q, plain and tame: q in 2^-40 .. 2^40.
+// n / q, plain and tame.
 QT_FN float over(const Spec &, float n, float q) { return n / q; }
 
 QT_FN float over(const Tame &, float n, float q) {

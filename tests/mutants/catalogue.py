@@ -75,7 +75,7 @@ MUTANTS = [
            "x < 0.0f ? unlikely : likely"),
     Mutant("heat bath forgotten", METROPOLIS, "spec.parameter[2] != 0.0f", "false"),
     Mutant("proposals at half the rate", METROPOLIS, "0.5f * proposal", "0.25f * proposal"),
-    Mutant("temperature ignored", METROPOLIS, "over(spec, absolute(x), temperature)",
+    Mutant("temperature ignored", METROPOLIS, "absolute(x) / temperature",
            "absolute(x) + 0.0f * temperature"),
     Mutant("exponential off by 1e-5", METROPOLIS, "r * 0.5f * p", "r * 0.50005f * p"),
     Mutant("lower part of ln 2 dropped", METROPOLIS, " - float(n) * 1.428606765330187e-06f", ""),

@@ -29,10 +29,10 @@ struct metropolis {
     float temperature = spec.parameter[0], proposal = spec.parameter[1];
     bool heat_bath = spec.parameter[2] != 0.0f;
     float x = spacings(spec, increment);
-    float unlikely = exp_of_minus(over(spec, absolute(x), temperature));
+    float unlikely = exp_of_minus(absolute(x) / temperature);
     float likely = 1.0f;
-    likely = heat_bath ? over(spec, 1.0f, 1.0f + unlikely) : likely;
-    unlikely = heat_bath ? over(spec, unlikely, 1.0f + unlikely) : unlikely;
+    likely = heat_bath ? 1.0f / (1.0f + unlikely) : likely;
+    unlikely = heat_bath ? unlikely / (1.0f + unlikely) : unlikely;
     float half = 0.5f * proposal;
     return neighbours(index, half * (x > 0.0f ? unlikely : likely), half * (x < 0.0f ? unlikely : likely));
   }
