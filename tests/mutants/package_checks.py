@@ -1,6 +1,8 @@
 """Mutants of the Python packages: a copy with the mistake, and the tests that import the copy.
 
-    cd tests; python -m mutants.package_checks [--statistics]     prints the outcomes as JSON
+    cd tests; python -m mutants.package_checks [--statistics] [--training]
+
+prints the outcomes as JSON, with --training those of the training job's mutants.
 
 It is a process of its own, which has imported none of the packages: each child imports the copy
 it is given. Test files are loaded by their path, as two of them may have one name.
@@ -26,7 +28,7 @@ import pytest  # noqa: F401
 import scipy.special
 import torch
 import torch._dynamo  # torch imports it at the first step of an optimiser
-from mutants import optimizer_checks, stair_checks
+from mutants import optimizer_checks, stair_checks, training, training_checks
 from mutants.builds import ROOT, out_of_date
 from mutants.catalogue import Mutant
 from mutants.forks import Outcome, Verdict, judge, try_out
@@ -34,7 +36,7 @@ from mutants.packages import EQUIVALENT, MUTANTS
 
 TESTS = Path(__file__).resolve().parents[1]
 FOLDERS = ("qtheory", "reference/qreference", "cuda/qcuda")
-UNCHANGED = "(packages unchanged)"
+UNCHANGED, TRAINING_UNCHANGED = "(packages unchanged)", "(training unchanged)"
 SECONDS = 120  # a child that takes longer hangs
 STEPS = ("qcuda/optimizer.py", *(f"step/{p.name}" for p in (ROOT / "cuda/qcuda/step").glob("*.py")))
 LATER = "test_slots_that_rest_and_groups_that_come_later_keep_their_own_numbers"
@@ -196,6 +198,8 @@ def inside(folder: Path, mutant: Mutant, statistics: bool) -> Verdict:
     for name in ("qtheory", "qreference", "qcuda"):
         found = importlib.util.find_spec(name)
         assert found is not None and Path(str(found.origin)).is_relative_to(folder), found
+    if mutant.name in TRAINING:
+        return judge([("training", training_checks.checks(load))], None)
     ladders = [("exact", exact(room)), ("law", law()), ("agreement", agreement())]
     if room == "qcuda":
         ladders.pop(1)
@@ -222,9 +226,19 @@ def room_of(mutant: Mutant) -> str:
     return next((f.split("/")[-1] for f in FOLDERS if mutant.file.startswith(f)), "all")
 
 
-def run(statistics: bool) -> list[Outcome]:
-    """Unchanged, equivalent, mutants. Raises ValueError if a text is no longer in its file."""
-    everything = [Mutant(UNCHANGED, "", "", ""), *EQUIVALENT, *MUTANTS]
+def everything_of(job: bool) -> list[Mutant]:
+    """Unchanged, equivalent, mutants; of the training job, or of the rest."""
+    if job:
+        unchanged = Mutant(TRAINING_UNCHANGED, "", "", "")
+        return [unchanged, *training.EQUIVALENT, *training.MUTANTS]
+    return [Mutant(UNCHANGED, "", "", ""), *EQUIVALENT, *MUTANTS]
+
+
+TRAINING = {mutant.name for mutant in everything_of(True)}
+
+
+def run(everything: list[Mutant], statistics: bool) -> list[Outcome]:
+    """In their order. Raises ValueError if a text is no longer in its file."""
     if stale := out_of_date(everything, ROOT):
         raise ValueError("the catalogue follows the sources:\n" + "\n".join(stale))
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
@@ -243,4 +257,5 @@ def run(statistics: bool) -> list[Outcome]:
 if __name__ == "__main__":
     os.environ.setdefault("QTHEORY_LIB", str(ROOT / "build" / "native"))
     assert scipy.special.erf(0) == 0
-    print(json.dumps(run("--statistics" in sys.argv[1:])))
+    chosen = everything_of("--training" in sys.argv[1:])
+    print(json.dumps(run(chosen, "--statistics" in sys.argv[1:])))

@@ -22,7 +22,7 @@ sys.path.extend(
 )
 
 import cpu_room
-from mutants import battery, builds, catalogue, kernel_checks, packages
+from mutants import battery, builds, catalogue, kernel_checks, packages, training
 from mutants.catalogue import Mutant
 from mutants.forks import Outcome, Verdict, judge, try_out
 
@@ -67,7 +67,15 @@ def run_kernels(statistics: bool) -> list[Outcome]:
 
 def run_packages(statistics: bool) -> list[Outcome]:
     """The mutants of the packages, in a process that has imported none of them."""
-    options = ["--statistics"] if statistics else []
+    return _packages(["--statistics"] if statistics else [])
+
+
+def run_training(statistics: bool) -> list[Outcome]:
+    """The mutants of the training job, which moves' statistics alone do not judge."""
+    return _packages(["--training"])
+
+
+def _packages(options: list[str]) -> list[Outcome]:
     command = [sys.executable, "-m", "mutants.package_checks", *options]
     done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=600)
     if done.returncode:
@@ -76,13 +84,14 @@ def run_packages(statistics: bool) -> list[Outcome]:
 
 
 def run(statistics: bool = False) -> list[Outcome]:
-    return [*run_kernels(statistics), *run_packages(statistics)]
+    return [*run_kernels(statistics), *run_packages(statistics), *run_training(statistics)]
 
 
 def harmless() -> set[str]:
     """What must pass."""
-    equivalent = {m.name for m in (*catalogue.EQUIVALENT, *packages.EQUIVALENT)}
-    return equivalent | {UNCHANGED, "(packages unchanged)"}
+    same = (*catalogue.EQUIVALENT, *packages.EQUIVALENT, *training.EQUIVALENT)
+    unchanged = {UNCHANGED, "(packages unchanged)", "(training unchanged)"}
+    return {mutant.name for mutant in same} | unchanged
 
 
 def wrong(outcomes: list[Outcome]) -> list[Outcome]:
@@ -115,7 +124,8 @@ def summary(outcomes: list[Outcome]) -> str:
     """One sentence of counts."""
     mutants = [o for o in outcomes if o.name not in harmless()]
     by = {
-        k: sum(str(o.caught).startswith(k) for o in mutants) for k in ("exact", "law", "agreement")
+        k: sum(str(o.caught).startswith(k) for o in mutants)
+        for k in ("exact", "law", "agreement", "training")
     }
     crashed = sum(o.caught == "the process" for o in mutants)
     alone = sum(o.statistics is not None for o in mutants)
@@ -123,8 +133,8 @@ def summary(outcomes: list[Outcome]) -> str:
     return (
         f"{len(mutants)} mutants, {sum(o.caught is not None for o in mutants)} caught: "
         f"{by['exact']} by exact checks, {by['law']} by law = reference, {by['agreement']} by "
-        f"agreement, {crashed} by crashing or hanging; statistics alone would see {alone}. The "
-        f"slowest to be caught took {slowest:.1f} s."
+        f"agreement, {by['training']} by checks of training, {crashed} by crashing or hanging; "
+        f"statistics alone would see {alone}. The slowest to be caught took {slowest:.1f} s."
     )
 
 
@@ -138,7 +148,8 @@ def expected_names() -> list[str]:
     """What a table of the present catalogue lists, in order."""
     kernels = [UNCHANGED, *(m.name for m in (*catalogue.EQUIVALENT, *catalogue.MUTANTS))]
     rest = ["(packages unchanged)", *(m.name for m in (*packages.EQUIVALENT, *packages.MUTANTS))]
-    return [*kernels, *rest]
+    job = ["(training unchanged)", *(m.name for m in (*training.EQUIVALENT, *training.MUTANTS))]
+    return [*kernels, *rest, *job]
 
 
 def write(outcomes: list[Outcome]) -> None:

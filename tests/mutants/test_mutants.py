@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mutants import builds, catalogue, packages
+from mutants import builds, catalogue, packages, training
 
 HERE = Path(__file__).parent
 SCRIPT = """
@@ -22,7 +22,9 @@ print(json.dumps([reason, run.table(outcomes), run.wrong(outcomes), len(outcomes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("part", "least"), [("run_kernels", 70), ("run_packages", 66)])
+@pytest.mark.parametrize(
+    ("part", "least"), [("run_kernels", 70), ("run_packages", 66), ("run_training", 68)]
+)
 def test_every_mutant_is_caught(part, least, capsys):
     """In a process of its own: children are forked from it, which torch's autograd dislikes."""
     done = subprocess.run(
@@ -42,6 +44,7 @@ def test_every_mutant_is_caught(part, least, capsys):
 def test_the_catalogues_follow_the_sources():
     assert builds.out_of_date([*catalogue.MUTANTS, *catalogue.EQUIVALENT]) == []
     assert builds.out_of_date([*packages.MUTANTS, *packages.EQUIVALENT], builds.ROOT) == []
+    assert builds.out_of_date([*training.MUTANTS, *training.EQUIVALENT], builds.ROOT) == []
 
 
 def test_the_readme_lists_the_catalogues():

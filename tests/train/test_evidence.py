@@ -14,6 +14,8 @@ from qcuda.train.config import make
 from qcuda.train.door import begin
 from qcuda.train.loop import train_epoch
 from qcuda.watch import conditional, law_audit
+from qcuda.watch.odds import predicted_moves
+from qtheory import Lattice, StochasticRounding
 from qtheory.streams import Stream
 
 CONFIG = {
@@ -85,3 +87,21 @@ def test_the_parts_of_a_source_are_those_of_the_split():
         part = getattr(data, name)
         assert torch.equal(part.images, every.images[places])
         assert torch.equal(part.labels, every.labels[places])
+
+
+def test_the_law_of_a_step_is_that_of_the_knobs_of_its_epoch():
+    schedule = {"nonlinearity": {"name": "exponential", "final": 4}}
+    trainee = begin(make({**CONFIG, "schedules": schedule}), "dst", 5)
+    data, expect = opened(make(CONFIG).data), conditional.expect
+    with mock.patch.object(conditional, "expect", side_effect=expect) as asked:
+        for epoch in (1, 2):
+            train_epoch(trainee, data.epoch(5, epoch), data.validation)
+    # Three layers in iterations 1, 2 and 4; of three epochs, the second has twice the first value.
+    found = [call.args[0].nonlinearity for call in asked.call_args_list]
+    assert found == pytest.approx([3.0] * 6 + [6.0] * 3)
+
+
+def test_mean_and_variance_of_moves_are_those_of_coins():
+    spec = StochasticRounding(Lattice.ternary())
+    found = predicted_moves(spec, np.array([1, 1, 2]), np.array([0.25, -0.5, 0.5]))
+    assert found == (0.25 + 0.5, 0.25 * 0.75 + 0.5 * 0.5)  # the last weight is at its end

@@ -1,0 +1,88 @@
+"""Checks of the training job: what a run is, without fixtures, so that a mutant's process runs
+them on its copy of the packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+
+def checks(load: Callable[[str], ModuleType]) -> Iterator:
+    """The cheap ones first."""
+    reach, data = load("train/test_reach"), load("train/test_data")
+    loop, evidence = load("train/test_loop"), load("train/test_evidence")
+    epoch, law = load("train/test_epoch"), load("train/test_law_audit")
+    for name in ("cnn", "mlp"):
+        yield (
+            "values of the model",
+            lambda n=name: reach.test_numbers_of_a_model_reach_its_layers(n),
+        )
+    for method, levels in (("ste", 3), ("full", None)):
+        yield (
+            "levels of baselines",
+            lambda m=method, n=levels: (
+                reach.test_baselines_have_the_levels_and_the_activations_of_their_method(m, n)
+            ),
+        )
+    yield "values of the base", reach.test_a_base_optimiser_has_its_numbers
+    yield "rates of methods", reach.test_rates_belong_to_their_methods
+    yield "values of the algorithm", reach.test_knobs_of_an_algorithm_reach_its_optimiser
+    yield "seeds", reach.test_a_seed_reaches_levels_latents_and_words
+    yield "values of the data", reach.test_numbers_of_the_data_reach_it
+    audited = reach.test_an_audit_of_the_law_is_for_those_who_ask_and_move_on_lattices
+    yield "who is audited", audited
+    for shape, middle in ((loop.Cosine(), 0.505), (loop.Exponential(), 0.1)):
+        yield (
+            "shapes of schedules",
+            lambda s=shape, m=middle: loop.test_learning_rates_fall_from_the_first_to_the_last(
+                s, m
+            ),
+        )
+    yield (
+        "tables of schedules",
+        loop.test_a_table_reaches_every_group_and_takes_any_function_of_time,
+    )
+    yield "the squared hinge", loop.test_the_loss_is_the_squared_hinge
+    for levels, lattice in ((2, loop.Lattice.binary()), (3, loop.Lattice.ternary())):
+        yield (
+            "nearest levels",
+            lambda n=levels, it=lattice: loop.test_straight_through_weights_are_the_nearest_levels(
+                n, it
+            ),
+        )
+    yield "the split", data.test_the_test_set_is_fixed
+    for seed, number in ((0, 1), (7, 3)):
+        yield (
+            "order of the data",
+            lambda s=seed, n=number: evidence.test_the_order_of_an_epoch_is_that_of_its_words(s, n),
+        )
+    yield "parts of the data", evidence.test_the_parts_of_a_source_are_those_of_the_split
+    yield "an epoch's images", data.test_an_epoch_is_its_batches_of_shifted_images
+    yield "the split is whole", data.test_the_split_is_disjoint_whole_and_stratified
+    yield "the best epoch", epoch.test_the_best_epoch_is_by_accuracy_then_by_loss_then_the_first
+    for method in epoch.METHODS:
+        yield (
+            "epochs of a plain loop",
+            lambda m=method: epoch.test_epochs_are_those_of_a_plain_loop(m),
+        )
+    counted = epoch.test_levels_and_moves_of_a_record_are_counted_on_every_layer
+    yield "records", counted
+    yield (
+        "evaluation",
+        epoch.test_evaluation_changes_nothing_and_judges_with_running_statistics,
+    )
+    yield "evidence", evidence.test_evidence_is_of_every_layer_and_of_all_epochs
+    yield "knobs of an epoch", evidence.test_the_law_of_a_step_is_that_of_the_knobs_of_its_epoch
+    yield "moves of coins", evidence.test_mean_and_variance_of_moves_are_those_of_coins
+    impossible = evidence.test_an_impossible_move_is_counted_on_any_layer_and_for_ever
+    yield "impossible moves", impossible
+    yield "times of checkpoints", epoch.test_checkpoints_are_written_when_it_is_time
+    for stop in (1, 2, 3):
+        yield (
+            "resumed jobs",
+            lambda s=stop: epoch.test_a_job_that_was_killed_goes_on_with_its_bits(s),
+        )
+    yield "results", epoch.test_a_job_has_the_results_of_the_plain_loop_for_each_seed
+    yield "probes under a schedule", loop.test_probes_follow_a_knob_that_has_a_schedule
+    yield "e-values", law.test_terms_are_e_values_and_those_of_the_evidence_package
+    yield "the stated bias", law.test_the_stated_bias_is_noticed
