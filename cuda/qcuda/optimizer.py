@@ -245,7 +245,9 @@ class LatticeOptimizer(torch.optim.Optimizer):
     def _move(self, plan: Plan, kind: Kind, launch: Launch, found_inf: Tensor | None) -> None:
         device = kind.device
         if self._counters.device != device and not on_host(device):
-            self._counters = self._counters.to(device)
+            fresh = on_host(self._counters.device) and not self._counters.any()
+            empty = torch.zeros(self._counters.shape, dtype=torch.int64, device=device)
+            self._counters = empty if fresh else self._counters.to(device)
         rows = len(launch.places)
         runs = list(moves.runs(launch.places))
         straight = len(runs) == 1 and found_inf is None and self._counters.device == device

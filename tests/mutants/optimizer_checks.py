@@ -38,6 +38,7 @@ def exact(load: Callable[[str], ModuleType]) -> Iterator:
             lambda n=name: states.test_an_altered_optimiser_state_is_refused_whole(n),
         )
     yield "seeds", numbers.test_optimisers_without_a_seed_have_seeds_of_their_own
+    yield "counts of slots", numbers.test_counts_are_of_their_own_slots
     yield "kinds of groups", numbers.test_groups_differ_in_spec_lattice_and_storage
     for base in (numbers.SGD(0.1), numbers.Adam(0.1)):
         yield "decay", lambda b=base: numbers.test_weight_decay_is_decoupled(b, None)

@@ -180,6 +180,22 @@ def test_groups_differ_in_spec_lattice_and_storage():
     assert (optimizer.moved > 0).all()
 
 
+def test_counts_are_of_their_own_slots():
+    """Storages in turn, so that each launch has every second slot; one of them does not move."""
+    storages = (Storage.TRITS, Storage.INT8, Storage.TRITS, Storage.INT8)
+    layers = [layer_of(storage=storage) for storage in storages]
+    optimizer = LatticeOptimizer([x.slot for x in layers], DST(TERNARY), base=SGD(1.0), seed=1)
+    before = [layer.index.clone() for layer in layers]
+    for k, layer in enumerate(layers):
+        layer.slot.grad = torch.full((4, 30), k / 3)
+        layer.slot.grad[0, :k] = float("nan")
+    optimizer.step()
+    moved = [int((a.index != b).sum()) for a, b in zip(layers, before, strict=True)]
+    assert optimizer.moved.tolist() == moved
+    assert moved[0] == 0 < min(moved[1:])
+    assert optimizer.nan.tolist() == [0, 1, 2, 3]
+
+
 def test_a_group_of_another_lattice_is_refused():
     layer = layer_of()
     with pytest.raises(ValueError, match="a layer has the spec's lattice"):
