@@ -133,6 +133,13 @@ class LatticeOptimizer(torch.optim.Optimizer):
         knobs = groups.spec_numbers(spec)
         known = {*self.defaults, *knobs}
         unknown = set(param_group) - {"params", "initial_lr", "param_names", *known}
+        options = unknown & {"base", "moments", "nonfinite", "fused"}
+        require(
+            not options,
+            "an optimiser's options are not a group's (ZeroRedundancyOptimizer makes them so, and "
+            "shares parameters, not states of lattices: train every rank's whole model in "
+            f"qcuda.data_parallel), got {sorted(options)}",
+        )
         require(not unknown, f"a group has the keys {sorted(known)}, got {sorted(unknown)}")
         super().add_param_group({**knobs, **param_group})
         group = self.param_groups[-1]

@@ -244,6 +244,12 @@ def test_gradients_of_other_types_are_read_as_float32():
         assert torch.equal(layer.state, twin.state)
 
 
+def test_options_in_a_group_name_the_way_for_many_processes():
+    layer = layer_of()
+    with pytest.raises(ValueError, match=r"in qcuda\.data_parallel\), got \['base'\]"):
+        LatticeOptimizer([{"params": layer.parameters(), "base": "adam"}], DST(TERNARY))
+
+
 def test_a_checked_number_is_what_the_step_uses():
     numbers = numbers_of("sgd", {"spec": DST(TERNARY), "lr": 0.5, "nonlinearity": 2.0, "seed": 1,
                                  "weight_decay": 0.0}, 1)  # fmt: skip
