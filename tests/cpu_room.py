@@ -183,14 +183,14 @@ class Room:
         real: abi.Real,
         threads: int = 1,
     ) -> np.ndarray:
-        """Visible weights, float32 or bfloat16 bits."""
-        state = encode(lattice, index, storage)
+        """Visible weights, float32 or the bits of the other types."""
+        state, scale = encode(lattice, index, storage), np.ones(1, np.float32)
         levels = lattice.levels.astype(np.float32)
         dtype = np.float32 if real is abi.Real.FLOAT32 else np.uint16
         out = np.full(index.size + 1, 77, dtype)
         error = self.library.qt_decode(
-            int(storage), levels.ctypes.data, lattice.size, state.ctypes.data, index.size,
-            out.ctypes.data, int(real), threads,
+            int(storage), levels.ctypes.data, scale.ctypes.data, lattice.size, state.ctypes.data,
+            index.size, out.ctypes.data, int(real), 1, 1, threads,
         )  # fmt: skip
         assert error == 0
         assert out[-1] == 77

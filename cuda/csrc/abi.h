@@ -6,7 +6,7 @@
 namespace qt {
 
 enum Storage : int32_t { STORAGE_INT8 = 0, STORAGE_TRITS = 1 };
-enum Real : int32_t { REAL_FLOAT32 = 0, REAL_BFLOAT16 = 1 };
+enum Real : int32_t { REAL_FLOAT32 = 0, REAL_BFLOAT16 = 1, REAL_FLOAT16 = 2 };  // the last: visible weights
 
 // One tensor of a multi-tensor launch. 64 bytes.
 struct Tensor {

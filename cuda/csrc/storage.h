@@ -1,6 +1,7 @@
 // How weights and moments are stored: codes as int8 or as trits, reals as float32 or bfloat16.
 #pragma once
 
+#include "abi.h"
 #include "core.h"
 
 namespace qt {
@@ -22,8 +23,27 @@ QT_FN int illegal_trits(uint8_t byte) {
 
 QT_FN float widen(uint16_t bfloat16) { return real(uint32_t(bfloat16) << 16); }
 
-// The bits of the nearest bfloat16 of a finite number given by its bits; ties to even.
+// The bits of the nearest bfloat16 of a number given by its bits; ties to even. NAN_BITS stay NaN.
 QT_FN uint32_t nearest_bfloat16(uint32_t b) { return (b + 0x7fffu + ((b >> 16) & 1u)) >> 16; }
+
+// The bits of the nearest float16, likewise; from 65520 on that is infinity.
+QT_FN uint32_t nearest_float16(uint32_t b) {
+  const uint32_t sign = (b >> 16) & 0x8000u, a = b & 0x7fffffffu;
+  if (a > 0x7f800000u) return sign | 0x7e00u;
+  if (a >= 0x477ff000u) return sign | 0x7c00u;
+  // Below 2^-14 float16 has steps of 2^-24, as float32 has from 1/2 on: the sum is what is rounded.
+  if (a < 0x38800000u) return sign | (bits(real(a) + 0.5f) - 0x3f000000u);
+  const uint32_t rebased = a - 0x38000000u;
+  return sign | ((rebased + 0xfffu + ((rebased >> 13) & 1u)) >> 13);
+}
+
+constexpr uint32_t NAN_BITS = 0x7fc00000u;  // what a code off the lattice reads as
+
+// A number as it is stored: all bits of a float32, the low half of the others.
+QT_FN uint32_t nearest(uint32_t b, int32_t real_type) {
+  if (real_type == REAL_FLOAT32) return b;
+  return real_type == REAL_BFLOAT16 ? nearest_bfloat16(b) : nearest_float16(b);
+}
 
 // Stochastic rounding to bfloat16: up with probability (dropped bits) / 2^16, so the mean is x.
 // x is at most the largest bfloat16 in magnitude, or is a bfloat16 (NaN and infinities among them).

@@ -95,7 +95,7 @@ def test_the_optimiser_takes_the_plain_training_step(stem, data):
         current = spec_class(stem)(spec.lattice, **turned)
         group.update(lr=now.learning_rate, **turned)
         gradient = torch.from_numpy(data.draw(gradients(shape)))
-        layer.slot.data = layer.slot.data.to(torch.bfloat16 if half else torch.float32)
+        layer.to(torch.bfloat16 if half else torch.float32)
         layer.slot.grad = gradient.to(layer.slot.dtype)
         before, value = layer.index.numpy(), layer.slot.grad.float().numpy()
         optimizer.step()

@@ -178,21 +178,24 @@ bool check_decode() {
   bool same = true;
   for (int32_t storage : {STORAGE_INT8, STORAGE_TRITS})
     for (int32_t size : {2, 3, 256})
-      for (int32_t type : {REAL_FLOAT32, REAL_BFLOAT16})
+      for (int32_t type : {REAL_FLOAT32, REAL_BFLOAT16, REAL_FLOAT16})
         for (int64_t count : {1, 8, 19, 4101}) {
           if (storage == STORAGE_TRITS && size > 3) continue;
+          const float scale = 0.75f;
           std::unique_ptr<float[]> levels(new float[size_t(size)]);
           for (int32_t k = 0; k < size; ++k) levels[size_t(k)] = 0.5f * float(k - 128);
           Array state(size_t(storage == STORAGE_INT8 ? count : (count + 3) / 4), size_t(type));
           Array out(size_t(count) * (type == REAL_FLOAT32 ? 4 : 2), 0);
           for (size_t i = 0; i < state.bytes; ++i) state.data()[i] = uint8_t(i * 37);
           emulation::run(unsigned((count + 2047) / 2048), THREADS, [&] {
-            qt_decode(storage, levels.get(), size, state.data(), count, out.data(), type);
+            qt_decode(storage, levels.get(), &scale, size, state.data(), count, out.data(), type);
           });
           for (int64_t i = 0; i < count; ++i) {
             const int32_t index = get(state, storage, i) + size / 2;
-            const float level = index >= 0 && index < size ? levels[size_t(index)] : 0.0f;
-            same &= load(out, type, i) == level;  // all levels are bfloat16
+            const bool legal = index >= 0 && index < size;
+            const uint32_t want = nearest(legal ? bits(levels[size_t(index)] * scale) : NAN_BITS, type);
+            same &= want == (type == REAL_FLOAT32 ? ((const uint32_t *)out.data())[i]
+                                                  : ((const uint16_t *)out.data())[i]);
           }
         }
   if (!same) printf("decoding differs\n");

@@ -243,7 +243,7 @@ def test_a_launch_is_checked(field, value, rule, launcher):
 
 def test_trits_hold_three_levels(launcher):
     with pytest.raises(ValueError, match="TRITS holds 2 to 3 levels, got 4"):
-        launcher.decode(abi.Storage.TRITS, 1, 4, 1, 1, 1, 0, 0)
+        launcher.decode(abi.Storage.TRITS, 1, 1, 4, 1, 1, 1, 0, 0)
 
 
 def test_a_launch_costs_microseconds(machine, launcher, allocate, capsys):

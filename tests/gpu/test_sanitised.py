@@ -53,8 +53,8 @@ MUTANTS = {
     ),
     "a table read off the lattice": (
         "gpu/kernels.cu",
-        "index >= 0 && index < size ?",
-        "index >= 0 ?",
+        "legal = index >= 0 && index < size;",
+        "legal = index >= 0;",
         True,
         "heap-buffer-overflow",
     ),

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from qcuda.kernels import ops, words
+from qcuda.kernels import decoding, ops, words
 from qcuda.nn import lattice_layers
 from qcuda.validate.device.nets import (
     SIXTEEN,
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 CUDA_SIDES = {
     "step_": ops._step_cuda,
     "scalars_": ops._scalars_cuda,
-    "decode": ops._decode_cuda,
+    "decode": decoding._decode_cuda,
     "words": words._words_cuda,
 }
 
@@ -38,7 +38,7 @@ def current(launcher, monkeypatch):
     """The operators compute by the launcher; what is given is torch's current stream."""
     stream = SimpleNamespace(cuda_stream=0)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: stream)
-    for module in (ops, words):
+    for module in (decoding, ops, words):
         monkeypatch.setattr(module, "launcher", lambda _: launcher)
     library = torch.library.Library("qtheory", "IMPL")
     with warnings.catch_warnings():

@@ -57,7 +57,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
 def shown(layer: nn.Module, config: qcuda.LatticeConfig) -> Tensor:
     """What a float weight becomes, by NumPy."""
     weight = layer.weight.detach().double().numpy()
-    scale = qcuda.quantize_(pickle.loads(pickle.dumps(layer)), config).scale
+    scale = qcuda.quantize_(pickle.loads(pickle.dumps(layer)), config).scale.item()
     return torch.from_numpy(scale * config.lattice.levels[config.lattice.nearest(weight / scale)])
 
 
@@ -77,7 +77,7 @@ def test_a_converted_layer_is_torchs_layer_with_the_weight_on_the_lattice(kind: 
     direction = torch.randn(ours.shape)
     ours.backward(direction)
     theirs.backward(direction)
-    assert torch.equal(layer.slot.grad, real.weight.grad * layer.scale)
+    assert torch.equal(layer.gradient, real.weight.grad * layer.scale)
     assert set(dict(layer.named_parameters())) == {"slot"} | (
         {"bias"} if "bias" in dict(real.named_parameters()) else set()
     )

@@ -50,7 +50,7 @@ def check_pair(ours: qcuda.nn.LatticeLayer, theirs: nn.Module, x: torch.Tensor, 
     assert torch.equal(out, expected)
     out.square().sum().backward()
     expected.square().sum().backward()
-    assert torch.equal(ours.slot.grad, theirs.weight.grad)
+    assert torch.equal(ours.gradient, theirs.weight.grad)
     own = {"training", "forward", "dtype", "scale"}
     for key, value in vars(theirs).items():
         if not key.startswith("_") and key not in own:
@@ -98,7 +98,7 @@ def test_arguments_have_torchs_names(name):
     """All of torch's, and what a lattice needs."""
     theirs = inspect.signature(getattr(nn, name)).parameters
     ours = inspect.signature(getattr(qcuda.nn, name)).parameters
-    added = {"lattice", "scale", "storage", "readout"}
+    added = {"lattice", "scale", "storage", "readout", "gradient_dtype"}
     assert set(ours) == set(theirs) | added
     for key in set(theirs) - {"bias"}:
         assert ours[key].default == theirs[key].default, key
@@ -184,7 +184,7 @@ def test_on_meta_a_layer_has_shapes_and_no_memory(name, how):
     out, like = layer(x), getattr(nn, name)(*sizes, device="meta")(x)
     assert out.is_meta and out.shape == like.shape
     out.sum().backward()
-    assert layer.slot.grad.shape == layer.weight.shape
+    assert layer.gradient.shape == layer.weight.shape
     layer.reset_parameters()
     with pytest.raises(ValueError, match="has memory, got a layer on meta: call to_empty first"):
         layer.draw_levels(0, 0)

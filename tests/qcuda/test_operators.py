@@ -1,8 +1,7 @@
-"""The operators under torch's own checks, compiled, and differentiated."""
+"""The operators of steps and words under torch's own checks, and compiled."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -37,13 +36,6 @@ def step_arguments(storage: Storage = Storage.TRITS, moments=torch.float32) -> l
     ]  # fmt: skip
 
 
-def decode_arguments(storage: Storage, dtype: torch.dtype) -> list:
-    index = torch.arange(35).reshape(5, 7) % 3
-    slot = torch.full((), float("nan")).expand(5, 7).requires_grad_()
-    levels = torch.tensor(TERNARY.levels, dtype=torch.float32)
-    return [stored.encode(index, TERNARY, storage), slot, levels, int(storage), dtype]
-
-
 @pytest.mark.parametrize("moments", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("storage", Storage)
 def test_opcheck_of_the_step(storage, moments):
@@ -51,25 +43,6 @@ def test_opcheck_of_the_step(storage, moments):
         torch.ops.qtheory.step_.default, step_arguments(storage, moments)
     )
     assert set(results.values()) == {"SUCCESS"}
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("storage", Storage)
-def test_opcheck_of_decoding(storage, dtype):
-    arguments = decode_arguments(storage, dtype)
-    results = torch.library.opcheck(torch.ops.qtheory.decode.default, arguments)
-    assert set(results.values()) == {"SUCCESS"}
-
-
-@pytest.mark.parametrize("storage", Storage)
-def test_a_decoded_weight_hands_its_gradient_to_the_slot_unchanged(storage):
-    arguments = decode_arguments(storage, torch.float32)
-    weight = torch.ops.qtheory.decode(*arguments)
-    index = np.arange(35).reshape(5, 7) % 3
-    assert (weight.detach().numpy() == TERNARY.levels.astype(np.float32)[index]).all()
-    gradient = torch.randn(5, 7)
-    weight.backward(gradient)
-    assert torch.equal(arguments[1].grad, gradient)
 
 
 def test_a_compiled_step_is_the_eager_one_and_the_iteration_compiles_nothing_again():

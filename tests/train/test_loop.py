@@ -91,7 +91,10 @@ def test_methods_differ_in_weights_and_activations_alone(model: dict[str, Any]):
     config = make({"model": model})
     built = {method: begin(config, method, 0).model for method in DEFAULT}
     shapes = {
-        method: [tuple(next(w.parameters()).shape) for w in weight_layers(model).values()]
+        method: [
+            tuple((w.latent if isinstance(w, RealLayer) else w.weight).shape)
+            for w in weight_layers(model).values()
+        ]
         for method, model in built.items()
     }
     assert shapes["dst"] == shapes["full"] == shapes["ste"]

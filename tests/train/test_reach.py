@@ -36,7 +36,7 @@ def test_numbers_of_a_model_reach_its_layers(name: str):
         assert stair.stair.thresholds == (0.2,)  # of the half that is mirrored
         assert float(stair.scale) == 0.75
         assert stair.family == "triangular"
-    shapes = [tuple(layer.slot.shape) for layer in every(made, LatticeLayer)]
+    shapes = [tuple(layer.weight.shape) for layer in every(made, LatticeLayer)]
     convolutions = [(3, 1, 3, 3), (6, 3, 3, 3), (7, 6 * 16)]
     assert shapes == [*(convolutions if name == "cnn" else [(7, 64), (7, 7)]), (10, 7)]
 

@@ -13,7 +13,10 @@ namespace {
 
 constexpr int64_t TASK = 64 * RUN;  // weights a thread takes at a time, at least
 
-enum Error : int { OK = 0, BAD_RULE = 1, BAD_OPTIMISER = 2, BAD_STORAGE = 3, BAD_REAL = 4, BAD_SIZE = 5 };
+enum Error : int {
+  OK = 0, BAD_RULE = 1, BAD_OPTIMISER = 2, BAD_STORAGE = 3, BAD_REAL = 4, BAD_SIZE = 5,
+  BAD_CODE = 6, BAD_LEVEL = 7
+};
 
 template <class Optimiser>
 MakeIncrements choose(int32_t gradient, int32_t moment) {
@@ -92,6 +95,25 @@ int64_t task_length(const Tensor *tensors, int64_t n, int32_t threads) {
   for (int64_t t = 0; t < n; ++t) weights += tensors[t].count;
   const int64_t turn = weights / (8 * int64_t(threads > 0 ? threads : 1)) / RUN * RUN;
   return turn < TASK ? TASK : minimum64(turn, 8 * TASK);
+}
+
+// Writes what `length` codes show, those of the elements `start` and on.
+template <class Stored>
+void look_up(Stored *__restrict out, const uint32_t *__restrict table, const int8_t *__restrict codes,
+             int64_t start, int64_t length, int64_t places, int64_t channels) {
+  if (places == 1 || channels == 1) {
+    for (int64_t i = 0; i < length; ++i) out[start + i] = Stored(table[uint8_t(codes[i])]);
+    return;
+  }
+  int64_t outer = start / (places * channels);
+  int64_t place = start / channels % places, channel = start % channels;
+  for (int64_t i = 0; i < length; ++i) {
+    out[(outer * channels + channel) * places + place] = Stored(table[uint8_t(codes[i])]);
+    if (++channel < channels) continue;
+    channel = 0;
+    if (++place < places) continue;
+    place = 0, ++outer;
+  }
 }
 
 }  // namespace
@@ -183,21 +205,30 @@ QT_EXPORT int qt_outcomes(const Launch *launch, const int8_t *codes, const float
   return BAD_RULE;
 }
 
-// Visible weights: levels[index], as float32 or (rounded to nearest, ties to even) bfloat16.
-QT_EXPORT int qt_decode(int32_t storage, const float *levels, int32_t size, const void *state,
-                        int64_t count, void *out, int32_t real, int32_t threads) {
+// Visible weights: scale * levels[index], rounded to float32 and then to the type, ties to even.
+// No scale is a scale of 1. A code off the lattice reads as NaN and is told: all is written, and
+// BAD_CODE is returned.
+//
+// places, channels: an element's number is (o * places + p) * channels + c, where it lies in the
+// state, and (o * channels + c) * places + p in `out`. With one place or one channel they agree.
+QT_EXPORT int qt_decode(int32_t storage, const float *levels, const float *scale, int32_t size,
+                        const void *state, int64_t count, void *out, int32_t real, int64_t places,
+                        int64_t channels, int32_t threads) {
   if (storage != STORAGE_INT8 && storage != STORAGE_TRITS) return BAD_STORAGE;
-  if (real != REAL_FLOAT32 && real != REAL_BFLOAT16) return BAD_REAL;
+  if (real != REAL_FLOAT32 && real != REAL_BFLOAT16 && real != REAL_FLOAT16) return BAD_REAL;
   if (size < 2 || size > (storage == STORAGE_TRITS ? 3 : 256)) return BAD_SIZE;
-  alignas(64) float table[256] = {};
-  alignas(64) uint16_t half[256] = {};
-  for (int32_t i = 0; i < size; ++i) {  // indexed by the code's low eight bits
-    uint8_t place = uint8_t(i - size / 2);
-    table[place] = levels[i];
-    half[place] = uint16_t(nearest_bfloat16(bits(levels[i])));
+  alignas(64) uint32_t table[256];  // indexed by the code's low eight bits
+  alignas(64) uint8_t off[256];
+  for (int32_t i = 0; i < 256; ++i) table[i] = nearest(NAN_BITS, real), off[i] = 1;
+  for (int32_t i = 0; i < size; ++i) {
+    const float level = scale ? levels[i] * *scale : levels[i];
+    if (!(level == level)) return BAD_LEVEL;
+    table[uint8_t(i - size / 2)] = nearest(bits(level), real), off[uint8_t(i - size / 2)] = 0;
   }
+  std::atomic<int> bad{0};
   parallel((count + TASK - 1) / TASK, threads, [&](int64_t number) {
     int8_t codes[RUN];
+    int illegal = 0;
     const int64_t end = minimum64((number + 1) * TASK, count);
     for (int64_t start = number * TASK; start < end; start += RUN) {
       const int64_t length = minimum64(RUN, end - start);
@@ -206,15 +237,15 @@ QT_EXPORT int qt_decode(int32_t storage, const float *levels, int32_t size, cons
         unpack_trits((const uint8_t *)state + start / 4, length, codes);
         source = codes;
       }
-      for (int64_t i = 0; i < length; ++i) {
-        if (real == REAL_FLOAT32)
-          ((float *)out)[start + i] = table[uint8_t(source[i])];
-        else
-          ((uint16_t *)out)[start + i] = half[uint8_t(source[i])];
-      }
+      for (int64_t i = 0; i < length; ++i) illegal |= off[uint8_t(source[i])];
+      if (real == REAL_FLOAT32)
+        look_up((uint32_t *)out, table, source, start, length, places, channels);
+      else
+        look_up((uint16_t *)out, table, source, start, length, places, channels);
     }
+    if (illegal) bad = 1;
   });
-  return OK;
+  return bad ? BAD_CODE : OK;
 }
 
 // Number of illegal trits among the first `count`.

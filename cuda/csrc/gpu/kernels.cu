@@ -18,14 +18,14 @@
 namespace qt {
 
 template <class State>
-QT_DEVICE void decode_group(const float *levels, int32_t size, const void *state, const Range &at,
-                            int32_t type, void *out) {
+QT_DEVICE void decode_group(const float *levels, float scale, int32_t size, const void *state,
+                            const Range &at, int32_t type, void *out) {
   const State codes = State::load(state, at);
   uint32_t x[GROUP];
   QT_UNROLL for (int i = 0; i < GROUP; ++i) {
     const int32_t index = codes.code(i) + size / 2;
-    const uint32_t b = index >= 0 && index < size ? bits(levels[index]) : 0u;
-    x[i] = type == REAL_FLOAT32 ? b : nearest_bfloat16(b);
+    const bool legal = index >= 0 && index < size;
+    x[i] = nearest(legal ? bits(levels[index] * scale) : NAN_BITS, type);
   }
   store_reals(out, type, at, x);
 }
@@ -98,18 +98,19 @@ QT_KERNEL(3) qt_words(uint64_t seed, const int64_t *iteration, uint32_t tensor, 
   store_reals(out, REAL_FLOAT32, at, words);
 }
 
-// Visible weights: levels[index], as float32 or (rounded to nearest, ties to even) bfloat16.
-// A code off the lattice reads as 0.
-QT_KERNEL(3) qt_decode(int32_t storage, const float *levels, int32_t size, const void *state,
-                    int64_t count, void *out, int32_t type) {
+// Visible weights in stored order: scale * levels[index], rounded to float32 and then to the type,
+// ties to even. No scale is a scale of 1. A code off the lattice reads as NaN.
+QT_KERNEL(3) qt_decode(int32_t storage, const float *levels, const float *scale, int32_t size,
+                       const void *state, int64_t count, void *out, int32_t type) {
   using namespace qt;
   const int64_t start = (int64_t(blockIdx.x) * THREADS + threadIdx.x) * GROUP;
   if (start >= count) return;
+  const float factor = scale ? *scale : 1.0f;
   if (storage == STORAGE_INT8)
-    decode_group<int8>(levels, size, state,
+    decode_group<int8>(levels, factor, size, state,
                        range(start, count, int8::aligned(state) && divisible(out, 16)), type, out);
   else
-    decode_group<trits>(levels, size, state,
+    decode_group<trits>(levels, factor, size, state,
                         range(start, count, trits::aligned(state) && divisible(out, 16)), type, out);
 }
 

@@ -34,6 +34,8 @@ class Error(IntEnum):
     BAD_STORAGE = 3
     BAD_REAL = 4
     BAD_SIZE = 5
+    BAD_CODE = 6
+    BAD_LEVEL = 7
 
 
 class Storage(IntEnum):
@@ -48,15 +50,19 @@ class Storage(IntEnum):
 
 
 class Real(IntEnum):
-    """Type of gradients, moments and visible weights."""
+    """Type of gradients, moments and visible weights; the last is for visible weights only."""
 
     FLOAT32 = 0
     BFLOAT16 = 1
+    FLOAT16 = 2
 
     @property
     def bytes(self) -> int:
         """Bytes of one number."""
         return 4 if self is Real.FLOAT32 else 2
+
+
+STEP_REALS = (Real.FLOAT32, Real.BFLOAT16)  # what gradients and moments may be
 
 
 class Spec(ctypes.Structure):

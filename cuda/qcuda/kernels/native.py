@@ -47,7 +47,17 @@ SIGNATURES: native.Signatures = {
     ),
     "qt_decode": (
         ctypes.c_int,
-        [_INT32, _POINTER, _INT32, _POINTER, _INT64, _POINTER, _INT32, _INT32],
+        [
+            _INT32,
+            *[_POINTER] * 2,
+            _INT32,
+            _POINTER,
+            _INT64,
+            _POINTER,
+            _INT32,
+            *[_INT64] * 2,
+            _INT32,
+        ],
     ),
     "qt_stair": (
         ctypes.c_int,

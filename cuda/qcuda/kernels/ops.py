@@ -1,8 +1,8 @@
-"""The kernels as torch operators: `torch.ops.qtheory.step_` and `torch.ops.qtheory.decode`.
+"""The kernels of the optimiser as a torch operator: `torch.ops.qtheory.step_`.
 
-They are pure functions of their arguments, random numbers included (the iteration is a tensor,
+It is a pure function of its arguments, random numbers included (the iteration is a tensor,
 so that it can change without recompilation), and therefore safe under torch.compile, activation
-checkpointing and graph replay. Importing this module registers them; libraries are loaded by the
+checkpointing and graph replay. Importing this module registers it; libraries are loaded by the
 first call that computes.
 """
 
@@ -36,9 +36,6 @@ LIBRARY.define(
 LIBRARY.define(
     "scalars_(Tensor(a!) iteration, Tensor(b!) scalars, Tensor numbers, str optimiser, "
     "Tensor? found_inf) -> ()"
-)
-LIBRARY.define(
-    "decode(Tensor state, Tensor slot, Tensor levels, int storage, ScalarType dtype) -> Tensor"
 )
 
 
@@ -300,60 +297,6 @@ def _scalars_fake(
     _check_scalars(iteration, scalars, numbers, optimiser, found_inf)
 
 
-def _check_decode(
-    state: Tensor, slot: Tensor, levels: Tensor, storage: int, dtype: torch.dtype
-) -> None:
-    require(dtype in REALS, f"visible weights are float32 or bfloat16, got {dtype}")
-    check_state(state, abi.Storage(storage), slot.numel())
-    require(
-        levels.dtype == torch.float32 and levels.is_contiguous() and levels.device == state.device,
-        f"levels are contiguous float32 on {state.device}, got {levels.dtype} on {levels.device}",
-    )
-
-
-def _decode_cpu(
-    state: Tensor, slot: Tensor, levels: Tensor, storage: int, dtype: torch.dtype
-) -> Tensor:
-    _check_decode(state, slot, levels, storage, dtype)
-    weights = torch.empty(slot.shape, dtype=dtype)
-    error = native.library().qt_decode(
-        storage,
-        levels.data_ptr(),
-        levels.numel(),
-        state.data_ptr(),
-        slot.numel(),
-        weights.data_ptr(),
-        REALS[dtype],
-        torch.get_num_threads(),
-    )
-    require(error == 0, f"the kernel takes this state, got {abi.Error(error).name}")
-    return weights
-
-
-def _decode_cuda(
-    state: Tensor, slot: Tensor, levels: Tensor, storage: int, dtype: torch.dtype
-) -> Tensor:
-    _check_decode(state, slot, levels, storage, dtype)
-    weights = torch.empty(slot.shape, dtype=dtype, device=state.device)
-    launcher(state.device.index).decode(
-        storage,
-        levels.data_ptr(),
-        levels.numel(),
-        state.data_ptr(),
-        slot.numel(),
-        weights.data_ptr(),
-        REALS[dtype],
-        torch.cuda.current_stream(state.device).cuda_stream,
-    )
-    return weights
-
-
-def _decode_fake(
-    state: Tensor, slot: Tensor, levels: Tensor, storage: int, dtype: torch.dtype
-) -> Tensor:
-    return torch.empty(slot.shape, dtype=dtype, device=state.device)
-
-
 def _step_fake(
     states: list[Tensor],
     gradients: list[Tensor],
@@ -370,19 +313,9 @@ def _step_fake(
     require(len(devices) <= 1, f"the tensors of a step are on one device, got {devices}")
 
 
-def _decode_backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None, None]:
-    return None, gradient, None, None, None
-
-
 LIBRARY.impl("step_", _step_cpu, "CPU")
 LIBRARY.impl("step_", _step_cuda, "CUDA")
 LIBRARY.impl("scalars_", _scalars_cpu, "CPU")
 LIBRARY.impl("scalars_", _scalars_cuda, "CUDA")
 torch.library.register_fake("qtheory::scalars_", _scalars_fake, lib=LIBRARY)
-LIBRARY.impl("decode", _decode_cpu, "CPU")
-LIBRARY.impl("decode", _decode_cuda, "CUDA")
 torch.library.register_fake("qtheory::step_", _step_fake, lib=LIBRARY)
-torch.library.register_fake("qtheory::decode", _decode_fake, lib=LIBRARY)
-torch.library.register_autograd(
-    "qtheory::decode", _decode_backward, setup_context=lambda ctx, inputs, output: None, lib=LIBRARY
-)

@@ -54,9 +54,10 @@ class _Convolution(LatticeLayer):
         groups: int,
         bias: bool,
         padding_mode: str,
-        scale: float,
+        scale: float | Tensor,
         storage: Storage | None,
         readout: Stair | None,
+        gradient_dtype: torch.dtype | None,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
@@ -72,7 +73,8 @@ class _Convolution(LatticeLayer):
             first, second = second, first
         super().__init__(
             (first, second // groups, *kernel), lattice, outputs=out_channels, bias=bias,
-            scale=scale, storage=storage, readout=readout, device=device, dtype=dtype,
+            scale=scale, storage=storage, readout=readout, gradient_dtype=gradient_dtype,
+            device=device, dtype=dtype,
         )  # fmt: skip
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size, self.stride = kernel, _sizes("stride", stride, n, 1)
@@ -120,9 +122,10 @@ class _Straight(_Convolution):
         groups: int = 1,
         bias: bool = False,
         padding_mode: str = "zeros",
-        scale: float = 1.0,
+        scale: float | Tensor = 1.0,
         storage: Storage | None = None,
         readout: Stair | None = None,
+        gradient_dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -130,7 +133,7 @@ class _Straight(_Convolution):
             in_channels, out_channels, kernel_size, lattice, stride=stride, padding=padding,
             output_padding=0, dilation=dilation, groups=groups, bias=bias,
             padding_mode=padding_mode, scale=scale, storage=storage, readout=readout,
-            device=device, dtype=dtype,
+            gradient_dtype=gradient_dtype, device=device, dtype=dtype,
         )  # fmt: skip
         require(
             padding_mode in PADDING_MODES,
@@ -188,9 +191,10 @@ class _Transposed(_Convolution):
         bias: bool = False,
         dilation: Sizes = 1,
         padding_mode: str = "zeros",
-        scale: float = 1.0,
+        scale: float | Tensor = 1.0,
         storage: Storage | None = None,
         readout: Stair | None = None,
+        gradient_dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -198,13 +202,20 @@ class _Transposed(_Convolution):
             in_channels, out_channels, kernel_size, lattice, stride=stride, padding=padding,
             output_padding=output_padding, dilation=dilation, groups=groups, bias=bias,
             padding_mode=padding_mode, scale=scale, storage=storage, readout=readout,
-            device=device, dtype=dtype,
+            gradient_dtype=gradient_dtype, device=device, dtype=dtype,
         )  # fmt: skip
         require(
             padding_mode == "zeros",
             f"a transposed convolution has the padding_mode 'zeros', got {padding_mode!r}",
         )
         require(not isinstance(padding, str), f"padding is whole numbers, got {padding!r}")
+
+    def _spread_scale(self) -> Tensor:
+        scale, (first, second) = self.scale, self.shape[:2]
+        if not scale.dim():
+            return scale
+        rows = scale.reshape(self.groups, second).repeat_interleave(first // self.groups, 0)
+        return rows.reshape(first, second, *(1,) * self.dimensions)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """(N, in_channels, ...) to (N, out_channels, ...), with or without N.

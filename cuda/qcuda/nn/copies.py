@@ -23,7 +23,6 @@ window, all n numbers are compared.
 from __future__ import annotations
 
 import gc
-import inspect
 import math
 import sys
 import warnings
@@ -34,6 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+
+from qcuda.nn.slot import GradientSlot
 
 WINDOW = 33
 LEAST_ORDERS = 2.0**64
@@ -228,9 +229,10 @@ def _local_values() -> Iterator[Any]:
 
 
 def _of_tensor(tensor: Tensor) -> Iterator[Memory]:
-    """The memory of a dense tensor. What torch traces with is a subclass, and holds no numbers."""
+    """The memory of a dense tensor. What torch traces with holds no numbers."""
     if (
-        _dispatch(type(tensor)) is not _dispatch(Tensor)
+        isinstance(tensor, GradientSlot)
+        or torch._C._dispatch_keys(tensor).has(torch._C.DispatchKey.Python)
         or tensor.dtype not in REALS
         or tensor.layout is not torch.strided
         or tensor.is_meta
@@ -245,11 +247,6 @@ def _of_tensor(tensor: Tensor) -> Iterator[Memory]:
         tensor = tensor.narrow(axis, 0, 1) if step == 0 else tensor  # repeated, not stored
     if tensor.numel() >= WINDOW and not _together(tensor.shape, tensor.stride(), 1):
         yield Memory(tensor.reshape(-1), (tensor.device, tensor.data_ptr()))
-
-
-def _dispatch(kind: type) -> object:
-    """What a kind of tensor does instead of torch's operators."""
-    return inspect.getattr_static(kind, "__torch_dispatch__")
 
 
 def _of_array(array: np.ndarray) -> Iterator[Memory]:

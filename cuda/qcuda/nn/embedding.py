@@ -29,15 +29,17 @@ class Embedding(LatticeLayer):
         *,
         padding_idx: int | None = None,
         scale_grad_by_freq: bool = False,
-        scale: float = 1.0,
+        scale: float | Tensor = 1.0,
         storage: Storage | None = None,
         readout: Stair | None = None,
+        gradient_dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             (num_embeddings, embedding_dim), lattice, outputs=embedding_dim, bias=False,
-            scale=scale, storage=storage, readout=readout, device=device, dtype=dtype,
+            scale=scale, storage=storage, readout=readout, gradient_dtype=gradient_dtype,
+            device=device, dtype=dtype,
         )  # fmt: skip
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, False

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,32 +14,39 @@ from torch import Tensor, nn
 from qcuda.errors import require
 from qcuda.kernels import storage as stored
 from qcuda.kernels.abi import Storage
+from qcuda.kernels.decoding import VISIBLE
 from qcuda.kernels.ops import REALS
+from qcuda.kernels.order import DIMENSIONS, as_stored, as_weight, stored_shape
 from qcuda.kernels.words import words
+from qcuda.nn import saved
 from qcuda.nn.slot import GradientSlot
+from qcuda.nn.visible import WRITTEN, Reading, visible
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
 from qtheory.streams import Stream
 
-VISIBLE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+EMPTIED = "a weight that was on meta, or emptied, is loaded, drawn or set before it is read"
 
 
 class LatticeLayer(nn.Module):
     """A layer with one weight on a lattice. It begins on the central level, with biases of 0.
 
-    shape: of the weight. outputs: entries of the bias.
-    state: the weight, int8 codes or packed trits (a buffer).
-    slot: where its gradient arrives (a parameter without values).
-    scale: constant factor of the visible weight; gradients are those of the unscaled weight.
+    shape: of the weight. outputs: entries of the bias, and of a scale for each output channel.
+    scale: constant factor of the visible weight, a number or a tensor of shape (outputs,);
+    gradients are those of the unscaled weight.
     readout: the stair through which hidden levels are seen, None if the levels themselves are.
     device, dtype: as torch's layers take them; dtype is that of the visible weight and the bias,
-    float32, bfloat16, float16 or float64. Gradients arrive in float32, or bfloat16 as the weight.
+    float32, bfloat16, float16 or float64.
+    gradient_dtype: of the slot, float32 or bfloat16; by default bfloat16 if the weight is.
 
+    Buffers: state (int8 codes or packed trits, in stored order), levels, scale. The parameter slot
+    is where the weight's gradient arrives: it has a stored shape and no values.
     Raises ValueError if a number breaks its rule, or the storage can not hold the lattice.
     """
 
     state: Tensor
     levels: Tensor
+    scale: Tensor
     slot: GradientSlot
     bias: nn.Parameter | None
 
@@ -50,58 +57,96 @@ class LatticeLayer(nn.Module):
         *,
         outputs: int,
         bias: bool,
-        scale: float,
+        scale: float | Tensor,
         storage: Storage | None,
         readout: Stair | None,
+        gradient_dtype: torch.dtype | None,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
-        require(math.isfinite(scale) and scale > 0, f"a scale is positive and finite, got {scale}")
         require(min(shape) >= 0, f"a weight's shape has no negative number, got {shape}")
+        require(
+            gradient_dtype is None or gradient_dtype in REALS,
+            f"gradients of a lattice weight are float32 or bfloat16, got {gradient_dtype}",
+        )
         device = torch.get_default_device() if device is None else torch.device(device)
         self.dtype = _visible(torch.get_default_dtype() if dtype is None else dtype)
-        self.lattice, self.readout = lattice, readout
+        self.shape, self.lattice, self.readout = shape, lattice, readout
         self.storage = stored.storage_for(lattice) if storage is None else storage
-        self.scale = scale
-        count = math.prod(shape)
-        self.register_buffer("state", stored.central(count, lattice, self.storage, device))
-        self.register_buffer("levels", self._visible_levels().to(device), persistent=False)
-        kind = _of_gradients(self.dtype)
-        self.slot = GradientSlot(shape, kind, device)  # pyright: ignore[reportCallIssue]
-        self.slot.owner = weakref.ref(self)
-        self.register_parameter(
-            "bias",
-            nn.Parameter(torch.zeros(outputs, device=device, dtype=self.dtype)) if bias else None,
-        )
+        self.gradient_dtype, self.channels_last = gradient_dtype, False
+        state = stored.central(math.prod(shape), lattice, self.storage, device)
+        self.register_buffer("state", state)
+        self.register_buffer("levels", self._visible_levels())
+        self.register_buffer("scale", _scale(scale, outputs))
+        self.slot = GradientSlot(stored_shape(shape), self._kind, device)  # pyright: ignore
+        zeros = torch.zeros(outputs, device=device, dtype=self.dtype) if bias else None
+        self.register_parameter("bias", None if zeros is None else nn.Parameter(zeros))
+        self._settle()
 
     def _visible_levels(self) -> Tensor:
-        """What each index shows, float32."""
+        """What each index shows, float32, on the CPU."""
         levels = self.lattice.levels
         return torch.from_numpy(levels if self.readout is None else self.readout(levels)).float()
 
     @property
+    def _kind(self) -> torch.dtype:
+        """The dtype of gradients."""
+        if self.gradient_dtype is not None:
+            return self.gradient_dtype
+        return torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float32
+
+    def _settle(self) -> None:
+        """Bring what depends on the state to its device, and the slot to the layer.
+
+        Levels and scale stay in memory where the state is on meta: they are known already.
+        """
+        device = self.state.device
+        if device.type != "meta" and self.levels.device != device:
+            self.levels.data, self.scale.data = self.levels.to(device), self.scale.to(device)
+        self._parameters["slot"] = self.slot.converted(self._kind, device)
+        self.slot.owner = weakref.ref(self)
+        one = not self.scale.dim() and float(self.scale) == 1.0
+        self._one = (self.scale, self.scale._version) if one else None
+
+    @property
     def index(self) -> Tensor:
-        """The weight as indices, int64, on the CPU (a copy)."""
+        """The weight as indices, int64, of the weight's shape, on the CPU (a copy)."""
+        require(not self._emptied, f"{EMPTIED}, got one to be read")
         flat = stored.decode(self.state, self.slot.numel(), self.lattice, self.storage)
-        return flat.reshape(self.slot.shape)
+        return as_weight(flat.reshape(self.slot.shape)).contiguous()
+
+    @property
+    def _emptied(self) -> bool:
+        """Whether the state's memory is none, or was never written."""
+        return self.state.is_meta or bool(self.levels[:1].isnan())
 
     def set_index(self, index: Tensor) -> None:
-        """Store indices. Raises ValueError if the shape is wrong or one is off the lattice."""
+        """Store indices of the weight's shape.
+
+        Raises ValueError if the shape is wrong, one is off the lattice, or the layer is on meta.
+        """
         require(
-            index.shape == self.slot.shape,
-            f"indices have the weight's shape {tuple(self.slot.shape)}, got {tuple(index.shape)}",
+            tuple(index.shape) == tuple(self.shape),
+            f"indices have the weight's shape {tuple(self.shape)}, got {tuple(index.shape)}",
         )
+        self._store(as_stored(index.cpu()))
+
+    def _store(self, index: Tensor) -> None:
         require(
             not self.state.is_meta,
             "a weight that is set has memory, got a layer on meta: call to_empty first",
         )
-        self.state.copy_(stored.encode(index.cpu(), self.lattice, self.storage))
+        self.state.copy_(stored.encode(index, self.lattice, self.storage))
+        self.levels.copy_(self._visible_levels())
 
     def draw_levels(self, seed: int, tensor: int) -> None:
-        """Put every weight on a level drawn uniformly: index = word * size // 2**32."""
+        """Put every weight on a level drawn uniformly: index = word * size // 2**32.
+
+        The word of an element is that of its place in the stored order.
+        """
         drawn = words(seed, 0, tensor, self.slot.numel(), stream=Stream.INITIALISE)
-        self.set_index(((drawn * self.lattice.size) >> 32).reshape(self.slot.shape))
+        self._store((drawn * self.lattice.size) >> 32)
 
     def reset_parameters(self) -> None:
         """Draw every weight uniformly, by a seed from torch's generator; biases become 0."""
@@ -112,54 +157,100 @@ class LatticeLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The visible weight: made anew from the indices, differentiable towards the slot."""
+        """The visible weight: made anew from the indices, differentiable towards the slot.
+
+        Under autocast it has autocast's dtype. Writing to it raises InputError.
+        """
         dtype, device = self.dtype, self.state.device.type
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-        made = dtype if dtype in REALS else torch.float32
-        weight = torch.ops.qtheory.decode(
-            self.state, self.slot, self.levels, int(self.storage), made
-        )
-        return (weight if self.scale == 1.0 else weight * self.scale).to(dtype)
+        reading = Reading(self.shape, int(self.storage), dtype, self.channels_last, self._kind)
+        scale = self._spread_scale()
+        return visible(self.slot, self.state, self.levels, scale, self._scaled(scale), reading)
+
+    @property
+    def gradient(self) -> Tensor | None:
+        """The slot's gradient in the weight's shape (a view), None without one."""
+        grad = self.slot.grad
+        return None if grad is None else as_weight(grad)
+
+    def _spread_scale(self) -> Tensor:
+        """The scale as it multiplies the weight: a number, or of the weight's dimensions."""
+        scale = self.scale
+        return scale.reshape(-1, *(1,) * (len(self.shape) - 1)) if scale.dim() else scale
+
+    def _scaled(self, scale: Tensor) -> bool:
+        """Whether gradients must be multiplied by the scale, as it is not known to be 1."""
+        if self._one is None or torch.compiler.is_compiling():
+            return True
+        known, version = self._one
+        return scale is not known or scale._version != version
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        require(name != "weight", WRITTEN)
+        super().__setattr__(name, value)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LatticeLayer:
-        slot: GradientSlot = self.slot
-        self._parameters["slot"] = None
+        """As torch's; integers and float32 stay what they are, and what was emptied is known."""
+        layout = torch.channels_last if len(self.shape) == 4 else torch.channels_last_3d
+        lies = layout if self.channels_last else torch.contiguous_format
+        probe = torch.empty((2,) * len(self.shape), dtype=self.dtype, device=self.state.device)
+        probe = fn(probe.contiguous(memory_format=lies))
+        self.dtype = _visible(probe.dtype)
+        self.channels_last = len(self.shape) in DIMENSIONS and not probe.is_contiguous()
+        held = {name: self._buffers[name] for name in ("state", "levels", "scale")}
+        with self._without_slot():
+            self._buffers.update(dict.fromkeys(held))
+            try:
+                super()._apply(fn, recurse)
+            finally:
+                self._buffers.update(held)
+        self._convert(fn)
+        self._settle()
+        return self
+
+    def _convert(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Apply a conversion to the state."""
+        before = self.state
+        after = fn(before)
+        after = after if after.dtype == before.dtype else before.to(after.device)
+        if after.is_meta:
+            kept = True
+        else:
+            kept = not before.is_meta and torch.equal(before.to(after.device), after)
+        if not kept:
+            after.zero_()
+            self.levels.fill_(math.nan)  # to_empty: nothing is a weight until it is set
+        if before.is_meta == after.is_meta:
+            before.data = after  # as torch does with parameters, so that layers may share it
+        else:
+            self._buffers["state"] = after
+
+    @contextmanager
+    def _without_slot(self) -> Iterator[None]:
+        """Hide the slot from torch where it saves, loads or converts parameters by their values."""
+        slot, self._parameters["slot"] = self.slot, None
         try:
-            super()._apply(fn, recurse)
+            yield
         finally:
             self._parameters["slot"] = slot
-        probe = fn(torch.empty((), dtype=self.dtype, device=slot.device))
-        self.dtype = _visible(probe.dtype)
-        self._parameters["slot"] = slot.converted(_of_gradients(self.dtype), probe.device)
-        self.slot.owner = weakref.ref(self)
-        self.levels = self._visible_levels().to(self.state.device)  # float32, whatever fn does
-        return self
+
+    def __copy__(self) -> LatticeLayer:
+        """A second layer with the same weight and slot, as torch's shallow copies share them."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__, _original=self)  # the slot's owner lives as long
+        return twin
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.slot.owner = weakref.ref(self)
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """What a checkpoint must agree on."""
-        read = {} if self.readout is None else {"readout": dataclasses.asdict(self.readout)}
-        return {
-            **read,
-            "lattice": dataclasses.asdict(self.lattice),
-            "storage": self.storage.name,
-            "scale": self.scale,
-        }
-
-    def set_extra_state(self, state: dict[str, Any] | None) -> None:
-        """Raise ValueError unless the checkpoint was made with the same lattice and storage."""
-        mine = self.get_extra_state()
-        require(state == mine, f"a checkpoint has its layer's lattice, {mine}, got {state}")
+        self._settle()
 
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        del destination[f"{prefix}slot"]
+        with self._without_slot():
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}lattice"] = saved.lattice_tensor(self.lattice)
 
     def _load_from_state_dict(
         self,
@@ -171,33 +262,49 @@ class LatticeLayer(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        given = state_dict.get(f"{prefix}state")
-        if given is not None:
+        names = {f"{prefix}{name}": name for name in (*saved.PARTS, saved.OLD)}
+        given = {name: state_dict[key] for key, name in names.items() if key in state_dict}
+        if given:
             try:
-                self.set_extra_state(state_dict.get(f"{prefix}_extra_state"))
-                stored.check_legal(given, self.slot.numel(), self.lattice, self.storage)
+                saved.check(
+                    given, self.slot.numel(), self.lattice, self.storage, self._visible_levels(),
+                    self.scale,
+                )  # fmt: skip
             except ValueError as error:
                 error_msgs.append(f"{prefix}state: {error}")
                 return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-        missing_keys[:] = [key for key in missing_keys if key != f"{prefix}slot"]
+        with self._without_slot():
+            super()._load_from_state_dict(
+                state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+                error_msgs,
+            )  # fmt: skip
+        if strict and not given:
+            missing_keys.append(f"{prefix}lattice")
+        unexpected_keys[:] = [key for key in unexpected_keys if key != f"{prefix}lattice"]
+        self._settle()
 
     def extra_repr(self) -> str:
-        lattice = f"levels={self.lattice.size}, storage={self.storage.name.lower()}"
-        return lattice if self.scale == 1.0 else f"{lattice}, scale={self.scale:.6g}"
+        said = f"levels={self.lattice.size}, storage={self.storage.name.lower()}"
+        if self.scale.dim():
+            return f"{said}, scale={tuple(self.scale.shape)}"
+        return said if float(self.scale) == 1.0 else f"{said}, scale={float(self.scale):.6g}"
+
+
+def _scale(scale: float | Tensor, outputs: int) -> Tensor:
+    """A scale as a layer keeps it, float32, on the CPU."""
+    made = torch.as_tensor(scale, device="cpu").detach().to(torch.float32, copy=True)
+    saved.check_scale(made)
+    require(
+        made.shape in ((), (outputs,)),
+        f"a scale is one number or one for each of {outputs} outputs, got {tuple(made.shape)}",
+    )
+    return made
 
 
 def _visible(dtype: torch.dtype) -> torch.dtype:
     names = ", ".join(str(known).removeprefix("torch.") for known in VISIBLE)
     require(dtype in VISIBLE, f"the dtype of a layer is one of {names}, got {dtype}")
     return dtype
-
-
-def _of_gradients(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which gradients of a visible weight arrive: one that kernels read."""
-    return dtype if dtype in REALS else torch.float32
 
 
 def lattice_layers(model: nn.Module) -> dict[str, LatticeLayer]:

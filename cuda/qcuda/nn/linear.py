@@ -25,15 +25,17 @@ class Linear(LatticeLayer):
         lattice: Lattice,
         *,
         bias: bool = False,
-        scale: float = 1.0,
+        scale: float | Tensor = 1.0,
         storage: Storage | None = None,
         readout: Stair | None = None,
+        gradient_dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             (out_features, in_features), lattice, outputs=out_features, bias=bias, scale=scale,
-            storage=storage, readout=readout, device=device, dtype=dtype,
+            storage=storage, readout=readout, gradient_dtype=gradient_dtype,
+            device=device, dtype=dtype,
         )  # fmt: skip
         self.in_features, self.out_features = in_features, out_features
 

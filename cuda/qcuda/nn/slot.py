@@ -1,30 +1,45 @@
 """Gradient slots: how autograd hands a gradient to a weight that has no floating-point copy.
 
 A lattice weight lives in an integer buffer, which autograd can not differentiate. Its layer
-therefore also has a parameter of the weight's shape whose one number, NaN, is repeated by strides
-of zero: four bytes, whatever the shape. Autograd accumulates into its `.grad`, so clipping,
-scaling, accumulation and distributed averaging work as for any parameter; a program that takes
-the slot for a weight computes NaN and notices.
+therefore also has a parameter whose one number, NaN, is repeated by strides of zero: four bytes,
+whatever the shape. Autograd accumulates into its `.grad`, so clipping, scaling, accumulation and
+distributed averaging work as for any parameter. A program that takes the slot for a weight
+(norms, penalties, averages, another optimiser) is told so by an error.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from qcuda.errors import InputError
 from qcuda.kernels.abi import Storage
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
+
+# What may be asked of a slot: all that is not its values. Getters and setters of attributes are
+# allowed but for VALUES; functions and methods are those that autograd, torch.func, torch.compile,
+# clipping, optimisers' constructors and data parallelism call.
+VALUES = {"data", "real", "imag", "T", "mT", "H", "mH"}
+ASKED = {
+    "size", "stride", "dim", "ndimension", "numel", "nelement", "element_size", "storage_offset",
+    "untyped_storage", "data_ptr", "get_device", "is_contiguous", "is_floating_point", "is_complex",
+    "is_conj", "is_neg", "is_signed", "is_inference", "is_pinned", "is_shared", "is_same_size",
+    "_is_view", "_is_zerotensor", "is_distributed", "is_set_to", "type", "has_names",
+    "requires_grad_", "register_hook", "register_post_accumulate_grad_hook", "retain_grad",
+    "__len__", "__hash__", "__format__", "zeros_like", "ones_like", "empty_like", "full_like",
+    "rand_like", "randn_like", "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor",
+    "custom_function_call",
+}  # fmt: skip
 
 
 class Owner(Protocol):
     """What an optimiser asks of the layer whose gradient arrives in a slot.
 
-    The elements of a slot lie in the order in which the state stores them: a contiguous gradient,
+    A slot has the stored shape of its weight (`qcuda.kernels.order`): a contiguous gradient,
     moments and increments of the slot's shape are read one after the other beside the state, and
     an element's place is its number in the random counter. Nothing has to be reordered.
     """
@@ -40,14 +55,22 @@ class Owner(Protocol):
         ...
 
 
+def _no_owner() -> None:
+    return None
+
+
 def _hollow(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.full((), float("nan"), dtype=dtype, device=device).expand(tuple(shape))
 
 
 class GradientSlot(torch.nn.Parameter):
-    """A parameter with a shape and a gradient but no values. `owner` is its layer (a weakref)."""
+    """A parameter with a shape and a gradient but no values.
 
-    owner: weakref.ref[Owner]
+    owner: called, gives its layer, or None if that no longer exists (a weakref).
+    Raises InputError where its values are asked for, or written.
+    """
+
+    owner: Callable[[], Owner | None] = staticmethod(_no_owner)
 
     def __new__(
         cls,
@@ -58,6 +81,29 @@ class GradientSlot(torch.nn.Parameter):
     ) -> GradientSlot:
         data = _hollow(shape, dtype, torch.device(device))
         return torch.Tensor._make_subclass(cls, data, requires_grad)  # pyright: ignore
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = func.__name__
+        if name in ("__get__", "__set__", "__delete__"):
+            name = getattr(func.__self__, "__name__", name)
+            allowed = name not in VALUES
+        else:
+            allowed = name in ASKED
+        if not allowed:
+            raise InputError(
+                f"a gradient slot has a gradient and no values, got {name!r}: values are read from "
+                "layer.weight, moved by qcuda.LatticeOptimizer, and handed to other processes by "
+                "qcuda.data_parallel"
+            )
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
+
+    def __repr__(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+        grad = "no gradient" if self.grad is None else "a gradient"
+        return f"GradientSlot(shape={tuple(self.shape)}, {self.dtype}, {self.device}, {grad})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GradientSlot:
         copy = _make(self.shape, self.dtype, self.device, self.requires_grad)
@@ -77,9 +123,10 @@ class GradientSlot(torch.nn.Parameter):
         slot = self
         if "meta" in (device.type, self.device.type) and device != self.device:
             slot = _make(self.shape, dtype, device, self.requires_grad)
-        else:
+        elif (dtype, device) != (self.dtype, self.device):
             self.grad = None  # of the old dtype; torch wants them to agree
-            self.data = _hollow(self.shape, dtype, device)
+            with torch._C.DisableTorchFunctionSubclass():
+                self.data = _hollow(self.shape, dtype, device)
         slot.grad = grad
         return slot
 

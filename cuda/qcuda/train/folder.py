@@ -29,7 +29,7 @@ from qcuda.files import TEMPORARY, write_atomically
 from qcuda.train.config import Config, make
 from qcuda.train.tree import difference
 
-MAGIC = b"QTHEORY1"
+MAGIC = b"QTHEORY2"  # 2: models are saved as tensors only
 HEADER = len(MAGIC) + hashlib.sha256().digest_size
 CONFIG, VERSIONS, LOG, RESULTS = "config.yaml", "versions.json", "log.jsonl", "results.json"
 CHECKPOINTS, LOCK = "checkpoints", ".lock"

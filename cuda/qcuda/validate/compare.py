@@ -173,8 +173,8 @@ def cases() -> Iterator[Case]:
     for rule in source.stems():
         for optimiser in abi.OPTIMISERS:
             for storage in abi.Storage:
-                for gradient in abi.Real:
-                    for moment in list(abi.Real)[: 2 if abi.MOMENTS[optimiser] else 1]:
+                for gradient in abi.STEP_REALS:
+                    for moment in abi.STEP_REALS[: 2 if abi.MOMENTS[optimiser] else 1]:
                         seed += 1
                         yield _case(seed, rule, optimiser, storage, gradient, moment)
 
@@ -344,28 +344,26 @@ def check_decode(machine: Machine, launcher: Launcher, library: Any) -> list[str
     rng, wrong = np.random.default_rng(1), []
     for storage, size in ((0, 2), (0, 3), (0, 256), (0, 16), (1, 2), (1, 3)):
         levels = rng.standard_normal(size).astype(np.float32)
+        scale = np.array([0.3], np.float32)
         for real in abi.Real:
             for count, shift in ((5, 1), (4099, 0), (8192, 0), (4097, 3)):
                 state = Array.of(rng.integers(0, 256, count).astype(np.uint8), shift)
                 kind = np.float32 if real is abi.Real.FLOAT32 else np.uint16
                 out = Array.of(np.zeros(count, kind), shift)
-                device = [machine.upload(a) for a in (levels.view(np.uint8), state.data, out.data)]
-                table, source, to = map(machine.address, device)
+                numbers = (levels.view(np.uint8), scale.view(np.uint8))
+                device = [machine.upload(a) for a in (*numbers, state.data, out.data)]
+                table, factor, source, to = map(machine.address, device)
                 launcher.decode(
-                    storage, table, size, source + state.lead, count, to + out.lead, real,
+                    storage, table, factor, size, source + state.lead, count, to + out.lead, real,
                     machine.stream(),
                 )  # fmt: skip
+                c = ctypes
                 library.qt_decode(
-                    storage,
-                    ctypes.c_void_p(levels.ctypes.data),
-                    size,
-                    ctypes.c_void_p(state.data.ctypes.data + state.lead),
-                    ctypes.c_int64(count),
-                    ctypes.c_void_p(out.data.ctypes.data + out.lead),
-                    real,
-                    1,
-                )
-                if not out.same(machine.download(device[2])):
+                    storage, c.c_void_p(levels.ctypes.data), c.c_void_p(scale.ctypes.data), size,
+                    c.c_void_p(state.data.ctypes.data + state.lead), c.c_int64(count),
+                    c.c_void_p(out.data.ctypes.data + out.lead), real, *[c.c_int64(1)] * 2, 1,
+                )  # fmt: skip
+                if not out.same(machine.download(device[3])):
                     wrong.append(f"decode storage {storage} size {size} {real.name} {count}")
     return wrong
 

@@ -177,6 +177,7 @@ class Launcher:
         self,
         storage: int,
         levels_pointer: int,
+        scale_pointer: int,
         size: int,
         state_pointer: int,
         count: int,
@@ -184,7 +185,7 @@ class Launcher:
         real_type: int,
         stream: int,
     ) -> None:
-        """Visible weights: the table of `size` float32 levels, looked up."""
+        """Visible weights: the table of `size` float32 levels, looked up, times one float32."""
         check_lattice(size, storage)
         self._elementwise(
             "qt_decode",
@@ -193,6 +194,7 @@ class Launcher:
             stream,
             c_int32(storage),
             c_void_p(levels_pointer),
+            c_void_p(scale_pointer),
             c_int32(size),
             c_void_p(state_pointer),
             c_int64(count),
@@ -306,6 +308,9 @@ def step_kernel(launch: abi.Launch) -> str:
         if not 0 <= number < len(names):
             raise ValueError(f"a {what}'s number is in [0, {len(names)}), got {number}")
     gradient, moment = abi.Real(launch.gradient_type), abi.Real(launch.moment_type)
+    for what, kind in (("gradient", gradient), ("moment", moment)):
+        if kind not in abi.STEP_REALS:
+            raise ValueError(f"a {what} is float32 or bfloat16, got {kind.name.lower()}")
     check_lattice(launch.spec.size, launch.storage)
     rule, optimiser = source.stems()[launch.rule], abi.OPTIMISERS[launch.optimiser]
     storage = abi.Storage(launch.storage)
