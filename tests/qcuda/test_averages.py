@@ -15,7 +15,7 @@ from qtheory.optimisers import SGD
 TERNARY = Lattice.ternary()
 
 
-def network(scale="layer") -> nn.Module:
+def network(scale="channel") -> nn.Module:
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), qcuda.nn.MultiStep(),
@@ -72,7 +72,7 @@ def test_the_average_is_evaluated_renewed_and_read_back():
     target = network()
     average.read_into(target)
     for name, layer in lattice_layers(target).items():
-        wanted = average.module.get_submodule(name).weight.detach() / layer.scale
+        wanted = average.module.get_submodule(name).weight.detach() / layer._spread_scale()
         assert (layer.index.numpy() == TERNARY.nearest(wanted.numpy())).all()
     assert torch.equal(target[1].running_mean, mean)
     assert torch.equal(target[5].bias, average.module[5].bias)
@@ -92,3 +92,10 @@ def test_attention_and_ties_are_averaged():
     average.read_into(model)
     for name, layer in lattice_layers(model).items():
         assert torch.equal(layer.index, before[name])
+
+
+def test_torchs_own_average_names_ours():
+    model = network("layer")
+    average = swa_utils.AveragedModel(model)
+    with pytest.raises(ValueError, match=r"qcuda\.AveragedModel"):
+        average.update_parameters(model)

@@ -54,33 +54,50 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
 }
 
 
-def shown(layer: nn.Module, config: qcuda.LatticeConfig) -> Tensor:
-    """What a float weight becomes, by NumPy."""
-    weight = layer.weight.detach().double().numpy()
-    scale = qcuda.quantize_(pickle.loads(pickle.dumps(layer)), config).scale.item()
-    return torch.from_numpy(scale * config.lattice.levels[config.lattice.nearest(weight / scale)])
+def shown(real: nn.Module, layer: qcuda.nn.LatticeLayer) -> Tensor:
+    """What a float weight becomes with a layer's scale, by NumPy."""
+    weight, scale = real.weight.detach().double().numpy(), layer._spread_scale().numpy()
+    levels = layer.lattice.levels[layer.lattice.nearest(weight / scale)]
+    return torch.from_numpy(scale * levels).float()
 
 
+@pytest.mark.parametrize("scale", ["layer", "channel"])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_a_converted_layer_is_torchs_layer_with_the_weight_on_the_lattice(kind: str):
+def test_a_converted_layer_is_torchs_layer_with_the_weight_on_the_lattice(kind: str, scale):
     """Equal outputs and gradients; the gradient is that of the unscaled weight."""
     torch.manual_seed(1)
     make, draw = LAYERS[kind]
-    real, config = make(), qcuda.LatticeConfig(TERNARY)
-    layer = pickle.loads(pickle.dumps(real))
-    real.weight.data = shown(layer, config).float()
+    real, config = make(), qcuda.LatticeConfig(TERNARY, scale=scale)
+    real.weight.data *= torch.rand(real.weight.shape[:2]).reshape(
+        *real.weight.shape[:2], *(1,) * (real.weight.dim() - 2)
+    )
+    layer = copy.deepcopy(real)
     assert qcuda.quantize_(layer, config) is layer
     assert type(layer) is getattr(qcuda.nn, type(real).__name__)
+    real.weight.data = shown(real, layer)
     x = draw()
     ours, theirs = layer(x), real(x)
     assert torch.equal(ours, theirs)
     direction = torch.randn(ours.shape)
     ours.backward(direction)
     theirs.backward(direction)
-    assert torch.equal(layer.gradient, real.weight.grad * layer.scale)
-    assert set(dict(layer.named_parameters())) == {"slot"} | (
-        {"bias"} if "bias" in dict(real.named_parameters()) else set()
-    )
+    assert torch.equal(layer.gradient, real.weight.grad * layer._spread_scale())
+    names = {name for name, _ in real.named_parameters()} - {"weight"}
+    assert {name for name, _ in layer.named_parameters()} == {"slot"} | names
+    outputs = real.weight.shape[0] if "transposed" not in kind else 6
+    assert layer.scale.shape == ((outputs,) if scale == "channel" else ())
+
+
+def test_each_channel_has_the_scale_that_it_would_have_alone():
+    torch.manual_seed(1)
+    for kind, axis in (("conv2d", 0), ("linear", 0), ("transposed2d", 1)):
+        real = LAYERS[kind][0]()
+        layer = copy.deepcopy(real)
+        qcuda.quantize_(layer, qcuda.LatticeConfig(TERNARY, scale="channel"))
+        weight = real.weight.detach()
+        parts = weight.chunk(real.groups, 0) if axis else [weight]
+        alone = [best_scales(c.reshape(1, -1), TERNARY) for p in parts for c in p.unbind(axis)]
+        assert torch.equal(layer.scale.double(), torch.cat(alone))
 
 
 def test_every_module_of_a_model_is_in_the_table():

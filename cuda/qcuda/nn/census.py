@@ -133,7 +133,7 @@ def audit(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> A
         layers=tuple(
             LayerAudit(
                 name=name,
-                shape=tuple(layer.slot.shape),
+                shape=tuple(layer.shape),
                 counts=counts[name],
                 weight_bits=_bits([layer.state], layer),
                 moment_bits=_bits(moments[name], layer),
@@ -168,5 +168,6 @@ def _bits(tensors: list[Tensor], layer: LatticeLayer) -> float:
 def _shown(layer: LatticeLayer) -> list[Tensor]:
     """The numbers of which a copy is a multiple, float64: with and without a scale by channel."""
     levels = layer.levels.detach().cpu().double()[layer.index]
-    scale = torch.as_tensor(layer.scale).detach().cpu().double()
-    return [levels] if scale.numel() == 1 else [levels, levels * scale]
+    if not layer.scale.dim():
+        return [levels]
+    return [levels, levels * layer._spread_scale().detach().cpu()]

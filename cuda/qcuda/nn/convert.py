@@ -17,11 +17,12 @@ from qcuda.nn.attention import MultiheadAttention
 from qcuda.nn.layers import VISIBLE, LatticeLayer
 from qcuda.nn.linear import Linear
 from qcuda.nn.plan import Conversions, Filter, Plan, plan
-from qcuda.nn.rules import RULES, become, parent, weights
-from qcuda.nn.scales import best_scales, on_lattice
+from qcuda.nn.rules import RULES, become, channel_groups, parent, weights
+from qcuda.nn.scales import best_scales, by_channel, on_lattice
 from qtheory.lattice import Lattice
 
 LOG = logging.getLogger("qcuda")
+LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,15 @@ class LatticeConfig:
     lattice: the levels of every converted weight.
     levels: "nearest" keeps the float weights as well as the lattice can, "uniform" draws levels.
     scale: factor of the visible weights. "layer" takes, for each layer, the power of two with the
-    smallest squared error (1 where levels are drawn).
+    smallest squared error; "channel" one for each output channel, or row of an embedding. It is 1
+    where levels are drawn.
     storage: "trits", four weights a byte, or "int8"; None is trits for two or three levels.
     seed: key of the words that draw levels.
     """
 
     lattice: Lattice = field(default_factory=Lattice.ternary)
     levels: Literal["nearest", "uniform"] = "nearest"
-    scale: float | Literal["layer"] = "layer"
+    scale: float | Literal["layer", "channel"] = "layer"
     storage: Literal["trits", "int8"] | None = None
     seed: int = 0
 
@@ -49,11 +51,11 @@ class LatticeConfig:
             f"levels are nearest or uniform, got {self.levels!r}",
         )
         require(
-            self.scale == "layer"
+            self.scale in ("layer", "channel")
             or (
                 isinstance(self.scale, int | float) and math.isfinite(self.scale) and self.scale > 0
             ),
-            f"a scale is positive and finite, or 'layer', got {self.scale!r}",
+            f"a scale is positive and finite, or 'layer' or 'channel', got {self.scale!r}",
         )
         require(
             self.storage in (None, "trits", "int8"),
@@ -151,9 +153,10 @@ def _layer(
     )
     require(not weight.is_meta, "a weight to convert has numbers, got one on meta")
     shared = by_weight.get(id(weight))
+    groups = channel_groups(module)
     options = {
         "storage": None if config.storage is None else Storage[config.storage.upper()],
-        "scale": _scale(weight, config) if shared is None else shared.scale,
+        "scale": _scale(weight, groups, config) if shared is None else shared.scale,
         "device": weight.device,
         "dtype": weight.dtype,
     }
@@ -167,23 +170,32 @@ def _layer(
         if (bias := module._parameters.get("bias")) is not None:
             layer.bias = bias
     if shared is not None:
+        require(
+            not shared.scale.dim() or groups == channel_groups(shared),
+            "layers that share a weight with a scale for each channel have the same channels, "
+            f"got {type(shared).__name__} and {type(module).__name__}",
+        )
         layer._parameters["slot"] = shared.slot
         layer._buffers.update(shared._buffers)
+        layer._numbers = shared._numbers
         return layer
     if config.levels == "uniform":
         layer.draw_levels(config.seed, len(by_weight))
     else:
-        layer.set_index(
-            on_lattice(weight, torch.as_tensor(layer.scale, dtype=torch.float64), config.lattice, 0)
-        )
+        layer.set_index(on_lattice(weight, layer.scale, config.lattice, groups))
     layer.slot.requires_grad_(weight.requires_grad)
+    if not weight.is_contiguous() and weight.dim() in LAYOUTS:
+        layer.to(memory_format=LAYOUTS[weight.dim()])  # pyright: ignore[reportCallIssue]
     by_weight[id(weight)] = layer
     return layer
 
 
-def _scale(weight: Tensor, config: LatticeConfig) -> float:
+def _scale(weight: Tensor, groups: int, config: LatticeConfig) -> float | Tensor:
     if not isinstance(config.scale, str):
         return config.scale
     if config.levels == "uniform":
         return 1.0
-    return float(best_scales(weight.detach().reshape(1, -1), config.lattice))
+    channels = config.scale == "channel"
+    rows = by_channel(weight.detach(), groups) if channels else weight.detach().reshape(1, -1)
+    found = best_scales(rows, config.lattice)
+    return found if channels else float(found)

@@ -17,8 +17,10 @@ class Embedding(LatticeLayer):
     """torch.nn.Embedding with a lattice weight of shape (num_embeddings, embedding_dim).
 
     padding_idx: a row that gets no gradient, and that `draw_levels` puts on the level 0. There is
-    no `max_norm`, which would have to scale rows, and no sparse gradient. Other arguments are those
-    of LatticeLayer. Raises ValueError if padding_idx is not a row, or no level shows 0 for it.
+    no `max_norm`, which would have to scale rows, and no sparse gradient. A scale for each output
+    is one for each row. Other arguments are those of LatticeLayer.
+
+    Raises ValueError if padding_idx is not a row, or no level shows 0 for it.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class Embedding(LatticeLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
-            (num_embeddings, embedding_dim), lattice, outputs=embedding_dim, bias=False,
+            (num_embeddings, embedding_dim), lattice, outputs=num_embeddings, bias=False,
             scale=scale, storage=storage, readout=readout, gradient_dtype=gradient_dtype,
             device=device, dtype=dtype,
         )  # fmt: skip

@@ -75,6 +75,7 @@ class LatticeLayer(nn.Module):
         self.shape, self.lattice, self.readout = shape, lattice, readout
         self.storage = stored.storage_for(lattice) if storage is None else storage
         self.gradient_dtype, self.channels_last = gradient_dtype, False
+        self._numbers = saved.lattice_tensor(lattice)  # one for all layers that share a weight
         state = stored.central(math.prod(shape), lattice, self.storage, device)
         self.register_buffer("state", state)
         self.register_buffer("levels", self._visible_levels())
@@ -250,7 +251,7 @@ class LatticeLayer(nn.Module):
     ) -> None:
         with self._without_slot():
             super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[f"{prefix}lattice"] = saved.lattice_tensor(self.lattice)
+        destination[f"{prefix}lattice"] = self._numbers
 
     def _load_from_state_dict(
         self,

@@ -95,8 +95,8 @@ class GradientSlot(torch.nn.Parameter):
         if not allowed:
             raise InputError(
                 f"a gradient slot has a gradient and no values, got {name!r}: values are read from "
-                "layer.weight, moved by qcuda.LatticeOptimizer, and handed to other processes by "
-                "qcuda.data_parallel"
+                "layer.weight, moved by qcuda.LatticeOptimizer, averaged by qcuda.AveragedModel, "
+                "and handed to other processes by qcuda.data_parallel"
             )
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **(kwargs or {}))
