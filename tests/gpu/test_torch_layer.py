@@ -40,6 +40,7 @@ def current(launcher, monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: stream)
     for module in (decoding, ops, words):
         monkeypatch.setattr(module, "launcher", lambda _: launcher)
+    monkeypatch.setitem(decoding.SIDES, "cpu", decoding._decode_cuda)
     library = torch.library.Library("qtheory", "IMPL")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that an operator has two forms

@@ -97,23 +97,43 @@ int64_t task_length(const Tensor *tensors, int64_t n, int32_t threads) {
   return turn < TASK ? TASK : minimum64(turn, 8 * TASK);
 }
 
-// Writes what `length` codes show, those of the elements `start` and on.
+// What `length` codes show, one after the other. Trits are told apart without a table.
 template <class Stored>
-void look_up(Stored *__restrict out, const uint32_t *__restrict table, const int8_t *__restrict codes,
-             int64_t start, int64_t length, int64_t places, int64_t channels) {
-  if (places == 1 || channels == 1) {
-    for (int64_t i = 0; i < length; ++i) out[start + i] = Stored(table[uint8_t(codes[i])]);
+void show(const uint32_t *__restrict table, bool trits, const int8_t *__restrict codes, int64_t length,
+          Stored *__restrict out) {
+  if (!trits) {
+    for (int64_t i = 0; i < length; ++i) out[i] = Stored(table[uint8_t(codes[i])]);
     return;
   }
-  int64_t outer = start / (places * channels);
-  int64_t place = start / channels % places, channel = start % channels;
+  const Stored low = Stored(table[255]), middle = Stored(table[0]), high = Stored(table[1]);
+  const Stored other = Stored(table[254]);
   for (int64_t i = 0; i < length; ++i) {
-    out[(outer * channels + channel) * places + place] = Stored(table[uint8_t(codes[i])]);
-    if (++channel < channels) continue;
-    channel = 0;
-    if (++place < places) continue;
-    place = 0, ++outer;
+    const int8_t code = codes[i];
+    const Stored up = code == 1 ? high : middle, down = code == -1 ? low : other;
+    out[i] = code >= 0 ? up : down;
   }
+}
+
+// Writes what is shown of the elements `start` and on to where qt_decode says.
+template <class Stored>
+void place(const Stored *__restrict shown, int64_t start, int64_t length, int64_t places,
+           int64_t channels, Stored *__restrict out) {
+  for (int64_t i = 0; i < length;) {
+    const int64_t element = start + i, row = element / channels, channel = element % channels;
+    const int64_t run = minimum64(channels - channel, length - i);
+    Stored *to = out + (row / places * channels + channel) * places + row % places;
+    for (int64_t c = 0; c < run; ++c) to[c * places] = shown[i + c];
+    i += run;
+  }
+}
+
+template <class Stored>
+void decode_run(const uint32_t *table, bool trits, const int8_t *codes, int64_t start, int64_t length,
+                int64_t places, int64_t channels, Stored *out) {
+  if (places == 1 || channels == 1) return show(table, trits, codes, length, out + start);
+  alignas(64) Stored shown[RUN];
+  show(table, trits, codes, length, shown);
+  place(shown, start, length, places, channels, out);
 }
 
 }  // namespace
@@ -218,30 +238,31 @@ QT_EXPORT int qt_decode(int32_t storage, const float *levels, const float *scale
   if (real != REAL_FLOAT32 && real != REAL_BFLOAT16 && real != REAL_FLOAT16) return BAD_REAL;
   if (size < 2 || size > (storage == STORAGE_TRITS ? 3 : 256)) return BAD_SIZE;
   alignas(64) uint32_t table[256];  // indexed by the code's low eight bits
-  alignas(64) uint8_t off[256];
-  for (int32_t i = 0; i < 256; ++i) table[i] = nearest(NAN_BITS, real), off[i] = 1;
+  for (uint32_t &shown : table) shown = nearest(NAN_BITS, real);
   for (int32_t i = 0; i < size; ++i) {
     const float level = scale ? levels[i] * *scale : levels[i];
     if (!(level == level)) return BAD_LEVEL;
-    table[uint8_t(i - size / 2)] = nearest(bits(level), real), off[uint8_t(i - size / 2)] = 0;
+    table[uint8_t(i - size / 2)] = nearest(bits(level), real);
   }
+  const bool trits = storage == STORAGE_TRITS;
+  const int8_t low = int8_t(-(size / 2)), high = int8_t(size - 1 - size / 2);
   std::atomic<int> bad{0};
   parallel((count + TASK - 1) / TASK, threads, [&](int64_t number) {
     int8_t codes[RUN];
-    int illegal = 0;
+    int8_t illegal = 0;
     const int64_t end = minimum64((number + 1) * TASK, count);
     for (int64_t start = number * TASK; start < end; start += RUN) {
       const int64_t length = minimum64(RUN, end - start);
       const int8_t *source = (const int8_t *)state + start;
-      if (storage == STORAGE_TRITS) {
+      if (trits) {
         unpack_trits((const uint8_t *)state + start / 4, length, codes);
         source = codes;
       }
-      for (int64_t i = 0; i < length; ++i) illegal |= off[uint8_t(source[i])];
+      for (int64_t i = 0; i < length; ++i) illegal |= int8_t(source[i] < low) | int8_t(source[i] > high);
       if (real == REAL_FLOAT32)
-        look_up((uint32_t *)out, table, source, start, length, places, channels);
+        decode_run(table, trits, source, start, length, places, channels, (uint32_t *)out);
       else
-        look_up((uint16_t *)out, table, source, start, length, places, channels);
+        decode_run(table, trits, source, start, length, places, channels, (uint16_t *)out);
     }
     if (illegal) bad = 1;
   });

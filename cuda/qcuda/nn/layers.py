@@ -107,7 +107,11 @@ class LatticeLayer(nn.Module):
             self.levels.data, self.scale.data = self.levels.to(device), self.scale.to(device)
         self._parameters["slot"] = self.slot.converted(self._kind, device)
         self.slot.owner = weakref.ref(self)
-        one = not self.scale.dim() and float(self.scale) == 1.0
+        self._reading = Reading(
+            self.shape, int(self.storage), self.dtype, self.channels_last, self._kind
+        )
+        self._per_channel = self.scale.dim() > 0
+        one = not self._per_channel and float(self.scale) == 1.0
         self._one = (self.scale, self.scale._version) if one else None
 
     @property
@@ -162,12 +166,17 @@ class LatticeLayer(nn.Module):
 
         Under autocast it has autocast's dtype. Writing to it raises InputError.
         """
-        dtype, device = self.dtype, self.state.device.type
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)
-        reading = Reading(self.shape, int(self.storage), dtype, self.channels_last, self._kind)
-        scale = self._spread_scale()
-        return visible(self.slot, self.state, self.levels, scale, self._scaled(scale), reading)
+        buffers: dict[str, Any] = self._buffers  # an attribute of a module is searched for
+        parameters: dict[str, Any] = self._parameters
+        reading = self._reading
+        state, levels, scale = buffers["state"], buffers["levels"], buffers["scale"]
+        device = state.device.type
+        if device != "meta" and torch.is_autocast_enabled(device):
+            reading = reading._replace(dtype=torch.get_autocast_dtype(device))
+        scaled = self._scaled(scale)
+        if self._per_channel:
+            scale = self._spread_scale()
+        return visible(parameters["slot"], state, levels, scale, scaled, reading)
 
     @property
     def gradient(self) -> Tensor | None:

@@ -1,6 +1,6 @@
 """A visible weight: made anew from a stored one, differentiable towards its gradient slot.
 
-The derivative is an `autograd.Function` around an operator that has none, which costs a fifth of
+The derivative is an `autograd.Function` around an operator that has none, which costs less than
 torch's own way of attaching one (`torch.library.register_autograd`).
 """
 
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
-import qcuda.kernels.decoding  # noqa: F401 (registers the operator)
 from qcuda.errors import InputError
+from qcuda.kernels.decoding import decode
 from qcuda.kernels.order import as_stored
 
 WRITTEN = (
@@ -88,10 +88,12 @@ class _Visible(torch.autograd.Function):
         gradient: torch.dtype,
         guarded: bool,
     ) -> Tensor:
-        weight = torch.ops.qtheory.decode(
-            state, levels, scale, shape, storage, dtype, channels_last
-        )
-        return Tensor._make_subclass(VisibleWeight, weight) if guarded else weight
+        if not guarded:
+            return torch.ops.qtheory.decode(
+                state, levels, scale, shape, storage, dtype, channels_last
+            )
+        weight = decode(state, levels, scale, shape, storage, dtype, channels_last)
+        return Tensor._make_subclass(VisibleWeight, weight)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
