@@ -164,7 +164,7 @@ def test_a_tensor_on_another_device_is_refused(part):
         (lambda: qcuda.words(0, 0, 0, -1, offset=5), "got -1"),
         (lambda: qcuda.quantize_(nn.ReLU()), "has layers with a lattice form, got none"),
         (lambda: qcuda.LatticeConfig(levels="best"), "nearest or uniform, got 'best'"),
-        (lambda: qcuda.LatticeConfig(scale=-1.0), "positive and finite, or 'layer', got -1.0"),
+        (lambda: qcuda.LatticeConfig(scale=-1.0), "finite, or 'layer' or 'channel', got -1.0"),
     ],
 )  # fmt: skip
 def test_bad_layers(action, message):

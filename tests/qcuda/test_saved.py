@@ -236,8 +236,10 @@ def test_a_shallow_copy_shares_weight_and_slot_as_torchs_do():
 def test_layers_that_share_a_weight_share_it_after_conversions():
     """As torch's parameters do: conversions change the shared tensors in place."""
     one, two = (qcuda.nn.Linear(3, 3, TERNARY) for _ in range(2))
-    two._buffers, two._parameters["slot"] = one._buffers, one.slot
+    two._buffers.update(one._buffers)
+    two._parameters["slot"] = one.slot
     model = nn.Sequential(one, two).to(torch.bfloat16).double()
+    model._apply(torch.clone)  # other memory, as on another device
     assert one.state is two.state and one.slot is two.slot
     one.draw_levels(1, 0)
     assert torch.equal(one.weight, two.weight) and len(list(model.parameters())) == 1

@@ -132,6 +132,21 @@ def test_a_code_off_the_lattice_is_not_a_number(storage, size, real):
     assert legal.any() and not legal.all()
 
 
+@pytest.mark.parametrize(("storage", "size", "code"), [(0, 3, 2), (0, 3, -2), (1, 2, 1), (1, 3, 2)])
+def test_one_code_above_or_below_the_lattice_is_told(storage, size, code):
+    """The last of 1001 weights is one level too high or too low, or the trit 10."""
+    count = 1001
+    state = np.zeros(count if storage == 0 else 251, np.uint8)
+    state[-1] = code & (0xFF if storage == 0 else 0b11)
+    levels, out = np.ones(size, np.float32), np.zeros(count, np.float32)
+    error = native.library().qt_decode(
+        storage, levels.ctypes.data, None, size, state.ctypes.data, count, out.ctypes.data,
+        int(Real.FLOAT32), 1, 1, 1,
+    )  # fmt: skip
+    assert error == Error.BAD_CODE
+    assert np.isnan(out[-1]) and (out[:-1] == 1).all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from qcuda.kernels.order import as_weight, stored_shape
 from qcuda.kernels.words import words
 from qtheory.streams import Stream
 
@@ -49,12 +50,15 @@ class RealLayer(nn.Module):
         self.latent = nn.Parameter(torch.zeros(shape))
 
     def draw(self, seed: int, tensor: int) -> None:
-        """Uniform on (-1, 1) if it is rounded, else on +-1 / sqrt(fan in)."""
+        """Uniform on (-1, 1) if it is rounded, else on +-1 / sqrt(fan in).
+
+        By the words that draw a lattice weight of this shape: elements in stored order.
+        """
         bound = 1.0 if self.levels else 1 / math.sqrt(self.latent[0].numel())
         drawn = words(seed, 0, tensor, self.latent.numel(), stream=Stream.INITIALISE)
         unit = (drawn.to(torch.float64) + 0.5) / 2**31 - 1
         with torch.no_grad():
-            self.latent.copy_((unit * bound).reshape(self.latent.shape))
+            self.latent.copy_(as_weight((unit * bound).reshape(stored_shape(self.latent.shape))))
 
     @property
     def visible(self) -> Tensor:
