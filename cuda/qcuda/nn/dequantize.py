@@ -18,7 +18,7 @@ from qtheory.stairs.stair import Stair
 # What lattice layers and stairs have of their own, beside buffers and parameters.
 OF_LAYERS = {
     "dtype", "shape", "lattice", "readout", "storage", "scale", "gradient_dtype", "channels_last",
-    "_one", "_original", "_numbers",
+    "_one", "_original", "_numbers", "_reading", "_per_channel",
 }  # fmt: skip
 OF_STAIRS = {"stair", "family", "strategy", "odd", "seed", "tensor", "row"}
 
