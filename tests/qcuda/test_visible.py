@@ -153,7 +153,7 @@ def test_one_code_above_or_below_the_lattice_is_told(storage, size, code):
         ({0: torch.zeros(9, dtype=torch.int8)}, "dtype torch.uint8, got torch.int8"),
         ({0: torch.zeros(8, dtype=torch.uint8)}, "35 weights take 9 bytes, got 8"),
         ({0: torch.full((9,), 0xAA, dtype=torch.uint8)}, "3 levels, got 35 of 35 that are not"),
-        ({1: torch.zeros(4)}, "BAD_SIZE"),
+        ({1: torch.zeros(4)}, "got a lattice that does not fit the storage"),
         ({1: torch.zeros(3, dtype=torch.float64)}, "levels .* float32 there, got torch.float64"),
         ({1: torch.zeros(6)[::2]}, r"levels are contiguous, got strides \(2,\)"),
         ({1: torch.full((3,), math.nan)}, "loaded, drawn or set before it is read"),
@@ -390,3 +390,9 @@ def test_an_aligned_address_is_not_asked_for():
     held[3:38] = arguments[0]
     shifted = [held[3:38], *arguments[1:]]
     assert torch.equal(torch.ops.qtheory.decode(*shifted), torch.ops.qtheory.decode(*arguments))
+
+
+def test_what_is_wrong_is_said_in_words():
+    said = [error.words for error in Error]
+    assert len(set(said)) == len(Error)
+    assert not any("BAD" in words or "_" in words for words in said)

@@ -37,6 +37,23 @@ class Error(IntEnum):
     BAD_CODE = 6
     BAD_LEVEL = 7
 
+    @property
+    def words(self) -> str:
+        """What is wrong, for people."""
+        return _WRONG[self]
+
+
+_WRONG = {
+    Error.OK: "nothing wrong",
+    Error.BAD_RULE: "an algorithm that the library does not have",
+    Error.BAD_OPTIMISER: "an optimiser that the library does not have",
+    Error.BAD_STORAGE: "a storage that is neither int8 nor trits",
+    Error.BAD_REAL: "a type of numbers that it does not read or write",
+    Error.BAD_SIZE: "a lattice that does not fit the storage",
+    Error.BAD_CODE: "a code that is off the lattice",
+    Error.BAD_LEVEL: "a level that is NaN",
+}
+
 
 class Storage(IntEnum):
     """How indices are stored: one int8 code a byte, or four 2-bit trits a byte."""

@@ -120,7 +120,7 @@ def _refuse(error: int, state: Tensor, count: int, storage: int, size: int) -> N
         "a weight that was on meta, or emptied, is loaded, drawn or set before it is read, "
         "got levels that are not numbers",
     )
-    raise InputError(f"the kernel takes this state, got {abi.Error(error).name}")
+    raise InputError(f"the kernel takes this state, got {abi.Error(error).words}")
 
 
 def _decode_cuda(

@@ -274,7 +274,7 @@ def outcomes(
         ctypes.byref(launch), codes.ctypes.data, increments.ctypes.data, codes.size,
         thresholds.ctypes.data, destinations.ctypes.data,
     )  # fmt: skip
-    require(error == 0, f"the kernel takes this launch, got {abi.Error(error).name}")
+    require(error == 0, f"the kernel takes this launch, got {abi.Error(error).words}")
     return Outcomes(thresholds, destinations.astype(np.int64))
 
 

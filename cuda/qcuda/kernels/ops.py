@@ -217,7 +217,7 @@ def _step_cpu(states: list[Tensor], *arguments: Any) -> None:
         counters.data_ptr(),
         torch.get_num_threads(),
     )
-    require(error == 0, f"the kernel takes this launch, got {abi.Error(error).name}")
+    require(error == 0, f"the kernel takes this launch, got {abi.Error(error).words}")
 
 
 def _step_cuda(states: list[Tensor], *arguments: Any) -> None:
@@ -273,7 +273,7 @@ def _scalars_cpu(
         None if found_inf is None else found_inf.data_ptr(),
         scalars.data_ptr(),
     )
-    require(error == 0, f"the kernel takes this optimiser, got {abi.Error(error).name}")
+    require(error == 0, f"the kernel takes this optimiser, got {abi.Error(error).words}")
 
 
 def _scalars_cuda(

@@ -205,7 +205,7 @@ def expected(case: Case, library: Any) -> tuple[Case, np.ndarray]:
             1,
         )
         if error:
-            raise RuntimeError(f"the CPU library takes {case.name}, got {abi.Error(error).name}")
+            raise RuntimeError(f"the CPU library takes {case.name}, got {abi.Error(error).words}")
     return after, counters
 
 

@@ -66,7 +66,7 @@ def library_kernel(library: ctypes.CDLL, storage: abi.Storage = abi.Storage.INT8
             now.ctypes.data, counters.ctypes.data, 1,
         )  # fmt: skip
         if error:
-            raise ValueError(f"the kernel takes this launch, got {abi.Error(error).name}")
+            raise ValueError(f"the kernel takes this launch, got {abi.Error(error).words}")
         return _codes(library, state, index.size, storage) + draw.spec.lattice.centre
 
     return kernel
