@@ -14,7 +14,8 @@ from qreference.philox import philox, words
 from qtheory.streams import MAX_ELEMENT, MAX_ITERATION, MAX_SEED, MAX_TENSOR, Stream
 
 REPEATABLE = settings(derandomize=True, database=None, deadline=None, print_blob=True)
-TABLE = Path(__file__).parents[1] / "known_answers" / "philox4x32.txt"
+ANSWERS = Path(__file__).parents[2] / "cuda" / "qcuda" / "kernels" / "known_answers"
+TABLE = ANSWERS / "philox4x32.txt"
 
 
 def known_answers() -> list[list[str]]:

@@ -2,6 +2,7 @@
 
     (a) law = reference      enumeration of words, no statistics      reference_law.py
     (b) reference = kernel   the same words, to the knife edge        same_words.py, tomography.py
+                             and whole steps, as awkward as any      whole_steps.py
     (c) kernel = law         calibrated statistics                    cells.py, joint.py
 
 A kernel under test is any callable of `kernels.Kernel`'s shape; `run.validate` judges the

@@ -43,11 +43,22 @@ def cpu_libraries() -> dict[str, ctypes.CDLL]:
     return {name: native.open_library(path) for name, path in found.items() if path is not None}
 
 
-def launch(spec: Spec, seed: int, storage: abi.Storage = abi.Storage.INT8) -> abi.Launch:
-    """A launch that takes increments as they are given."""
+def launch(
+    spec: Spec,
+    seed: int,
+    storage: abi.Storage = abi.Storage.INT8,
+    *,
+    optimiser: str = "given",
+    gradient_type: abi.Real = abi.Real.FLOAT32,
+    moment_type: abi.Real = abi.Real.FLOAT32,
+) -> abi.Launch:
+    """A launch, by default one that takes increments as they are given."""
     lattice = spec.lattice
     numbers = abi.spec(lattice.spacing, lattice.zero, lattice.size, parameters(spec))
-    return abi.launch(numbers, seed=seed, rule=stem(spec), optimiser="given", storage=storage)
+    return abi.launch(
+        numbers, seed=seed, rule=stem(spec), optimiser=optimiser, storage=storage,
+        gradient_type=gradient_type, moment_type=moment_type,
+    )  # fmt: skip
 
 
 def library_kernel(library: ctypes.CDLL, storage: abi.Storage = abi.Storage.INT8) -> Kernel:

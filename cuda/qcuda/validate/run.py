@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from json import dumps
 from pathlib import Path
 from secrets import randbits
@@ -14,7 +15,15 @@ from time import perf_counter
 from qcuda.errors import BackendUnavailable
 from qcuda.files import write_atomically
 from qcuda.kernels import native
-from qcuda.validate import aim, cells, reference_law, same_words, statistics, tomography
+from qcuda.validate import (
+    aim,
+    cells,
+    reference_law,
+    same_words,
+    statistics,
+    tomography,
+    whole_steps,
+)
 from qcuda.validate.cells import Group
 from qcuda.validate.kernels import Kernel, cpu_libraries, key, one_thread, torch_kernel
 from qtheory.algorithms import walkers
@@ -102,7 +111,9 @@ def judge_installed(
         _enter(suite, reference_law.edge_words(stem))
     if "cpu" in devices:
         for level, library in cpu_libraries().items():
-            for claim in same_words.claims(level, library, list(stems), draws):
+            words = same_words.claims(level, library, list(stems), draws)
+            steps = whole_steps.claims(level, library, stems, min(draws, whole_steps.ENOUGH))
+            for claim in chain(words, steps):
                 _enter(suite, claim)
     for device in devices:
         kernel = torch_kernel(device)

@@ -82,23 +82,34 @@ def _compare(
 
     Where an algorithm has an edge w, a word within w of a threshold may fall to either side.
     """
-    from qreference import edge, philox, walker
+    from qreference import philox
 
     index = np.arange(increments.size) % spec.lattice.size
     words = philox.words(SEED, ITERATION, TENSOR, Stream.MOVE, increments.size)
     draw = Draw(spec, SEED, ITERATION, TENSOR)
     after = library_kernel(library, storage)(index, increments, draw)
+    wrong, differ, on_edge = unexplained(spec, index, increments, words, after)
+    detail = "" if on_edge is None else f"{differ} differ; {on_edge} words on the edge"
+    return Claim(name, "exact", increments.size, wrong, 0.0, detail=detail)
+
+
+def unexplained(
+    spec: Spec, index: np.ndarray, increments: np.ndarray, words: np.ndarray, after: np.ndarray
+) -> tuple[int, int, int | None]:
+    """Moves that are not the reference's, first those that no edge explains, then all of them.
+
+    Last the number of words on the edge, None where the algorithm has none. All arrays are (n,).
+    """
+    from qreference import edge, walker
+
     thresholds, places = walker.outcomes(spec, index, increments)
     width = edge(spec, thresholds)
     away = words.astype(np.int64)[:, None] - thresholds.astype(np.int64)
     passed = (away >= 0).sum(-1)
-    differ = after != np.take_along_axis(places, passed[:, None], -1)[:, 0]
+    differ = int((after != np.take_along_axis(places, passed[:, None], -1)[:, 0]).sum())
     if not width.any():
-        return Claim(name, "exact", increments.size, int(differ.sum()), 0.0)
+        return differ, differ, None
     least, most = (away > width).sum(-1), (away >= -width).sum(-1)
     rank = np.arange(places.shape[1])
     allowed = (least[:, None] <= rank) & (rank <= most[:, None]) & (places == after[:, None])
-    on_edge = least != most
-    detail = f"{int(differ.sum())} differ; {int(on_edge.sum())} words on the edge"
-    wrong = int((~allowed.any(-1)).sum())
-    return Claim(name, "exact", increments.size, wrong, 0.0, detail=detail)
+    return int((~allowed.any(-1)).sum()), differ, int((least != most).sum())
