@@ -7,6 +7,7 @@
 namespace qt {
 
 struct deterministic_rounding {
+  static constexpr int resident = 3;  // blocks on a multiprocessor, without spills
   static QT_FN int destinations(const Spec &) { return 2; }
 
   template <class AnySpec>

@@ -21,6 +21,7 @@ QT_FN float tanh_rational(const AnySpec &spec, float x) {
 }
 
 struct dst {
+  static constexpr int resident = 3;  // blocks on a multiprocessor, without spills
   static QT_FN int destinations(const Spec &) { return 2; }
 
   template <class AnySpec>

@@ -22,6 +22,7 @@ QT_FN float exp_of_minus(float y) {
 }
 
 struct metropolis {
+  static constexpr int resident = 2;  // blocks on a multiprocessor, without spills
   static QT_FN int destinations(const Spec &) { return 3; }
 
   template <class AnySpec>

@@ -56,7 +56,7 @@ struct Payload {
   QT_PLAIN_OPTIMISERS_OF(QT_PLAIN_STEPS, rule) QT_MOMENT_OPTIMISERS_OF(QT_MOMENT_STEPS, rule)
 
 #define QT_STEP(name, rule, optimiser, storage, gradient, moment)                              \
-  QT_KERNEL(qt::optimiser::moments > 1 ? 2 : 3)                                                \
+  QT_KERNEL(qt::optimiser::moments > 1 ? 2 : qt::rule::resident)                               \
   qt_step_##name(const qt::Launch launch, const qt::Tensor *tensors, int32_t count,            \
                  const qt::Scalars *scalars, const int64_t *iteration,                         \
                  qt::Counters *counters) {                                                     \
