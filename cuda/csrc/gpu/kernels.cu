@@ -13,6 +13,12 @@
 #include "step.h"
 
 // resident: how many blocks share a multiprocessor, which bounds the registers of a thread.
+// On sm_120 three blocks leave too few registers for some steps, which would spill.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+#define QT_STEP_BLOCKS(wanted) 2
+#else
+#define QT_STEP_BLOCKS(wanted) (wanted)
+#endif
 #define QT_KERNEL(resident) extern "C" __global__ void __launch_bounds__(qt::THREADS, resident)
 
 namespace qt {
@@ -56,7 +62,7 @@ struct Payload {
   QT_PLAIN_OPTIMISERS_OF(QT_PLAIN_STEPS, rule) QT_MOMENT_OPTIMISERS_OF(QT_MOMENT_STEPS, rule)
 
 #define QT_STEP(name, rule, optimiser, storage, gradient, moment)                              \
-  QT_KERNEL(qt::optimiser::moments > 1 ? 2 : qt::rule::resident)                               \
+  QT_KERNEL(QT_STEP_BLOCKS(qt::optimiser::moments > 1 ? 2 : qt::rule::resident))               \
   qt_step_##name(const qt::Launch launch, const qt::Tensor *tensors, int32_t count,            \
                  const qt::Scalars *scalars, const int64_t *iteration,                         \
                  qt::Counters *counters) {                                                     \
