@@ -43,7 +43,9 @@ class LatticeOptimizer(torch.optim.Optimizer):
     their moments stay, `nan` counts them, and a warning is given once; other parameters become what
     the base optimiser makes of them. "skip": the whole step changes nothing and is counted by
     `skipped`. "raise": InputError, before anything has changed.
-    fused: torch's fused kernels for other parameters; by default on GPUs only.
+    fused: torch's fused kernels for other parameters, by default and with True wherever they are
+    right: on GPUs, and on the CPU for float32 and float64. The rest, and with False all, is trained
+    by torch's foreach functions, whose last bits are others.
 
     Groups carry `lr`, the base optimiser's other numbers, `weight_decay`, `seed`, `spec` and its
     numbers (for DST `nonlinearity`), and `iteration`, an int64 tensor once it has stepped. All may
@@ -186,7 +188,8 @@ class LatticeOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        plans = self._plans()
+        with torch._C.DisableTorchFunctionSubclass():  # a slot's attributes, without asking Python
+            plans = self._plans()
         found_inf = self._found_inf(plans)
         if found_inf is not None and on_host(found_inf.device):
             if bool(found_inf):
@@ -198,8 +201,11 @@ class LatticeOptimizer(torch.optim.Optimizer):
         for plan in plans:
             for kind, launch in plan.launches.items():
                 self._move(plan, kind, launch, found_inf)
-            for device, params in plan.reals.items():
-                self._train(plan, device, params, found_inf)
+            for (_, fused), batch in plan.reals.items():
+                rate = plan.clock.numbers[0]
+                reals.train(
+                    batch, plan.numbers, fused=fused, learning_rate=rate, found_inf=found_inf
+                )
         self._end(found_inf)
         return loss
 
@@ -214,6 +220,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 self.state,
                 self.base_name,
                 self.moment_type,
+                self.fused is not False,
             )
             for k, group in enumerate(self.param_groups)
         ]
@@ -238,7 +245,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         if self.nonfinite == "skip":
             own = finite.any_not_finite(gradients)
             found = own if found is None or own is None else torch.maximum(own, found.to(own))
-        return None if found is None else found.float().reshape(())
+        return None if found is None else (found != 0).float().reshape(())
 
     def _begin(self, plan: Plan, found_inf: Tensor | None) -> None:
         for param, state in plan.fresh.items():
@@ -273,19 +280,6 @@ class LatticeOptimizer(torch.optim.Optimizer):
         for row, place, length in runs:
             added = counters[row : row + length].to(self._counters.device)
             self._counters[place : place + length] += added
-
-    def _train(
-        self, plan: Plan, device: torch.device, params: list[Tensor], found_inf: Tensor | None
-    ) -> None:
-        host = on_host(device)
-        reals.train(
-            params,
-            [plan.state(p, self.state) for p in params],
-            plan.numbers,
-            fused=not host if self.fused is None else self.fused,
-            learning_rate=None if host else plan.clock.numbers[0].float().to(device),
-            found_inf=found_inf,
-        )
 
     def _end(self, found_inf: Tensor | None) -> None:
         if found_inf is not None:

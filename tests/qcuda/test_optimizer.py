@@ -44,23 +44,25 @@ def states(model: nn.Module) -> list[list[int]]:
     return [layer.state.tolist() for layer in lattice_layers(model).values()]
 
 
-def torch_optimizer(base, parameters) -> torch.optim.Optimizer:
+def torch_optimizer(base, parameters, **which) -> torch.optim.Optimizer:
     if isinstance(base, Adam):
         return torch.optim.Adam(
-            parameters, base.learning_rate, betas=base.betas, eps=base.epsilon, foreach=True
+            parameters, base.learning_rate, betas=base.betas, eps=base.epsilon, **which
         )
     heavy = base.momentum if isinstance(base, Momentum) else 0.0
-    return torch.optim.SGD(parameters, base.learning_rate, momentum=heavy, foreach=True)
+    return torch.optim.SGD(parameters, base.learning_rate, momentum=heavy, **which)
 
 
 @by_base
-def test_other_parameters_are_trained_as_torch_does(base):
+@pytest.mark.parametrize("fused", [None, True, False])
+def test_other_parameters_are_trained_as_torch_does(base, fused):
     """Equality: it is torch's own function with the same numbers."""
     torch.manual_seed(1)
     ours = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 2))
     theirs = copy.deepcopy(ours)
-    mine = qcuda.LatticeOptimizer(ours.parameters(), DST(TERNARY), base=base, seed=0)
-    other = torch_optimizer(base, theirs.parameters())
+    mine = qcuda.LatticeOptimizer(ours.parameters(), DST(TERNARY), base=base, seed=0, fused=fused)
+    which = {"foreach": True} if fused is False else {"fused": True}
+    other = torch_optimizer(base, theirs.parameters(), **which)
     for k in range(12):
         for model, optimizer in ((ours, mine), (theirs, other)):
             optimizer.zero_grad()
@@ -265,12 +267,17 @@ def test_accumulated_gradients_are_added():
         assert torch.equal(total, a + b)
 
 
+def reals(model: nn.Module) -> list[list]:
+    return [p.tolist() for name, p in model.named_parameters() if not name.endswith("slot")]
+
+
 def test_grad_scaler():
     """A power of two scales without rounding: the same step; an overflow: no step at all."""
-    plain_states, _ = one_step(lambda *_: None)
+    kept = []
+    plain_states, _ = one_step(lambda model, _: kept.append(model))
     for scale, overflow in ((2.0**10, False), (2.0**10, True)):
         model = network()
-        before = states(model)
+        before, others = states(model), reals(model)
         optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(TERNARY), base=SGD(2.0), seed=0)
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         scaler.scale(model(inputs(0)).square().sum()).backward()
@@ -279,6 +286,7 @@ def test_grad_scaler():
         scaler.step(optimizer)
         scaler.update()
         assert states(model) == (before if overflow else plain_states)
+        assert reals(model) == (others if overflow else reals(kept[0]))
         assert scaler.get_scale() == (scale / 2 if overflow else scale)
         assert optimizer.param_groups[0]["iteration"] == (0 if overflow else 1)
 

@@ -72,18 +72,22 @@ def check_layer(layer: Owner, spec: Spec) -> None:
         require(seen == readout, f"a layer has the spec's readout, {readout}, got {seen}")
 
 
-def kernel_gradient(slot: GradientSlot, gradient: Tensor) -> Tensor:
-    """A slot's gradient as kernels read it: contiguous, float32 or bfloat16. Raises InputError."""
-    if not gradient.is_floating_point() or gradient.element_size() < 2:
+def kernel_gradient(shape: torch.Size, gradient: Tensor) -> Tensor:
+    """The gradient of a slot of a shape as kernels read it: contiguous, float32 or bfloat16.
+
+    Raises InputError.
+    """
+    plain = gradient.dtype in REALS
+    if not plain and (not gradient.is_floating_point() or gradient.element_size() < 2):
         raise InputError(
             "a gradient of a lattice weight is float32 or bfloat16, or float16 or float64, which "
             f"are read as float32, got {gradient.dtype}"
         )
-    if gradient.shape != slot.shape:
+    if gradient.shape != shape:
         raise InputError(
-            f"a gradient has its weight's shape, {tuple(slot.shape)}, got {tuple(gradient.shape)}"
+            f"a gradient has its weight's shape, {tuple(shape)}, got {tuple(gradient.shape)}"
         )
-    number = gradient if gradient.dtype in REALS else gradient.float()
+    number = gradient if plain else gradient.float()
     return number.contiguous()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,8 +31,10 @@ class Plan:
     numbers: StepNumbers
     iteration: Tensor
     clock: Clock
-    launches: dict[Kind, Launch] = field(default_factory=dict)
-    reals: dict[torch.device, list[Tensor]] = field(default_factory=dict)
+    launches: defaultdict[Kind, Launch] = field(default_factory=lambda: defaultdict(Launch))
+    reals: defaultdict[tuple[torch.device, bool], reals.Batch] = field(
+        default_factory=lambda: defaultdict(reals.Batch)
+    )  # of a device; whether torch's fused kernels train them
     fresh: dict[Tensor, State] = field(default_factory=dict)
 
     def gradients(self) -> list[Tensor]:
@@ -39,18 +42,14 @@ class Plan:
         return [p.grad for p in self.group["params"] if p.grad is not None]
 
     def used(self) -> list[Tensor]:
-        """What the step reads for them: slots' gradients may have been converted."""
-        others = [p.grad for params in self.reals.values() for p in params if p.grad is not None]
-        return [g for launch in self.launches.values() for g in launch.gradients] + others
+        """What the step reads for them: gradients may have been converted or laid out anew."""
+        used = [*self.launches.values(), *self.reals.values()]
+        return [g for part in used for g in part.gradients]
 
     def names(self) -> list[str]:
         """Of the parameters with these gradients."""
         with_gradient = (k for k, p in enumerate(self.group["params"]) if p.grad is not None)
         return [name_of(self.group, k) for k in with_gradient]
-
-    def state(self, param: Tensor, known: dict[Tensor, State]) -> State:
-        """The state of a parameter, kept or fresh."""
-        return known.get(param) or self.fresh[param]
 
 
 def planned(
@@ -61,6 +60,7 @@ def planned(
     states: dict[Tensor, State],
     base: str,
     moment_type: torch.dtype,
+    fused: bool,
 ) -> Plan:
     """The plan of a group. places: numbers of slots, one taken for each slot of the group.
 
@@ -68,6 +68,7 @@ def planned(
     lost its layer, BackendUnavailable if there are no kernels for a device.
     """
     plan = Plan(group, numbers, iteration_of(group, clock.device), clock)
+    moments = MOMENTS[: abi.MOMENTS[base]]
     for number, param in enumerate(group["params"]):
         slot, gradient = is_slot(param), param.grad
         place = next(places) if slot else 0
@@ -82,10 +83,13 @@ def planned(
         if not state:
             state = plan.fresh[param] = _fresh(param, base, moment_type)
         if slot:
-            _add_slot(plan, param, place, gradient, state, base)
+            _add_slot(plan, param, place, gradient, state, moments)
         else:
-            reals.check(param, gradient, state)
-            plan.reals.setdefault(param.device, []).append(param)
+            gradient, by_fused = reals.prepared(param, gradient, state, fused)
+            batch = plan.reals[param.device, by_fused]
+            batch.params.append(param)
+            batch.gradients.append(gradient)
+            batch.states.append(state)
     for kind, launch in plan.launches.items():
         check_backend(stem(numbers.spec), base, kind.storage, launch.states[0])
     return plan
@@ -107,25 +111,30 @@ def _fresh(param: Tensor, base: str, moment_type: torch.dtype) -> State:
 
 
 def _add_slot(
-    plan: Plan, slot: GradientSlot, place: int, gradient: Tensor, state: State, base: str
+    plan: Plan,
+    slot: GradientSlot,
+    place: int,
+    gradient: Tensor,
+    state: State,
+    moments: tuple[str, ...],
 ) -> None:
-    layer = moves.owner_of(slot)
+    layer, shape = moves.owner_of(slot), slot.shape
     moves.check_layer(layer, plan.numbers.spec)
-    gradient = moves.kernel_gradient(slot, gradient)
-    device = layer.state.device
+    gradient = moves.kernel_gradient(shape, gradient)
+    codes = layer.state
+    device = codes.device
     if gradient.device != device:
         raise InputError(f"a gradient is on its weight's device, {device}, got {gradient.device}")
-    launch = plan.launches.setdefault(Kind(device, layer.storage, gradient.dtype), Launch())
+    launch = plan.launches[Kind(device, layer.storage, gradient.dtype)]
     launch.places.append(place)
     launch.slots.append(slot)
-    launch.states.append(layer.state)
+    launch.states.append(codes)
     launch.gradients.append(gradient)
-    names = MOMENTS[: abi.MOMENTS[base]]
-    for name, kept in zip(names, launch.moments, strict=False):
+    for name, kept in zip(moments, launch.moments, strict=False):
         moment = state[name]
-        if moment.device != device or moment.shape != slot.shape:
+        if moment.device != device or moment.shape != shape:
             raise InputError(
-                f"a moment has its weight's shape and device, {tuple(slot.shape)} on {device}, got "
+                f"a moment has its weight's shape and device, {tuple(shape)} on {device}, got "
                 f"{tuple(moment.shape)} on {moment.device}: load the optimiser's state after the "
                 "model has moved"
             )

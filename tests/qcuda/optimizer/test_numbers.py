@@ -202,7 +202,7 @@ def test_a_group_of_another_lattice_is_refused():
         LatticeOptimizer([{"params": layer.parameters(), "spec": DST(Lattice.z(2))}], DST(TERNARY))
 
 
-@pytest.mark.parametrize("fused", [None, True])
+@pytest.mark.parametrize("fused", [None, False])
 @pytest.mark.parametrize("base", [SGD(0.1), Momentum(0.1), Adam(0.1)], ids=repr)
 def test_weight_decay_is_decoupled(base, fused):
     """Equality with torch.optim.AdamW; for SGD the factor 1 - lr decay before torch's own step."""
@@ -213,7 +213,7 @@ def test_weight_decay_is_decoupled(base, fused):
         [{"params": layer.parameters()}, {"params": [mine], "weight_decay": 0.25}],
         DST(TERNARY), base=base, fused=fused,
     )  # fmt: skip
-    which = {"fused": True} if fused else {"foreach": True}
+    which = {"foreach": True} if fused is False else {"fused": True}
     if isinstance(base, Adam):
         other = torch.optim.AdamW([theirs], 0.1, weight_decay=0.25, **which)
     else:
@@ -226,10 +226,7 @@ def test_weight_decay_is_decoupled(base, fused):
                 theirs.mul_(1 - 0.1 * 0.25)
         optimizer.step()
         other.step()
-    if fused and isinstance(base, Adam):  # AdamW multiplies and adds in one kernel: one rounding
-        assert (mine - theirs).abs().max() <= 5 * 2.0**-23
-    else:
-        assert torch.equal(mine, theirs)
+    assert torch.equal(mine, theirs)
 
 
 def test_gradients_of_other_types_are_read_as_float32():
