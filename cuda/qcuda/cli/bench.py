@@ -13,6 +13,7 @@ SUMMARY = "time the kernels"
 BENCHMARKS = {
     "update": ("qcuda.bench.update", ("weights", "threads", "repeats")),
     "activation": ("qcuda.bench.activation", ("repeats", "threads")),
+    "step": ("qcuda.bench.step", ("repeats",)),
     "audit": ("qcuda.bench.watch", ("rounds", "epochs", "model")),
     "chain": ("qcuda.bench.chain.run", ("others", "repeats", "states", "longest")),
 }
@@ -35,6 +36,9 @@ def subcommands(parser: ArgumentParser) -> None:
     stairs.add_argument("--repeats", type=int, default=15, help="timed repeats")
     stairs.add_argument("--threads", type=int | None, default=None, help="threads; null for all")
     commands.add_subcommand("activation", stairs, help="stairs, alone and behind a batch norm")
+    host = common("Time steps on tensors so small that the host takes all the time, and weights.")
+    host.add_argument("--repeats", type=int, default=100, help="timed repeats")
+    commands.add_subcommand("step", host, help="the host's time of a step, and of layer.weight")
     law = common("Time training on digits with and without the audit of the law.")
     law.add_argument("--rounds", type=int, default=3, help="runs of each that count")
     law.add_argument("--epochs", type=int, default=60, help="epochs of a run")
