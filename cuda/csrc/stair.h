@@ -35,17 +35,22 @@ struct AsFloat32 {
 struct AsBFloat16 {
   using Number = float;
   using Stored = uint16_t;
+  static constexpr uint16_t INFINITE = 0x7f80;
   static QT_FN float load(uint16_t x) { return widen(x); }
   static QT_FN uint16_t store(float x) {
     const uint32_t b = bits(x);
-    return uint16_t((b & 0x7fffffffu) > 0x7f800000u ? b >> 16 | 0x0040u : nearest_bfloat16(b));
+    return uint16_t((b & 0x7fffffffu) > 0x7f800000u ? quiet(b >> 16) : nearest_bfloat16(b));
   }
+  // A NaN as it is stored, from the upper half of its float32.
+  static QT_FN uint32_t quiet(uint32_t upper) { return upper | 0x0040u; }
 };
 struct AsFloat16 {
   using Number = float;
   using Stored = uint16_t;
+  static constexpr uint16_t INFINITE = 0x7c00;
   static QT_FN float load(uint16_t x) { return widen_half(x); }
   static QT_FN uint16_t store(float x) { return nearest_half(x); }
+  static QT_FN uint32_t quiet(uint32_t upper) { return (upper & 0x8000u) | 0x7e00u; }
 };
 struct AsFloat64 {
   using Number = double;

@@ -113,41 +113,52 @@ def test_slopes(room, order, window):
             assert (np.abs(found - wanted) <= error + 1e-44).all()
 
 
-def test_float16_is_rounded_to_nearest(room):
-    """Every float16, by NumPy's own conversion: levels of 1/16, products of slope and gradient."""
-    spec = reference.multi_step(5, 0.5, 0.75)
+@pytest.mark.parametrize(("order", "bits", "half_width"), [(5, 8, 0.75), (1, 1, 0.5), (1, 1, 0.75)])
+def test_float16_is_rounded_to_nearest(room, order, bits, half_width):
+    """Every float16, by NumPy's own conversion: levels, and products of slope and gradient."""
+    spec = reference.multi_step(order, 0.5, half_width)
     x = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    z, kept = forwards(room, spec, x, 8, kind=2)
-    wide, wide_kept = forwards(room, spec, x.astype(np.float32), 8)
+    z, kept = forwards(room, spec, x, bits, kind=2)
+    wide, wide_kept = forwards(room, spec, x.astype(np.float32), bits)
     assert same(z, wide.astype(np.float16)) and (kept == wide_kept).all()
-    gradient = np.roll(x, 12345)
+    gradient = np.roll(x, 23456)  # infinities where windows are shut
     with np.errstate(over="ignore"):
-        wanted = backwards(room, spec, gradient.astype(np.float32), kept, 8).astype(np.float16)
-    assert same(backwards(room, spec, gradient, kept, 8, kind=2), wanted)
+        wide = backwards(room, spec, gradient.astype(np.float32), kept, bits)
+        wanted = wide.astype(np.float16)
+    assert same(backwards(room, spec, gradient, kept, bits, kind=2), wanted)
 
 
 @pytest.mark.parametrize("planes", [0, 1])
 def test_batch_norm_and_a_stair(room, planes):
     """Given numbers of channels, float32 operations one after the other; sums in float64."""
-    channels, rows, length = 5, (30 if planes else 77), (70 if planes else 5)
+    channels, rows, columns = 5, (30 if planes else 77), (70 if planes else 15)
     rng = np.random.default_rng(planes)
-    x, gradient = rng.normal(1, 2, (2, rows, length)).astype(np.float32)
-    table = rng.normal(0, 1, (5, channels)).astype(np.float32)
-    batch = abi.Batch(0, planes, rows, length, channels)
-    channel = np.arange(rows)[:, None] % channels if planes else np.arange(length)[None, :]
+    x, gradient = rng.normal(1, 2, (2, rows, columns)).astype(np.float32)
+    statistics, (weight, bias) = rng.normal(0, 1, (2, 2, channels)).astype(np.float32)
+    batch = abi.Batch(0, planes, rows, columns, channels)
+    norm = abi.Norm(None, None, None, pointer(weight), pointer(bias), 0.0, 0.25, 0, 0)
+    channel = np.arange(rows)[:, None] % channels if planes else np.arange(columns)[None, :] // 3
     channel = np.broadcast_to(channel, x.shape)
-    centre, gain, shift, mean, slant = (row[channel] for row in table)
+    centre, invstd = (row[channel] for row in statistics)
+    gain, shift = invstd * weight[channel], bias[channel]
     spec = reference.multi_step(2, 0.5, HALF_WIDTH)
     y = (x - centre) * gain + shift
     d = reference.derivative(spec, y) * gradient
     out, sums, half_width = np.empty_like(x), np.empty((2, channels)), np.array([HALF_WIDTH])
-    stair, shape, library = laid(spec.stair), ctypes.byref(batch), room.library
-    stair = ctypes.byref(stair)
-    library.qt_batch_stair(stair, shape, pointer(x), pointer(table), pointer(out), 2)
+    slopes, shape = np.empty((2, channels), np.float32), (ctypes.byref(batch), ctypes.byref(norm))
+    stair, library = ctypes.byref(laid(spec.stair)), room.library
+    given = pointer(x), pointer(statistics)
+    assert library.qt_batch_stair(stair, *shape, *given, pointer(out), 2) == 0
     assert same(out, reference.activate(spec, y, "hard"))
-    both = pointer(half_width), shape, pointer(x), pointer(gradient), pointer(table)
-    library.qt_batch_stair_slope(stair, *both, pointer(out), 2)
+    assert library.qt_batch_stair_back(
+        stair, pointer(half_width), *shape, pointer(x), pointer(gradient), pointer(statistics), 1,
+        pointer(out), pointer(sums), pointer(slopes), 2,
+    ) == 0  # fmt: skip
+    count, wide = x.size // channels, statistics[1].astype(np.float64)
+    mean = (sums[0] / count).astype(np.float32)[channel]
+    slant = (sums[1] / count * wide * wide).astype(np.float32)[channel]
     assert same(out, ((d - mean) - (x - centre) * slant) * gain)
+    assert same(slopes, np.array([sums[1] * wide, sums[0]], np.float32))
 
     def check(first, second):
         for found, terms in zip(sums, (first, second), strict=True):
@@ -155,7 +166,10 @@ def test_batch_norm_and_a_stair(room, planes):
             size = np.bincount(channel.ravel(), np.abs(terms).ravel(), channels)
             assert (np.abs(found - exact) <= 2 * x.size * 2.0**-53 * size).all()
 
-    library.qt_batch_stair_sums(stair, *both, pointer(sums), 2)
     check(d.astype(np.float64), d.astype(np.float64) * (x - centre))
-    library.qt_batch_moments(shape, pointer(x), pointer(sums), 2)
+    found = np.empty((2, channels), np.float32)
+    assert library.qt_batch_measure(*shape, pointer(x), pointer(sums), pointer(found), 2) == 0
     check(x.astype(np.float64), x.astype(np.float64) ** 2)
+    variance = np.maximum(sums[1] / count - (sums[0] / count) ** 2, 0)
+    wanted = np.array([sums[0] / count, 1 / np.sqrt(variance + 0.25)], np.float32)
+    assert same(found, wanted)

@@ -27,6 +27,7 @@ DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
 METROPOLIS = "algorithms/metropolis.h"
 STEP, LIBRARY, POOL = "cpu/step.h", "cpu/library.cpp", "cpu/pool.h"
 STAIR, STAIRS, HALF = "stair.h", "cpu/stairs.h", "half.h"
+HALVES = "cpu/folded_halves.h"
 NORM, NORMS, SUMS = "batch_norm.h", "cpu/batch_norm.h", "cpu/sums.h"
 
 MUTANTS = [
@@ -204,10 +205,15 @@ MUTANTS = [
            "counts[4 * b + 3] | counts[4 * b + 2] << 2 | counts[4 * b + 1] << 4 |\n"
            "                       counts[4 * b] << 6"),
     Mutant("stair kernel: bits of a last byte left over", STAIRS,
-           "for (int64_t i = length; i & 7; ++i) open[i] = 0;", ";"),
+           "for (int64_t i = count; i & 7; ++i) open[i] = 0;", ";"),
     Mutant("stair kernel: a last byte too many", STAIRS,
-           "memcpy(kept + start * size / 8, packed, size_t((length * size + 7) / 8));",
-           "memcpy(kept + start * size / 8, packed, size_t(length * size / 8 + 1));"),
+           "memcpy(kept, packed, size_t((count * size + 7) / 8));",
+           "memcpy(kept, packed, size_t(count * size / 8 + 1));"),
+    Mutant("halves: a tie goes up", HALVES, "u >= passes ? high", "u + 1 >= passes ? high"),
+    Mutant("halves: the sign of a zero", HALVES, "u == 0 ? 0 : sided", "sided"),
+    Mutant("halves: windows without their end", HALVES, "width = uint16_t(shut - open)",
+           "width = uint16_t(shut - open - 1)"),
+    Mutant("halves: infinity times nothing", HALVES, "(u == As::INFINITE && !flags[i])", "false"),
     Mutant("stair kernel: two windows as one", STAIRS,
            "slopes[step] + height<F>(stair, step, half_width)",
            "height<F>(stair, step, half_width)"),
@@ -224,10 +230,13 @@ MUTANTS = [
            "d - deviation * slant"),
     Mutant("batch norm: slant of the other sign", NORM, "(d - mean) - deviation * slant",
            "(d - mean) + deviation * slant"),
-    Mutant("batch norm: the first channel for all", NORMS, "spread(row % c, 0,",
-           "spread(0, 0,"),
-    Mutant("batch norm: channels_last a place late", NORMS, "spread(0, 1, period)",
-           "spread(1 % c, 1, period)"),
+    Mutant("batch norm: the first channel for all", NORMS,
+           "k * batch_.channels + channel;", "k * batch_.channels;"),
+    Mutant("batch norm: channels_last a place late", NORMS,
+           "table[k * batch.channels + channel]",
+           "table[k * batch.channels + (channel + 1) % batch.channels]"),
+    Mutant("batch norm: the last part forgotten", NORMS, "part < parts; ++part",
+           "part < parts - 1; ++part"),
     Mutant("batch norm: lanes of a tail forgotten", SUMS,
            "for (int lane = 0; i < count; ++i, ++lane)",
            "for (int lane = 0; i < count / LANES * LANES; ++i, ++lane)"),

@@ -118,7 +118,11 @@ def agreement(room: cpu_room.Room) -> Iterator[Check]:
         yield "levels and windows", lambda n=order: test_stairs.test_levels_and_windows(room, n)
         for window in ("rectangular", "triangular"):
             yield "slopes", lambda n=order, w=window: test_stairs.test_slopes(room, n, w)
-    yield "float16", lambda: test_stairs.test_float16_is_rounded_to_nearest(room)
+    for case in ((5, 8, 0.75), (1, 1, 0.5)):
+        yield (
+            "float16",
+            lambda c=case: test_stairs.test_float16_is_rounded_to_nearest(room, *c),
+        )
     for planes in (0, 1):
         yield "batch norm", lambda p=planes: test_stairs.test_batch_norm_and_a_stair(room, p)
     yield "thresholds to the knife edge", lambda: test_knife_edge.sweep(room)

@@ -6,7 +6,7 @@
 // input itself is kept and the slope made from it (`bits` is 0).
 #pragma once
 
-#include "../stair.h"
+#include "folded_halves.h"
 #include "pool.h"
 
 namespace qt {
@@ -14,6 +14,7 @@ namespace qt {
 constexpr int64_t STAIR_RUN = 512;               // elements; whole bytes for any number of bits
 constexpr int64_t STAIR_TASK = 64 * STAIR_RUN;   // elements that a thread takes at a time
 
+// One bit of each byte, which is 0 or 1.
 QT_FN uint8_t pack_eight(const uint8_t *flags) {
   uint64_t eight;
   memcpy(&eight, flags, sizeof eight);
@@ -24,7 +25,15 @@ QT_FN uint8_t pack_eight(const uint8_t *flags) {
 inline void pack_counts(const uint8_t *__restrict counts, int64_t count, int32_t size,
                         uint8_t *__restrict out) {
   if (size == 1) {
-    for (int64_t b = 0; b < count / 8; ++b) out[b] = pack_eight(counts + 8 * b);
+    int64_t b = 0;
+#if defined(__SSE2__)
+    for (; b + 2 <= count / 8; b += 2) {
+      const __m128i flags = _mm_loadu_si128((const __m128i *)(counts + 8 * b));
+      const int sixteen = _mm_movemask_epi8(_mm_slli_epi16(flags, 7));
+      out[b] = uint8_t(sixteen), out[b + 1] = uint8_t(sixteen >> 8);
+    }
+#endif
+    for (; b < count / 8; ++b) out[b] = pack_eight(counts + 8 * b);
   } else if (size == 2) {
     for (int64_t b = 0; b < count / 4; ++b)
       out[b] = uint8_t(counts[4 * b] | counts[4 * b + 1] << 2 | counts[4 * b + 2] << 4 |
@@ -34,6 +43,14 @@ inline void pack_counts(const uint8_t *__restrict counts, int64_t count, int32_t
   } else {
     memcpy(out, counts, size_t(count));
   }
+}
+
+// Counts of a run. Bits of a last byte that are nobody's are 0.
+inline void put_counts(uint8_t *open, int64_t count, int32_t size, uint8_t *kept) {
+  alignas(64) uint8_t packed[STAIR_RUN];
+  for (int64_t i = count; i & 7; ++i) open[i] = 0;
+  pack_counts(open, (count + 7) / 8 * 8, size, packed);
+  memcpy(kept, packed, size_t((count * size + 7) / 8));
 }
 
 inline void unpack_counts(const uint8_t *__restrict in, int64_t count, int32_t size,
@@ -55,35 +72,69 @@ inline void unpack_counts(const uint8_t *__restrict in, int64_t count, int32_t s
     for (int32_t i = 0; i < each; ++i) counts[each * b + i] = uint8_t(in[b] >> size * i & mask);
 }
 
-// One run forwards: z, and how many windows are open (null: not counted). N is the number of
-// thresholds, or 0 for any.
-template <class From, class To, int N>
-void stair_run(const Stair &stair, double half_width, const typename From::Stored *__restrict x,
-               int64_t count, typename To::Stored *__restrict z, uint8_t *__restrict open) {
-  using F = typename From::Number;
+// The levels of a run. N is the number of thresholds, or 0 for any.
+template <class F, int N>
+void stair_levels(const Stair &stair, const F *__restrict x, int64_t count, F *__restrict z) {
   const int32_t folded = stair.folded, up = stair.up;
-  const F lowest = F(0) + F(stair.lowest), a = F(half_width);
+  const F lowest = F(0) + F(stair.lowest);
   if constexpr (N == 1) {
     const F t = F(stair.threshold[0]), jump = F(stair.jump[0]);
     for (int64_t i = 0; i < count; ++i) {
-      const F value = From::load(x[i]), u = fold(folded, value);
-      z[i] = To::store(finish(folded, value, lowest + (passes(up, u, t) ? jump : F(0))));
+      const F u = fold(folded, x[i]);
+      z[i] = finish(folded, x[i], lowest + (passes(up, u, t) ? jump : F(0)));
     }
-    for (int64_t i = 0; open && i < count; ++i)
-      open[i] = within(fold(folded, F(From::load(x[i]))), t, a);
   } else {
     alignas(64) F u[STAIR_RUN], level[STAIR_RUN];
-    for (int64_t i = 0; i < count; ++i) u[i] = fold(folded, F(From::load(x[i]))), level[i] = lowest;
-    for (int64_t i = 0; open && i < count; ++i) open[i] = 0;
+    for (int64_t i = 0; i < count; ++i) u[i] = fold(folded, x[i]), level[i] = lowest;
     for (int32_t step = 0; step < stair.steps; ++step) {
       const F t = F(stair.threshold[step]), jump = F(stair.jump[step]);
       for (int64_t i = 0; i < count; ++i) level[i] += passes(up, u[i], t) ? jump : F(0);
-      for (int64_t i = 0; open && i < count; ++i)
-        open[i] = uint8_t(open[i] + within(u[i], t, a));
     }
-    for (int64_t i = 0; i < count; ++i)
-      z[i] = To::store(finish(folded, F(From::load(x[i])), level[i]));
+    for (int64_t i = 0; i < count; ++i) z[i] = finish(folded, x[i], level[i]);
   }
+}
+
+// How many windows are open at each of a run.
+template <class F>
+void open_windows(const Stair &stair, double half_width, const F *__restrict x, int64_t count,
+                  uint8_t *__restrict open) {
+  const int32_t folded = stair.folded;
+  const F a = F(half_width);
+  for (int32_t step = 0; step < stair.steps; ++step) {
+    const F t = F(stair.threshold[step]);
+    if (step == 0)
+      for (int64_t i = 0; i < count; ++i) open[i] = within(fold(folded, x[i]), t, a);
+    else
+      for (int64_t i = 0; i < count; ++i)
+        open[i] = uint8_t(open[i] + within(fold(folded, x[i]), t, a));
+  }
+}
+
+#if defined(__AVX__)
+// The one window of eight elements, in a bit each: what `within` says.
+inline uint8_t eight_windows(bool folded, const float *x, float threshold, float half_width) {
+  const __m256 size = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  const __m256 value = _mm256_loadu_ps(x), u = folded ? _mm256_and_ps(value, size) : value;
+  const __m256 distance = _mm256_and_ps(_mm256_sub_ps(u, _mm256_set1_ps(threshold)), size);
+  return uint8_t(_mm256_movemask_ps(_mm256_cmp_ps(distance, _mm256_set1_ps(half_width), _CMP_LE_OQ)));
+}
+#endif
+
+// The counts of the windows of a run.
+template <class F>
+void keep_windows(const Stair &stair, double half_width, int32_t size, const F *x, int64_t count,
+                  uint8_t *kept) {
+  alignas(64) uint8_t open[STAIR_RUN];
+  int64_t i = 0;
+#if defined(__AVX__)
+  if constexpr (sizeof(F) == sizeof(float))
+    if (size == 1 && stair.steps == 1)
+      for (; i + 8 <= count; i += 8)
+        kept[i / 8] = eight_windows(stair.folded, x + i, float(stair.threshold[0]), float(half_width));
+#endif
+  if (i == count) return;
+  open_windows(stair, half_width, x + i, count - i, open);
+  put_counts(open, count - i, size, kept + i * size / 8);
 }
 
 // Slopes at x, from the windows themselves.
@@ -109,24 +160,47 @@ void slopes_of_counts(const Stair &stair, double half_width, F slopes[MOST_STEPS
     slopes[step + 1] = slopes[step] + height<F>(stair, step, half_width);
 }
 
+// The runs of a task each.
+template <class Body>
+void for_runs(int64_t count, int32_t threads, const Body &body) {
+  parallel((count + STAIR_TASK - 1) / STAIR_TASK, threads, [&](int64_t number) {
+    const int64_t end = number * STAIR_TASK + STAIR_TASK < count ? (number + 1) * STAIR_TASK : count;
+    for (int64_t start = number * STAIR_TASK; start < end; start += STAIR_RUN)
+      body(start, end - start < STAIR_RUN ? end - start : STAIR_RUN);
+  });
+}
+
+template <class As>
+void folded_forward(const Stair &stair, double half_width, int32_t size, const void *x,
+                    int64_t count, void *z, uint8_t *kept, int32_t threads) {
+  const FoldedHalves<As> folded(stair, half_width);
+  for_runs(count, threads, [&](int64_t start, int64_t length) {
+    alignas(64) uint8_t open[STAIR_RUN];
+    const uint16_t *from = (const uint16_t *)x + start;
+    folded.levels(from, length, (uint16_t *)z + start);
+    if (!size) return;
+    folded.windows(from, length, open);
+    put_counts(open, length, size, kept + start * size / 8);
+  });
+}
+
 template <class As>
 void stair_forward(const Stair &stair, double half_width, int32_t size, const void *x, int64_t count,
                    void *z, uint8_t *kept, int32_t threads) {
+  using F = typename As::Number;
   using Stored = typename As::Stored;
-  const auto run = stair.steps == 1 ? stair_run<As, As, 1> : stair_run<As, As, 0>;
-  parallel((count + STAIR_TASK - 1) / STAIR_TASK, threads, [&](int64_t number) {
-    alignas(64) uint8_t open[STAIR_RUN];
-    const int64_t end = number * STAIR_TASK + STAIR_TASK < count ? (number + 1) * STAIR_TASK : count;
-    for (int64_t start = number * STAIR_TASK; start < end; start += STAIR_RUN) {
-      const int64_t length = end - start < STAIR_RUN ? end - start : STAIR_RUN;
-      run(stair, half_width, (const Stored *)x + start, length, (Stored *)z + start,
-          size ? open : nullptr);
-      if (!size) continue;
-      for (int64_t i = length; i & 7; ++i) open[i] = 0;  // bits of a last byte that are nobody's
-      uint8_t packed[STAIR_RUN];
-      pack_counts(open, (length + 7) / 8 * 8, size, packed);
-      memcpy(kept + start * size / 8, packed, size_t((length * size + 7) / 8));
-    }
+  if constexpr (sizeof(Stored) == 2)
+    if (FoldedHalves<As>::suits(stair))
+      return folded_forward<As>(stair, half_width, size, x, count, z, kept, threads);
+  const auto levels = stair.steps == 1 ? stair_levels<F, 1> : stair_levels<F, 0>;
+  for_runs(count, threads, [&](int64_t start, int64_t length) {
+    alignas(64) F wide[STAIR_RUN], buffer[STAIR_RUN];
+    const F *from = widened_run(As{}, (const Stored *)x + start, length, wide);
+    Stored *to = (Stored *)z + start;
+    F *out = room_for_run(As{}, to, buffer);
+    levels(stair, from, length, out);
+    round_run(As{}, out, length, to);
+    if (size) keep_windows(stair, half_width, size, from, length, kept + start * size / 8);
   });
 }
 
@@ -137,28 +211,30 @@ void stair_backward(const Stair &stair, double half_width, int32_t size, const v
   using Stored = typename As::Stored;
   F table[MOST_STEPS + 1];
   if (size) slopes_of_counts(stair, half_width, table);
-  parallel((count + STAIR_TASK - 1) / STAIR_TASK, threads, [&](int64_t number) {
+  for_runs(count, threads, [&](int64_t start, int64_t length) {
     alignas(64) uint8_t packed[STAIR_RUN], open[STAIR_RUN];
-    alignas(64) F slope[STAIR_RUN], x[STAIR_RUN];
-    const int64_t end = number * STAIR_TASK + STAIR_TASK < count ? (number + 1) * STAIR_TASK : count;
-    for (int64_t start = number * STAIR_TASK; start < end; start += STAIR_RUN) {
-      const int64_t length = end - start < STAIR_RUN ? end - start : STAIR_RUN;
-      if (size) {
-        memcpy(packed, (const uint8_t *)kept + start * size / 8, size_t((length * size + 7) / 8));
-        unpack_counts(packed, (length + 7) / 8 * 8, size, open);
-        const F once = table[1];
-        if (size == 1)
-          for (int64_t i = 0; i < length; ++i) slope[i] = open[i] ? once : F(0);
-        else
-          for (int64_t i = 0; i < length; ++i) slope[i] = table[open[i]];
-      } else {
-        for (int64_t i = 0; i < length; ++i) x[i] = As::load(((const Stored *)kept)[start + i]);
-        slopes_of_run(stair, half_width, x, length, slope);
-      }
-      for (int64_t i = 0; i < length; ++i)
-        ((Stored *)out)[start + i] =
-            As::store(slope[i] * As::load(((const Stored *)gradient)[start + i]));
+    alignas(64) F slope[STAIR_RUN], wide[STAIR_RUN], buffer[STAIR_RUN];
+    if (size) {
+      memcpy(packed, (const uint8_t *)kept + start * size / 8, size_t((length * size + 7) / 8));
+      unpack_counts(packed, (length + 7) / 8 * 8, size, open);
+      const F once = table[1];
+      if constexpr (sizeof(Stored) == 2)
+        if (size == 1 && once == F(1))
+          return times_flags<As>(open, (const Stored *)gradient + start, length,
+                                 (Stored *)out + start);
+      if (size == 1)
+        for (int64_t i = 0; i < length; ++i) slope[i] = open[i] ? once : F(0);
+      else
+        for (int64_t i = 0; i < length; ++i) slope[i] = table[open[i]];
+    } else {
+      const F *x = widened_run(As{}, (const Stored *)kept + start, length, wide);
+      slopes_of_run(stair, half_width, x, length, slope);
     }
+    const F *__restrict g = widened_run(As{}, (const Stored *)gradient + start, length, wide);
+    Stored *to = (Stored *)out + start;
+    F *__restrict into = room_for_run(As{}, to, buffer);
+    for (int64_t i = 0; i < length; ++i) into[i] = slope[i] * g[i];
+    round_run(As{}, into, length, to);
   });
 }
 

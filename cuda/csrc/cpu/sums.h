@@ -2,7 +2,7 @@
 // take every sixteenth element and are added in halves; down a column one row after the other.
 #pragma once
 
-#include "../core.h"
+#include "../batch_norm.h"
 
 namespace qt {
 
@@ -27,8 +27,6 @@ QT_FN Doubles widened(const float *p) {
   memcpy(&x, p, sizeof x);
   return __builtin_convertvector(x, Doubles);
 }
-
-constexpr int LANES = 16;
 
 // Sums of a and of a b along a plane, in pieces of a multiple of LANES but the last.
 struct PlaneSums {

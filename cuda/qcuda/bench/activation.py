@@ -157,11 +157,13 @@ def step(module: nn.Module, x: Tensor, gradient: Tensor) -> None:
     module(x).backward(gradient)
 
 
-def measure(shape: tuple[int, ...], memory: torch.memory_format, repeats: int) -> dict[str, float]:
-    """Median nanoseconds an element of a pass in both directions, in float32."""
+def measure(
+    shape: tuple[int, ...], memory: torch.memory_format, kind: torch.dtype, repeats: int
+) -> dict[str, float]:
+    """Median nanoseconds an element of a pass in both directions; norms are float32."""
     generator = torch.Generator().manual_seed(0)
     x, gradient = (
-        torch.randn(shape, generator=generator).to(memory_format=memory) for _ in range(2)
+        torch.randn(shape, generator=generator).to(kind, memory_format=memory) for _ in range(2)
     )
     x.requires_grad_()
     entries = modules()
@@ -176,7 +178,8 @@ def measure(shape: tuple[int, ...], memory: torch.memory_format, repeats: int) -
 
 
 CASES = tuple(
-    (f"{'x'.join(map(str, shape))} {name}", shape, memory)
+    (f"{'x'.join(map(str, shape))} {str(kind).removeprefix('torch.')} {name}", shape, memory, kind)
+    for kind in (torch.float32, torch.bfloat16, torch.float16)
     for shape in ((16, CHANNELS, 56, 56), (128, CHANNELS, 28, 28))
     for name, memory in (
         ("contiguous", torch.contiguous_format),
@@ -204,8 +207,8 @@ def activation(
         torch.set_num_threads(threads)
     moved = count()
     medians = {
-        name: measure(shape, memory, repeats)
-        for name, shape, memory in tqdm(CASES, desc="shapes", disable=None)
+        name: measure(shape, memory, kind, repeats)
+        for name, shape, memory, kind in tqdm(CASES, desc="shapes", disable=None)
     }
     ratios = {
         name: {label: row[a] / row[b] for label, a, b in RATIOS} for name, row in medians.items()
@@ -241,7 +244,7 @@ def _print(result: dict[str, Any], row: Callable[[dict[str, float]], str]) -> No
         before = f"{BEFORE[name]:>8.0f}" if name in BEFORE else ""
         print(f"{name:<24}{row(forms['eager'])}{row(forms['compiled'])}{before}")
     print(
-        f"\nforward and backward, float32, ns an element; {result['threads']} threads, "
+        f"\nforward and backward, ns an element; {result['threads']} threads, "
         f"{result['repeats']} rounds, {result['library']}, torch {result['torch_level']}"
     )
     for name, medians in result["median_ns_per_element"].items():

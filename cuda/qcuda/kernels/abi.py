@@ -155,8 +155,24 @@ class Batch(ctypes.Structure):
         ("type", ctypes.c_int32),
         ("planes", ctypes.c_int32),
         ("rows", ctypes.c_int64),
-        ("length", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
         ("channels", ctypes.c_int64),
+    )
+
+
+class Norm(ctypes.Structure):
+    """What a batch norm keeps, as in cuda/csrc/batch_norm.h. Pointers are integers, or None."""
+
+    _fields_ = (
+        ("mean", ctypes.c_void_p),
+        ("variance", ctypes.c_void_p),
+        ("batches", ctypes.c_void_p),
+        ("weight", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("share", ctypes.c_double),
+        ("eps", ctypes.c_double),
+        ("running_type", ctypes.c_int32),
+        ("type", ctypes.c_int32),
     )
 
 
@@ -167,6 +183,7 @@ _SIZES = (
     (Counters, 16),
     (Stair, 24 + 16 * MOST_STEPS),
     (Batch, 32),
+    (Norm, 64),
 )
 for _structure, _bytes in _SIZES:
     if ctypes.sizeof(_structure) != _bytes:

@@ -1,171 +1,217 @@
-"""Batch norm followed by a stair, as torch operators on the CPU; formulas: cuda/csrc/batch_norm.h.
+"""Batch norm followed by a stair, as torch operators; formulas: cuda/csrc/batch_norm.h.
 
-    batch_moments      sums of x and of x squared, float64, shape (2, C)
-    batch_stair        the stair at (x - centre) gain + shift
-    batch_stair_sums   sums of d and of d (x - centre), where d is gradient times slope
-    batch_stair_slope  the gradient of x
+    batch_measure     mean and 1 / std of each channel, float32, and the sums of x and of x squared
+                      that they are made from, float64, each of shape (2, C). Running mean and
+                      variance are moved by a share, of one part in the number of batches if it is
+                      None; that number is counted.
+    batch_stair       the stair at (x - mean) gain + bias, where gain is weight / std
+    batch_stair_back  the gradient of x; unless nobody wants them (then they are of shape (2, 0)),
+                      those of weight and bias, float32, and the sums of d and of d (x - mean), d
+                      being gradient times slope, float64, each of shape (2, C)
 
 x has its channels on axis 1, and is float32, bfloat16 or float16; arithmetic is float32, sums are
 float64 in an order that depends on shape and strides and on nothing else. Inputs that lie in memory
 channel after channel, or all channels of a place together (channels_last), are read as they lie.
-`table` has a row of C float32 for each of centre, gain and shift; batch_stair_slope has two more,
-the mean of d and the slant.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from qcuda.errors import require
+from qcuda.errors import InputError, require
 from qcuda.kernels import abi, native
-from qcuda.kernels.stairs import described, in_memory
+from qcuda.kernels.stairs import NUMBERS, check_half_width, described, in_memory
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+LONG_PLANE = 64  # a channel of an example with more numbers is summed by itself
 _STAIR = "float[] thresholds, float[] levels, bool folded"
+_NORM = "Tensor statistics, Tensor? weight, Tensor? bias"
 
 LIBRARY = torch.library.Library("qtheory", "FRAGMENT")
-LIBRARY.define("batch_moments(Tensor x) -> Tensor")
-LIBRARY.define(f"batch_stair(Tensor x, Tensor table, {_STAIR}, bool up) -> Tensor")
 LIBRARY.define(
-    "batch_stair_sums(Tensor x, Tensor gradient, Tensor table, Tensor half_width, "
-    f"{_STAIR}, bool triangular) -> Tensor"
+    "batch_measure(Tensor x, Tensor(a!)? mean, Tensor(b!)? variance, Tensor(c!)? batches, "
+    "float? share, float eps) -> (Tensor, Tensor)"
 )
+LIBRARY.define(f"batch_stair(Tensor x, {_NORM}, {_STAIR}, bool up) -> Tensor")
 LIBRARY.define(
-    "batch_stair_slope(Tensor x, Tensor gradient, Tensor table, Tensor half_width, "
-    f"{_STAIR}, bool triangular) -> Tensor"
+    f"batch_stair_back(Tensor x, Tensor gradient, {_NORM}, Tensor half_width, {_STAIR}, "
+    "bool triangular, bool of_batch, bool slopes) -> (Tensor, Tensor, Tensor)"
 )
+
+
+@lru_cache(maxsize=1024)
+def _laid(kind: int, shape: tuple[int, ...], channels_last: bool) -> abi.Batch:
+    """How to read an input that lies in one of the two orders."""
+    batch, channels, places = shape[0], shape[1], math.prod(shape[2:])
+    if channels_last:
+        return abi.Batch(kind, 0, batch * places, channels, channels)
+    if places > LONG_PLANE:
+        return abi.Batch(kind, 1, batch * channels, places, channels)
+    return abi.Batch(kind, 0, batch, channels * places, channels)
 
 
 def _as_it_lies(x: Tensor) -> tuple[Tensor, abi.Batch]:
     """x, copied if it lies in neither order, and how to read it."""
-    require(
-        x.dim() >= 2 and x.dtype in TYPES,
+    if x.dim() < 2 or x.dtype not in TYPES:
+        raise _refused_input(x)
+    wide = not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
+    return x if wide else x.contiguous(), _laid(TYPES[x.dtype], tuple(x.shape), wide)
+
+
+def _refused_input(x: Tensor) -> InputError:
+    return InputError(
         "batch norm and a stair take float32, bfloat16 or float16 of two axes or more, got "
-        f"{x.dtype} {tuple(x.shape)}",
+        f"{x.dtype} {tuple(x.shape)}"
     )
-    batch, channels, places = x.shape[0], x.shape[1], math.prod(x.shape[2:])
-    rows = x.movedim(1, -1).is_contiguous() and not (places > 1 and x.is_contiguous())
-    if rows:
-        return x, abi.Batch(TYPES[x.dtype], 0, batch * places, channels, channels)
-    return x.contiguous(), abi.Batch(TYPES[x.dtype], 1, batch * channels, places, channels)
 
 
-def _check_table(table: Tensor, rows: int, x: Tensor) -> None:
+def _check_channels(name: str, x: Tensor, *numbers: Tensor | None) -> int:
+    """The number of the type that numbers of channels share, 0 if there are none."""
+    present = [n for n in numbers if n is not None]
+    for n in present:
+        if (
+            n.shape != x.shape[1:2]
+            or n.dtype != present[0].dtype
+            or n.dtype not in NUMBERS
+            or not n.is_contiguous()
+            or n.device != x.device
+        ):
+            raise InputError(
+                f"{name} are {x.shape[1]} numbers of one type on {x.device}, got {n.dtype} "
+                f"{tuple(n.shape)} on {n.device}"
+            )
+    return NUMBERS[present[0].dtype] if present else 0
+
+
+def _address(x: Tensor | None) -> int | None:
+    return None if x is None else x.data_ptr()
+
+
+def _measure(
+    x: Tensor,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    batches: Tensor | None,
+    share: float | None,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    kind = _check_channels("running mean and variance", x, mean, variance)
     require(
-        table.dtype == torch.float32
-        and table.is_contiguous()
-        and table.shape == (rows, x.shape[1]),
-        f"a table of channels is contiguous float32 of shape ({rows}, {x.shape[1]}), got "
-        f"{table.dtype} {tuple(table.shape)}",
+        (mean is None) == (variance is None) and (share is not None or batches is not None),
+        "running numbers are a mean and a variance with a share or a number of batches, got less",
     )
-
-
-def _call(name: str, *arguments: object) -> None:
-    """A function of the library. Everything that it can refuse was checked before."""
-    getattr(native.library(), name)(*arguments, torch.get_num_threads())
-
-
-def _moments(x: Tensor) -> Tensor:
     x, batch = _as_it_lies(x)
-    sums = torch.zeros(2, x.shape[1], dtype=torch.float64)
-    if x.numel():
-        _call("qt_batch_moments", ctypes.byref(batch), x.data_ptr(), sums.data_ptr())
-    return sums
+    norm = abi.Norm(
+        _address(mean), _address(variance), _address(batches), None, None,
+        -1.0 if share is None else share, eps, kind, 0,
+    )  # fmt: skip
+    sums = torch.empty((2, batch.channels), dtype=torch.float64)
+    statistics = torch.empty((2, batch.channels))
+    native.library().qt_batch_measure(
+        ctypes.byref(batch), ctypes.byref(norm), x.data_ptr(), sums.data_ptr(),
+        statistics.data_ptr(), torch.get_num_threads(),
+    )  # fmt: skip
+    return statistics, sums
+
+
+def _norm(x: Tensor, statistics: Tensor, weight: Tensor | None, bias: Tensor | None) -> abi.Norm:
+    kind = _check_channels("weight and bias", x, weight, bias)
+    if statistics.dtype != torch.float32 or statistics.shape != (2, x.shape[1]):
+        raise InputError(
+            f"statistics are float32 of shape (2, {x.shape[1]}), got {statistics.dtype} "
+            f"{tuple(statistics.shape)}"
+        )
+    return abi.Norm(None, None, None, _address(weight), _address(bias), 0.0, 0.0, 0, kind)
 
 
 def _stair(
-    x: Tensor, table: Tensor, thresholds: list[float], levels: list[float], folded: bool, up: bool
+    x: Tensor,
+    statistics: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    thresholds: list[float],
+    levels: list[float],
+    folded: bool,
+    up: bool,
 ) -> Tensor:
-    _check_table(table, 3, x)
+    norm = _norm(x, statistics, weight, bias)
     stair = described(tuple(thresholds), tuple(levels), folded, up, False)
     z = torch.empty_like(x)
     x, batch = _as_it_lies(in_memory(x, z.stride()))
     if x.numel():
-        _call(
-            "qt_batch_stair", ctypes.byref(stair), ctypes.byref(batch), x.data_ptr(),
-            table.data_ptr(), z.data_ptr(),
+        native.library().qt_batch_stair(
+            ctypes.byref(stair), ctypes.byref(batch), ctypes.byref(norm), x.data_ptr(),
+            statistics.contiguous().data_ptr(), z.data_ptr(), torch.get_num_threads(),
         )  # fmt: skip
     return z
 
 
-def _backward(
-    name: str,
-    out: Tensor,
+def _back(
     x: Tensor,
     gradient: Tensor,
-    table: Tensor,
-    half_width: Tensor,
-    stair: abi.Stair,
-) -> Tensor:
-    require(
-        gradient.dtype == x.dtype and gradient.shape == x.shape,
-        f"a gradient is {x.dtype} {tuple(x.shape)}, as its input, got {gradient.dtype} "
-        f"{tuple(gradient.shape)}",
-    )
-    require(
-        half_width.dtype == torch.float64 and half_width.numel() == 1,
-        f"a half width is one float64, got {half_width.dtype} {tuple(half_width.shape)}",
-    )
-    x, batch = _as_it_lies(x)
-    gradient = in_memory(gradient, x.stride())
-    if x.numel():
-        _call(
-            name, ctypes.byref(stair), half_width.data_ptr(), ctypes.byref(batch), x.data_ptr(),
-            gradient.data_ptr(), table.data_ptr(), out.data_ptr(),
-        )  # fmt: skip
-    return out
-
-
-def _sums(
-    x: Tensor,
-    gradient: Tensor,
-    table: Tensor,
+    statistics: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
     half_width: Tensor,
     thresholds: list[float],
     levels: list[float],
     folded: bool,
     triangular: bool,
-) -> Tensor:
-    _check_table(table, 3, x)
+    of_batch: bool,
+    slopes: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    norm = _norm(x, statistics, weight, bias)
     stair = described(tuple(thresholds), tuple(levels), folded, False, triangular)
-    out = torch.zeros(2, x.shape[1], dtype=torch.float64)
-    return _backward("qt_batch_stair_sums", out, x, gradient, table, half_width, stair)
-
-
-def _slope(
-    x: Tensor,
-    gradient: Tensor,
-    table: Tensor,
-    half_width: Tensor,
-    thresholds: list[float],
-    levels: list[float],
-    folded: bool,
-    triangular: bool,
-) -> Tensor:
-    _check_table(table, 5, x)
-    stair = described(tuple(thresholds), tuple(levels), folded, False, triangular)
-    x = in_memory(x, torch.empty_like(x).stride())
+    if gradient.dtype != x.dtype or gradient.shape != x.shape:
+        raise InputError(
+            f"a gradient is {x.dtype} {tuple(x.shape)}, as its input, got {gradient.dtype} "
+            f"{tuple(gradient.shape)}"
+        )
+    check_half_width(half_width)
     out = torch.empty_like(x)
-    return _backward("qt_batch_stair_slope", out, x, gradient, table, half_width, stair)
+    x, batch = _as_it_lies(in_memory(x, out.stride()))
+    gradient = in_memory(gradient, x.stride())
+    found, sums = _rows_of_channels(x, of_batch or slopes)
+    if x.numel():
+        native.library().qt_batch_stair_back(
+            ctypes.byref(stair), half_width.data_ptr(), ctypes.byref(batch), ctypes.byref(norm),
+            x.data_ptr(), gradient.data_ptr(), statistics.contiguous().data_ptr(), of_batch,
+            out.data_ptr(), sums.data_ptr() if sums.numel() else None, found.data_ptr(),
+            torch.get_num_threads(),
+        )  # fmt: skip
+    else:
+        for empty in (found, sums):
+            empty.zero_()
+    return out, found, sums
 
 
-def _sums_fake(x: Tensor, *_: object) -> Tensor:
-    return x.new_empty((2, x.shape[1]), dtype=torch.float64)
+def _rows_of_channels(x: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
+    """Room for two rows of channels in float32 and in float64, empty if nobody wants them."""
+    shape = (2, x.shape[1] if wanted else 0)
+    return x.new_empty(shape, dtype=torch.float32), x.new_empty(shape, dtype=torch.float64)
 
 
-def _like_fake(x: Tensor, *_: object) -> Tensor:
+def _measure_fake(x: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+    return _rows_of_channels(x, True)
+
+
+def _stair_fake(x: Tensor, *_: object) -> Tensor:
     return torch.empty_like(x)
 
 
+def _back_fake(x: Tensor, *numbers: object) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(x), *_rows_of_channels(x, bool(numbers[-1] or numbers[-2]))
+
+
 for _name, _kernel, _fake in (
-    ("batch_moments", _moments, _sums_fake),
-    ("batch_stair", _stair, _like_fake),
-    ("batch_stair_sums", _sums, _sums_fake),
-    ("batch_stair_slope", _slope, _like_fake),
+    ("batch_measure", _measure, _measure_fake),
+    ("batch_stair", _stair, _stair_fake),
+    ("batch_stair_back", _back, _back_fake),
 ):
     LIBRARY.impl(_name, _kernel, "CPU")
     torch.library.register_fake(f"qtheory::{_name}", _fake, lib=LIBRARY)

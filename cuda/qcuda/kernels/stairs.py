@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcuda.errors import require
+from qcuda.errors import InputError, require
 from qcuda.kernels import abi, native
 from qcuda.kernels.gpu import launcher
 
@@ -74,23 +74,27 @@ def described(
     )  # fmt: skip
 
 
+def check_half_width(half_width: Tensor) -> None:
+    if half_width.dtype != torch.float64 or half_width.numel() != 1:
+        raise InputError(
+            f"a half width is one float64, got {half_width.dtype} {tuple(half_width.shape)}"
+        )
+
+
 def check_numbers(half_width: Tensor, *tensors: Tensor) -> int:
     """The number of the type that the tensors share, all on the device of the half width."""
     first = tensors[0]
     for tensor in tensors:
-        require(
-            tensor.dtype in NUMBERS and tensor.dtype == first.dtype,
-            f"a stair takes float32, float64, bfloat16 or float16, got {tensor.dtype}",
-        )
-    require(
-        half_width.dtype == torch.float64 and half_width.numel() == 1,
-        f"a half width is one float64, got {half_width.dtype} {tuple(half_width.shape)}",
-    )
+        if tensor.dtype not in NUMBERS or tensor.dtype != first.dtype:
+            raise InputError(
+                f"a stair takes float32, float64, bfloat16 or float16, got {tensor.dtype}"
+            )
+    check_half_width(half_width)
     for tensor in tensors:
-        require(
-            tensor.device == half_width.device,
-            f"a half width is on its input's device, {tensor.device}, got {half_width.device}",
-        )
+        if tensor.device != half_width.device:
+            raise InputError(
+                f"a half width is on its input's device, {tensor.device}, got {half_width.device}"
+            )
     return NUMBERS[first.dtype]
 
 
@@ -169,15 +173,15 @@ def _slope(
     gradient = in_memory(gradient, stride)
     if bits:
         kind, size = check_numbers(half_width, gradient), _kept_bytes(gradient.numel(), bits)
-        require(
-            kept.dtype == torch.uint8 and kept.numel() == size and kept.is_contiguous(),
-            f"{bits} bits an element of {gradient.numel()} take {size} bytes, got {kept.numel()} "
-            f"of {kept.dtype}",
-        )
-        require(
-            kept.device == gradient.device,
-            f"windows are on their gradient's device, {gradient.device}, got {kept.device}",
-        )
+        if kept.dtype != torch.uint8 or kept.numel() != size or not kept.is_contiguous():
+            raise InputError(
+                f"{bits} bits an element of {gradient.numel()} take {size} bytes, got "
+                f"{kept.numel()} of {kept.dtype}"
+            )
+        if kept.device != gradient.device:
+            raise InputError(
+                f"windows are on their gradient's device, {gradient.device}, got {kept.device}"
+            )
     else:
         kind, kept = check_numbers(half_width, gradient, kept), in_memory(kept, stride)
         require(

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from qcuda.errors import require
+from qcuda.errors import InputError, require
 from qcuda.kernels.words import as_signed
 from qcuda.nn.stairs import (
     FAMILIES,
@@ -111,10 +111,8 @@ class NoisyStair(nn.Module):
             self.mean.fill_(mean)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        require(
-            inputs.is_floating_point(),
-            f"a stair takes floating-point numbers, got {inputs.dtype}",
-        )
+        if not inputs.is_floating_point():
+            raise InputError(f"a stair takes floating-point numbers, got {inputs.dtype}")
         if self.odd:
             return odd_stair(inputs, self.scale, self.stair, self.family)
         if not (self.training or self.strategy == "hard"):

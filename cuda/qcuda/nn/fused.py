@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import qcuda.kernels.batch_norm  # registers the operators
-from qcuda.errors import require
+from qcuda.errors import InputError, require
 from qcuda.nn.activations import NoisyStair
-from qcuda.nn.stairs import is_half, once
+from qcuda.nn.stairs import is_half, once, quick_to_bind
 from qtheory.stairs.stair import Stair
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -23,57 +23,43 @@ class _BatchStair(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @quick_to_bind
     def forward(
         x: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
-        mean: Tensor,
-        invstd: Tensor,
+        statistics: Tensor,
         scale: Tensor,
         stair: Stair,
         triangular: bool,
         of_batch: bool,
-    ) -> tuple[Tensor, Tensor]:
-        gain = invstd if weight is None else invstd * weight.float()
-        shift = torch.zeros_like(mean) if bias is None else bias.float()
-        table = torch.stack([mean, gain, shift])
-        z = torch.ops.qtheory.batch_stair(
-            x, table, stair.thresholds, stair.levels, is_half(stair), stair.tie == "up"
-        )
-        return z, table
+    ) -> Tensor:
+        return torch.ops.qtheory.batch_stair(
+            x, statistics, weight, bias, stair.thresholds, stair.levels, is_half(stair),
+            stair.tie == "up",
+        )  # fmt: skip
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        x, weight, bias, _, invstd, scale, *ctx.shape = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)
-        ctx.types = [None if p is None else p.dtype for p in (weight, bias)]
-        ctx.save_for_backward(x, output[1], invstd, scale)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        *tensors, stair, triangular, of_batch = inputs
+        ctx.shape = stair, triangular, of_batch
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, table, invstd, scale = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, statistics, scale = ctx.saved_tensors
         stair, triangular, of_batch = ctx.shape
         gradient = gradients[0]
-        if gradient is None:
-            return (None,) * 9
-        numbers = scale, stair.thresholds, stair.levels, is_half(stair), triangular
-        back = torch.zeros_like(table[:2])
-        slopes: list[Tensor | None] = [None, None]
-        if of_batch or any(ctx.needs_input_grad[1:3]):
-            sums = torch.ops.qtheory.batch_stair_sums(x, gradient, table, *numbers)
-            wide = invstd.double()
-            found = sums[1] * wide, sums[0]
-            slopes = [
-                once(s.to(t), gradient, x) if t is not None else None
-                for s, t in zip(found, ctx.types, strict=True)
-            ]
-            if of_batch:
-                means = sums / (x.numel() // x.shape[1])
-                back = torch.stack([means[0], means[1] * wide * wide]).float()
-        table = torch.cat([table, back])
-        slope = torch.ops.qtheory.batch_stair_slope(x, gradient, table, *numbers)
-        return once(slope, gradient, x), *slopes, None, None, None, None, None, None
+        needed = ctx.needs_input_grad[1:3]
+        slope, slopes, _ = torch.ops.qtheory.batch_stair_back(
+            x, gradient, statistics, weight, bias, scale, stair.thresholds, stair.levels,
+            is_half(stair), triangular, of_batch, any(needed),
+        )  # fmt: skip
+        found = [
+            once(slopes[place].to(parameter.dtype), gradient, x) if needed[place] else None
+            for place, parameter in enumerate((weight, bias))
+        ]
+        return once(slope, gradient, x), *found, None, None, None, None, None
 
 
 class BatchStair(nn.Module):
@@ -116,44 +102,35 @@ class BatchStair(nn.Module):
             return stair(norm(inputs))
         assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
         norm._check_input_dim(inputs)
-        require(
-            inputs.shape[1] == norm.num_features,
-            f"a batch norm of {norm.num_features} channels takes as many, got {inputs.shape[1]}",
-        )
+        if inputs.shape[1] != norm.num_features:
+            raise InputError(
+                f"a batch norm of {norm.num_features} channels takes as many, got {inputs.shape[1]}"
+            )
         of_batch = norm.training or norm.running_mean is None
-        mean, invstd = self._measured(norm, inputs) if of_batch else _running(norm)
+        statistics = _measured(norm, inputs) if of_batch else _running(norm)
         return _BatchStair.apply(
-            inputs, norm.weight, norm.bias, mean, invstd, stair.scale, stair.stair,
+            inputs, norm.weight, norm.bias, statistics, stair.scale, stair.stair,
             stair.family == "triangular", of_batch,
-        )[0]  # fmt: skip
+        )  # fmt: skip
 
-    def _measured(self, norm: Any, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and 1 / std of the batch; running numbers are moved as torch moves them."""
-        count = inputs.numel() // max(inputs.shape[1], 1)
-        require(
-            count > 1,
-            "a batch norm that trains has more than one value a channel, got "
-            f"{tuple(inputs.shape)}",
+
+def _measured(norm: Any, inputs: Tensor) -> Tensor:
+    """Mean and 1 / std of the batch; running numbers are moved as torch moves them."""
+    if inputs.numel() <= inputs.shape[1]:
+        raise InputError(
+            f"a batch norm that trains has more than one value a channel, got {tuple(inputs.shape)}"
         )
-        sums = torch.ops.qtheory.batch_moments(inputs.detach())
-        mean = sums[0] / count
-        variance = (sums[1] / count - mean * mean).clamp_min(0)
-        if norm.training and norm.track_running_stats and norm.running_mean is not None:
-            norm.num_batches_tracked.add_(1)
-            share = norm.momentum
-            if share is None:
-                share = 1.0 / norm.num_batches_tracked.double()
-            for running, new in (
-                (norm.running_mean, mean),
-                (norm.running_var, variance * (count / (count - 1))),
-            ):
-                running.copy_(running.double() * (1 - share) + share * new)
-        return mean.float(), (variance + norm.eps).rsqrt().float()
+    moved = None, None, None
+    if norm.training and norm.track_running_stats and norm.running_mean is not None:
+        moved = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    share = norm.momentum if moved[0] is not None else 0.0
+    return torch.ops.qtheory.batch_measure(inputs.detach(), *moved, share, norm.eps)[0]
 
 
-def _running(norm: Any) -> tuple[Tensor, Tensor]:
+def _running(norm: Any) -> Tensor:
     """Mean and 1 / std that are given."""
-    return norm.running_mean.float(), (norm.running_var.double() + norm.eps).rsqrt().float()
+    invstd = (norm.running_var.double() + norm.eps).rsqrt()
+    return torch.stack([norm.running_mean.float(), invstd.float()])
 
 
 def _without_norm(

@@ -30,14 +30,14 @@ def test_a_stair_moves_two_numbers_and_a_bit_each_way(count):
 
 
 def test_a_fused_batch_norm_moves_less_than_one_before_a_relu():
-    """Forwards x twice and z; backwards x and the gradient twice and the result once."""
+    """Forwards x for each of two operators, and z; backwards x, the gradient and the result."""
     rows = activation.count()
-    assert both(rows["BatchStair"]["eager"]) == pytest.approx(16, abs=0.2)  # numbers of channels
+    assert both(rows["BatchStair"]["eager"]) == pytest.approx(12, abs=0.2)  # numbers of channels
     assert both(rows["BatchStair"]["eager"]) < both(rows["BatchNorm, ReLU"]["eager"]) - 3
 
 
 def test_the_table_is_printed_and_written(tmp_path, monkeypatch, capsys):
-    case = ("small", (4, activation.CHANNELS, 3, 3), torch.channels_last)
+    case = ("small", (4, activation.CHANNELS, 3, 3), torch.channels_last, torch.bfloat16)
     monkeypatch.setattr(activation, "CASES", (case,))
     activation.activation(repeats=1, json=str(tmp_path / "a.json"))
     written = json.loads((tmp_path / "a.json").read_text())

@@ -47,31 +47,44 @@ def laid(numbers, x):
 @pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize("window", ["rectangular", "triangular"])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_bits_are_those_of_one_operation_after_the_other(order, window, channels_last):
-    """Given the table of channels: forwards (x - centre) gain + shift and the stair, backwards the
+@pytest.mark.parametrize("places", [(9, 8), (4, 2)])
+def test_bits_are_those_of_one_operation_after_the_other(order, window, channels_last, places):
+    """Given statistics and sums: forwards (x - centre) gain + shift and the stair, backwards the
     formula of the header, each in float32; the sums are exact to their roundings in float64."""
     module = MultiStep(order, half_width=0.6, window=window)
     stair, folded = module.stair, order > 0
     shape = (stair.thresholds, stair.levels, folded)
-    x, g = drawn(13, 7, 9, 8), drawn(13, 7, 9, 8, seed=1)
+    x, g = drawn(13, 7, *places), drawn(13, 7, *places, seed=1)
     if channels_last:
         x, g = (t.to(memory_format=torch.channels_last) for t in (x, g))
-    table = torch.randn(5, 7, generator=torch.Generator().manual_seed(2))
-    centre, gain, shift, mean, slant = (laid(row, x) for row in table)
-    z = torch.ops.qtheory.batch_stair(x, table[:3].contiguous(), *shape, order == 0)
+    table = torch.randn(4, 7, generator=torch.Generator().manual_seed(2))
+    statistics, weight, bias = table[:2], table[2], table[3]
+    numbers = (statistics, weight, bias)
+    z = torch.ops.qtheory.batch_stair(x, *numbers, *shape, order == 0)
+    centre, gain, shift = (laid(row, x) for row in (statistics[0], statistics[1] * weight, bias))
     y = ((x - centre) * gain + shift).requires_grad_()
     out = module(y)
     assert torch.equal(z, out)
     (d,) = torch.autograd.grad(out, y, g)
-    numbers = (module.scale, *shape, window == "triangular")
-    dx = torch.ops.qtheory.batch_stair_slope(x, g, table, *numbers)
-    assert torch.equal(dx, ((d - mean) - (x - centre) * slant) * gain)
-    sums = torch.ops.qtheory.batch_stair_sums(x, g, table[:3].contiguous(), *numbers)
-    first, second = d.double(), d.double() * (x - centre).double()
-    moments = torch.ops.qtheory.batch_moments(x)
-    wide = x.double()
-    found = (*sums, *moments)
-    for sum_, terms in zip(found, (first, second, wide, wide * wide), strict=True):
+    rest = (module.scale, *shape, window == "triangular")
+    back = torch.ops.qtheory.batch_stair_back
+    dx, slopes, sums = back(x, g, *numbers, *rest, True, False)
+    count, wide = x.numel() // 7, statistics[1].double()
+    mean, slant = (sums[0] / count).float(), (sums[1] / count * wide * wide).float()
+    deviation = x - centre
+    assert torch.equal(dx, ((d - laid(mean, x)) - deviation * laid(slant, x)) * gain)
+    assert torch.equal(slopes, torch.stack([sums[1] * wide, sums[0]]).float())
+    given, _, same = back(x, g, *numbers, *rest, False, True)
+    assert torch.equal(given, d * gain) and torch.equal(same, sums)
+    assert back(x, g, *numbers, *rest, False, False)[2].numel() == 0
+    found, moments = torch.ops.qtheory.batch_measure(x, None, None, None, 0.1, 0.01)
+    variance = (moments[1] / count - (moments[0] / count).square()).clamp_min(0)
+    assert torch.equal(found, torch.stack([moments[0] / count, (variance + 0.01).rsqrt()]).float())
+    for sum_, terms in zip(
+        (*sums, *moments),
+        (d.double(), d.double() * deviation, x.double(), x.double() ** 2),
+        strict=True,
+    ):
         terms = terms.transpose(0, 1).flatten(1)
         error = (sum_ - terms.sum(1)).abs()
         assert (error <= 2 * terms.shape[1] * 2.0**-53 * terms.abs().sum(1)).all()
@@ -140,7 +153,15 @@ def test_statistics_are_no_worse_than_torchs():
 
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize(
-    "shape", [(9, 5, 40, 40), (700, 33, 2, 3), (40, 700, 2, 2), (900, 7, 1, 1)]
+    "shape",
+    [
+        (9, 5, 40, 40),
+        (700, 33, 2, 3),
+        (40, 700, 2, 2),
+        (900, 7, 1, 1),
+        (3, 5, 70, 97),
+        (5, 3, 13, 9),
+    ],
 )
 def test_bits_do_not_depend_on_threads_or_vectors(shape, wide, monkeypatch):
     """Both orders of memory, few channels and many, on every level that this processor runs."""
@@ -185,7 +206,7 @@ def test_without_running_numbers_a_batch_is_measured_in_evaluation():
 
 
 def test_nothing_but_the_input_is_kept():
-    """And the table of channels with 1 / std: 16 bytes a channel."""
+    """And the numbers of a channel: mean, 1 / std, weight and bias, 16 bytes."""
     x = torch.randn(8, 7, 10, 10)
     for order, window in ((1, "rectangular"), (3, "triangular")):
         assert kept_bytes(BatchStair(*pair(order=order, window=window)), x) == 22400 + 16 * 7
@@ -270,15 +291,20 @@ def test_compiled_and_under_torch_func(training):
 def test_opcheck(dtype):
     x, g, ops = drawn(3, 5, 4, 2).to(dtype), drawn(3, 5, 4, 2, seed=1).to(dtype), torch.ops.qtheory
     scale, stair = MultiStep(2).scale, ([0.5, 0.75], [0.0, 0.5, 1.0], True)
-    table = torch.randn(5, 5)
+    channels = torch.randn(2, 5), torch.randn(5), None
+    running = torch.zeros(5), torch.ones(5), torch.tensor(3)
     calls = (
-        (ops.batch_moments, (x,)),
-        (ops.batch_stair, (x, table[:3].contiguous(), *stair, False)),
-        (ops.batch_stair_sums, (x, g, table[:3].contiguous(), scale, *stair, False)),
-        (ops.batch_stair_slope, (x, g, table, scale, *stair, True)),
+        (ops.batch_measure, (x, None, None, None, 0.1, 0.01)),
+        (ops.batch_measure, (x, *running, None, 0.01)),
+        (ops.batch_stair, (x, *channels, *stair, False)),
+        (ops.batch_stair_back, (x, g, *channels, scale, *stair, False, True, True)),
+        (ops.batch_stair_back, (x, g, *channels, scale, *stair, True, False, False)),
     )
     for operator, arguments in calls:
         assert set(torch.library.opcheck(operator.default, arguments).values()) == {"SUCCESS"}
+
+
+MEASURE, STAIR = torch.ops.qtheory.batch_measure, torch.ops.qtheory.batch_stair
 
 
 @pytest.mark.parametrize(
@@ -291,8 +317,20 @@ def test_opcheck(dtype):
         (lambda: BatchStair(*pair())(torch.ones(3, 7)), "expected 4D input"),
         (lambda: BatchStair(*pair())(torch.ones(3, 6, 2, 2)), "of 7 channels takes as many, got 6"),
         (
-            lambda: torch.ops.qtheory.batch_moments(torch.ones(3, 7, dtype=torch.int32)),
+            lambda: MEASURE(torch.ones(3, 7, dtype=torch.int32), None, None, None, 0.1, 0.0),
             "take float32, bfloat16 or float16 of two axes or more, got torch.int32",
+        ),
+        (
+            lambda: MEASURE(torch.ones(3, 7), torch.ones(6), torch.ones(6), None, 0.1, 0.0),
+            r"variance are 7 numbers of one type on cpu, got torch.float32 \(6,\)",
+        ),
+        (
+            lambda: MEASURE(torch.ones(3, 7), torch.ones(7), None, None, 0.1, 0.0),
+            "a mean and a variance with a share .* got less",
+        ),
+        (
+            lambda: STAIR(torch.ones(3, 7), torch.ones(7), None, None, [0.5], [0, 1], True, False),
+            r"statistics are float32 of shape \(2, 7\), got torch.float32 \(7,\)",
         ),
     ],
 )
