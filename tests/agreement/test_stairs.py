@@ -167,9 +167,12 @@ def test_batch_norm_and_a_stair(room, planes):
             assert (np.abs(found - exact) <= 2 * x.size * 2.0**-53 * size).all()
 
     check(d.astype(np.float64), d.astype(np.float64) * (x - centre))
-    found = np.empty((2, channels), np.float32)
+    found, running = np.empty((2, channels), np.float32), np.full((2, channels), 0.75, np.float32)
+    norm.mean, norm.variance, norm.share = pointer(running[0]), pointer(running[1]), 0.125
     assert library.qt_batch_measure(*shape, pointer(x), pointer(sums), pointer(found), 2) == 0
     check(x.astype(np.float64), x.astype(np.float64) ** 2)
     variance = np.maximum(sums[1] / count - (sums[0] / count) ** 2, 0)
     wanted = np.array([sums[0] / count, 1 / np.sqrt(variance + 0.25)], np.float32)
     assert same(found, wanted)
+    moved = np.array([sums[0] / count, variance * (count / (count - 1))])
+    assert same(running, (np.full(moved.shape, 0.75) * 0.875 + 0.125 * moved).astype(np.float32))
