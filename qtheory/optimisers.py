@@ -6,6 +6,14 @@ Adam      m <- beta1 m + (1 - beta1) g
           v <- beta2 v + (1 - beta2) g g      increment = -lr' m / (sqrt(v) c + epsilon)
           with lr' = lr / (1 - beta1**t) and c = 1 / sqrt(1 - beta2**t), t = 1, 2, ...
           [kingma2015, Algorithm 1]
+normalised q <- rho q + (1 - rho) mean(g g)   along each row: a neuron's weights, or the layer's
+          c = 1 / sqrt(1 - rho**t)            gain = sqrt(1 - beta**2) / (sqrt(q) c), or 0 if q is 0
+          without momentum, beta = 0          increment = -lr gain g
+          else z <- beta z + gain g           increment = -lr z
+
+The last needs one number a row, and none a weight unless it has momentum. Then z is a moving
+average in units of what it is for uncorrelated gradients, so it is 1 on average for noise, whatever
+beta is, and eight bits hold it: in units of 1/16.
 
 All arrays are float32 and every operation is rounded to float32, in the order written and
 without fused multiply-add. The scalars are computed here, once, in float64, and rounded to
@@ -14,7 +22,12 @@ float32, so every room starts from the same bits.
 A gradient that is not finite changes nothing for its weight: it moves no weight and enters no
 moment, so later gradients find the moments unharmed. The same holds for a gradient whose new
 moments would exceed `LARGEST_MOMENT`, for example because its square overflows. The increment of
-such a gradient is NaN, by which kernels count it.
+such a gradient is NaN, by which kernels count it. A row whose mean square could not be kept, as
+that of a gradient which is not finite, changes nothing at all.
+
+The mean of squares is summed in float64, in which squares are exact, in a fixed order: a row is cut
+into parts of 4096; in a part, each of 32 lanes adds every 32nd element, and lanes are added in
+halves; then parts are added in order. The mean is rounded to float32.
 """
 
 from __future__ import annotations
@@ -31,6 +44,12 @@ from qtheory.values import rebuilt
 
 Reals = Float[ndarray, "..."]
 """Numbers of one precision."""
+
+OVER = ("layer", "neuron")
+PART, LANES = 4096, 32
+"""Elements of a part of a row, and lanes that add them, in sums of squares."""
+UNIT = 2.0**-4
+"""Of moments in int8."""
 
 LARGEST_MOMENT = np.float32(2.0**128 - 2.0**120)
 """The largest finite bfloat16: from here, rounding a moment to bfloat16 can not reach infinity."""
@@ -152,6 +171,51 @@ class Adam:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Normalized:
+    """The gradient over its running rms along a layer or a neuron, with or without momentum.
+
+    Block-normalised gradient descent, as of [yu2017], with one running mean square a block as in
+    [zhang2024]; without momentum it keeps no number for a weight.
+
+    learning_rate: weight units that a gradient of one rms moves a weight, >= 0. momentum: beta in
+    [0, 1), 0 for none. decay: rho in [0, 1), of the running mean square. over: "layer", or
+    "neuron", which is the first axis of a weight as it is stored.
+    """
+
+    learning_rate: float
+    momentum: float = 0.0
+    decay: float = 0.99
+    over: str = "layer"
+
+    __reduce__ = rebuilt
+
+    def __post_init__(self) -> None:
+        _check_learning_rate(self.learning_rate)
+        _check_decay("momentum", self.momentum)
+        _check_decay("decay", self.decay)
+        if self.over not in OVER:
+            raise ValueError(f"a gradient is normalised over one of {OVER}, got {self.over!r}")
+
+    def scalars(self, iteration: int) -> Scalars:
+        """The float32 numbers of iteration t = 1, 2, ... Raises ValueError if t < 1."""
+        if iteration < 1:
+            raise ValueError(f"running means count iterations from 1, got {iteration}")
+        return _scalars(
+            self.learning_rate,
+            self.momentum,
+            math.sqrt(1.0 - self.momentum * self.momentum),
+            self.decay,
+            1.0 - self.decay,
+            1.0 / math.sqrt(1.0 - power(self.decay, iteration)),
+            0.0,
+        )
+
+    def rows(self, shape: tuple[int, ...]) -> int:
+        """How many running mean squares a weight of a shape has."""
+        return shape[0] if self.over == "neuron" and shape else 1
+
+
 def adam_increment(
     spec: Adam, first: Reals, second: Reals, gradient: Reals, iteration: int
 ) -> Reals:
@@ -192,6 +256,11 @@ def _scalars(*values: float) -> Scalars:
     return scalars
 
 
-Optimiser: TypeAlias = SGD | Momentum | Adam
+Optimiser: TypeAlias = SGD | Momentum | Adam | Normalized
 
-OPTIMISERS: dict[str, type[Optimiser]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+OPTIMISERS: dict[str, type[Optimiser]] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "adam": Adam,
+    "normalized": Normalized,
+}

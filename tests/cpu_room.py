@@ -20,9 +20,20 @@ from qreference.optimisers import Moments
 from qtheory.algorithms import Spec, parameters, stem
 from qtheory.arrays import Outcomes
 from qtheory.lattice import Lattice
-from qtheory.optimisers import Optimiser
+from qtheory.optimisers import Normalized, Optimiser
 
 NAMES = {"SGD": "sgd", "Momentum": "momentum", "Adam": "adam", "NoneType": "given"}
+REALS = {
+    np.dtype(np.float32): abi.Real.FLOAT32,
+    np.dtype(np.uint16): abi.Real.BFLOAT16,
+    np.dtype(np.int8): abi.Real.INT8,
+}
+
+
+def kernel_of(optimiser: Optimiser | None) -> str:
+    if isinstance(optimiser, Normalized):
+        return "momentum" if optimiser.momentum else "sgd"
+    return NAMES[type(optimiser).__name__]
 
 
 @dataclass
@@ -110,16 +121,15 @@ class Room:
         first: Weights,
     ) -> abi.Launch:
         lattice = spec.lattice
-        real = {np.dtype(np.float32): abi.Real.FLOAT32, np.dtype(np.uint16): abi.Real.BFLOAT16}
         kept = first.moments.first
         return abi.launch(
             abi.spec(lattice.spacing, lattice.zero, lattice.size, parameters(spec)),
             seed=seed,
             rule=stem(spec),
-            optimiser=NAMES[type(optimiser).__name__],
+            optimiser=kernel_of(optimiser),
             storage=storage,
-            gradient_type=real[first.gradient.dtype],
-            moment_type=abi.Real.FLOAT32 if kept is None else real[kept.dtype],
+            gradient_type=REALS[first.gradient.dtype],
+            moment_type=abi.Real.FLOAT32 if kept is None else REALS[kept.dtype],
         )
 
     def step(
@@ -139,6 +149,10 @@ class Room:
         """
         states = [encode(spec.lattice, t.index, storage) for t in tensors]
         fenced = [np.concatenate([s.view(np.uint8), np.full(8, 0xA5, np.uint8)]) for s in states]
+        scalars = np.zeros(7, np.float32)
+        if optimiser is not None:
+            scalars[:] = optimiser.scalars(iteration)
+        gains = [self.gains(t, scalars, threads) for t in tensors]
         rows = [
             abi.Tensor(
                 state.ctypes.data,
@@ -150,12 +164,11 @@ class Room:
                 t.offset,
                 t.tensor,
                 0,
+                0 if gain is None else gain.ctypes.data,
+                0 if gain is None else t.index.size // gain.size,
             )
-            for state, t in zip(fenced, tensors, strict=True)
+            for state, t, gain in zip(fenced, tensors, gains, strict=True)
         ]
-        scalars = np.zeros(7, np.float32)
-        if optimiser is not None:
-            scalars[:] = optimiser.scalars(iteration)
         counters = np.zeros((len(tensors), 2), np.int64)
         now = np.array([iteration], np.int64)  # named: an address alone keeps nothing alive
         launch = self.launch(spec, optimiser, storage, seed, tensors[0])
@@ -169,6 +182,23 @@ class Room:
             after = bytes_[:-8].view(state.dtype)
             t.index = decode(spec.lattice, after, t.index.size, storage)
         return counters
+
+    def gains(self, t: Weights, scalars: np.ndarray, threads: int) -> np.ndarray | None:
+        """Those of the gradient, whose mean squares move; None if it has none."""
+        square = t.moments.square
+        if square is None:
+            return None
+        gain = np.full(square.size + 1, 77, np.float32)  # the last one is a fence
+        row = abi.Rows(
+            t.gradient.ctypes.data, square.ctypes.data, gain.ctypes.data, t.index.size,
+            t.index.size // square.size,
+        )  # fmt: skip
+        error = self.library.qt_squares(
+            ctypes.byref(row), 1, int(REALS[t.gradient.dtype]), scalars.ctypes.data, threads
+        )
+        assert error == 0
+        assert gain[-1] == 77
+        return gain[:-1]
 
     def outcomes(self, spec: Spec, index: np.ndarray, increment: np.ndarray) -> Outcomes:
         codes = plain.to_codes(spec.lattice, index)

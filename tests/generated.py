@@ -31,7 +31,7 @@ def step_kernels() -> set[str]:
 
     names = set()
     for rule, optimiser, *types in product(
-        source.stems(), abi.OPTIMISERS, abi.Storage, abi.STEP_REALS, abi.STEP_REALS
+        source.stems(), abi.OPTIMISERS, abi.Storage, abi.GRADIENTS, abi.GRADIENTS
     ):
         used = types if abi.MOMENTS[optimiser] else types[:2]
         names.add(source.step(rule, optimiser, *(kind.name.lower() for kind in used)))

@@ -6,9 +6,10 @@
 namespace qt {
 
 enum Storage : int32_t { STORAGE_INT8 = 0, STORAGE_TRITS = 1 };
-enum Real : int32_t { REAL_FLOAT32 = 0, REAL_BFLOAT16 = 1, REAL_FLOAT16 = 2 };  // the last: visible weights
+// Float16 is for visible weights only, int8 for moments only.
+enum Real : int32_t { REAL_FLOAT32 = 0, REAL_BFLOAT16 = 1, REAL_FLOAT16 = 2, REAL_INT8 = 3 };
 
-// One tensor of a multi-tensor launch. 64 bytes.
+// One tensor of a multi-tensor launch. 80 bytes.
 struct Tensor {
   void *state;           // int8 codes, or trits packed four to a byte
   const void *gradient;  // float32 or bfloat16
@@ -19,6 +20,8 @@ struct Tensor {
   int64_t offset;        // global element number of the first of them
   uint32_t tensor;       // the tensor's number in the random counter
   uint32_t unused;
+  const float *gain;     // a factor of the gradients for each row of the tensor, or null for none
+  int64_t row;           // weights of a row, 0 without gains
 };
 
 // What all tensors of a launch share. 56 bytes.

@@ -52,6 +52,8 @@ QT_FN float real(uint32_t b) {
 #endif
 }
 
+constexpr uint32_t NAN_BITS = 0x7fc00000u;
+
 QT_FN float absolute(float x) { return real(bits(x) & 0x7fffffffu); }
 
 // The smaller of two numbers that are not negative; b if a is NaN. Their bits have their order, and

@@ -59,7 +59,7 @@ QT_FN float limit_of(const Scalars &s, float reach) {
 
 // An increment, or the NaN that moves nothing and is counted.
 QT_FN float increment_if(bool possible, float increment) {
-  return possible ? increment : real(0x7fc00000u);
+  return possible ? increment : real(NAN_BITS);
 }
 
 struct given {  // the "gradient" is the increment itself
@@ -119,6 +119,20 @@ struct adam {
     first = possible ? m : first;
     second = possible ? v : second;
     return increment_if(possible, -((s.learning_rate * m) / (square_root(v) * s.second_scale + s.epsilon)));
+  }
+};
+
+// The gradient over its running rms, see squares.h: only its scalars are its own. Kernels take the
+// normalised gradient for that of `sgd`, or of `momentum` where first_decay is not 0.
+struct normalized {
+  static QT_FN Scalars scalars(const Numbers &n, uint64_t iteration) {
+    return Scalars{float(n.learning_rate),
+                   float(n.first_decay),
+                   float(square_root(1.0 - n.first_decay * n.first_decay)),
+                   float(n.second_decay),
+                   float(1.0 - n.second_decay),
+                   float(1.0 / square_root(1.0 - power(n.second_decay, iteration))),
+                   0};
   }
 };
 

@@ -17,9 +17,10 @@ QT_FN bool next_scalars(int32_t optimiser, const Numbers &numbers, int64_t &iter
 #define QT_SCALARS(any, name) \
   if (optimiser == place++) scalars = name::scalars(numbers, now);
   QT_OPTIMISERS_OF(QT_SCALARS, any)
+  QT_SCALARS(any, normalized)
 #undef QT_SCALARS
   if (optimiser < 0 || optimiser >= place) return false;
-  const float nan = real(0x7fc00000u);
+  const float nan = real(NAN_BITS);
   if (skip) scalars = Scalars{nan, nan, nan, nan, nan, nan, nan};
   if (!skip) iteration = int64_t(now);
   return true;

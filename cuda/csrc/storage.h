@@ -37,8 +37,6 @@ QT_FN uint32_t nearest_float16(uint32_t b) {
   return sign | ((rebased + 0xfffu + ((rebased >> 13) & 1u)) >> 13);
 }
 
-constexpr uint32_t NAN_BITS = 0x7fc00000u;  // what a code off the lattice reads as
-
 // A number as it is stored: all bits of a float32, the low half of the others.
 QT_FN uint32_t nearest(uint32_t b, int32_t real_type) {
   if (real_type == REAL_FLOAT32) return b;
@@ -72,6 +70,17 @@ struct BFloat16 {
   static QT_FN float load(uint16_t x) { return widen(x); }
   static QT_FN uint16_t store(float x, uint32_t sixteen_bits) {
     return round_stochastically(x, sixteen_bits);
+  }
+};
+
+// Moments in units of 1/16 of a normalised gradient's rms, from -127 to 127 of them.
+struct Int8 {
+  using Stored = int8_t;
+  static QT_FN float load(int8_t x) { return float(x) * 0.0625f; }
+  static QT_FN int8_t store(float x, uint32_t sixteen_bits) {
+    // 128 more is positive, and has 16 bits behind the point or is rounded to them.
+    const float units = absolute(x) < 7.9375f ? x * 16.0f : (x < 0.0f ? -127.0f : 127.0f);
+    return int8_t(int32_t((uint32_t((units + 128.0f) * 0x1p16f) + sixteen_bits) >> 16) - 128);
   }
 };
 

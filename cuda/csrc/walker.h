@@ -96,6 +96,10 @@ QT_FN int32_t stopped(const Spec &spec, int32_t place) {
   return place < last ? place : last;
 }
 
+// Whether a weight that moves begins its first moment anew.
+template <class Rule>
+constexpr bool forgets = false;
+
 // The next index. A NaN increment does not move the weight.
 template <class Rule, class AnySpec>
 QT_FN int32_t step(const AnySpec &spec, int32_t index, float increment, uint32_t word) {

@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from qcuda.errors import require
-from qcuda.nn.slot import GradientSlot
+from qcuda.kernels import scalars
+from qcuda.nn.slot import GradientSlot, is_slot
 from qcuda.step import finite, groups, moves, reals, saved
 from qcuda.step.clock import Clock, iteration_of
 from qcuda.step.groups import StepNumbers, on_host
-from qcuda.step.moves import Kind, Launch, is_slot, owner_of
+from qcuda.step.moves import Kind, Launch, owner_of
 from qcuda.step.plan import Plan, planned
 from qtheory.algorithms import Spec
-from qtheory.optimisers import Optimiser
+from qtheory.optimisers import Normalized, Optimiser
 from qtheory.streams import MAX_SEED
 
-MOMENT_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MOMENT_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 _SEEDS = itertools.count()
 
 
@@ -32,13 +33,16 @@ class LatticeOptimizer(torch.optim.Optimizer):
     lattice layers are moved on their lattices; everything else is an ordinary parameter of the base
     optimiser.
     spec: the algorithm, e.g. DST(Lattice.ternary()); its lattice is that of the layers.
-    base: SGD, Momentum or Adam of qtheory.optimisers, or "sgd", "momentum" or "adam".
+    base: SGD, Momentum, Adam or Normalized of qtheory.optimisers, or the name of one. Normalized
+    is for lattice weights: it keeps one number a layer or neuron, and nothing for a weight.
+    others: the base of other parameters, if it is not the same: SGD, Momentum or Adam. Where base
+    is Normalized it is Adam() unless given, and a group with parameters of both kinds becomes two.
     lr: the learning rate, instead of the base's own; a tensor stays where it is.
     weight_decay: decoupled, as of torch.optim.AdamW, for groups without lattice weights.
     seed: key of the random words, 0 .. 2**64 - 1. By default the k-th optimiser that a process
     makes without a seed has k = 0, 1, ..., so that no two of them use the same words.
-    moments: how the moments of lattice weights are kept, "float32" or "bfloat16" (rounded
-    stochastically).
+    moments: how the moments of lattice weights are kept, "float32", or rounded stochastically:
+    "bfloat16", or with the momentum of Normalized "int8".
     nonfinite: what a gradient with an infinity or a NaN does. "count": its lattice weights and
     their moments stay, `nan` counts them, and a warning is given once; other parameters become what
     the base optimiser makes of them. "skip": the whole step changes nothing and is counted by
@@ -66,6 +70,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         spec: Spec,
         *,
         base: Optimiser | str | None = None,
+        others: Optimiser | str | None = None,
         lr: float | Tensor | None = None,
         weight_decay: float = 0.0,
         seed: int | None = None,
@@ -84,7 +89,12 @@ class LatticeOptimizer(torch.optim.Optimizer):
             nonfinite in finite.MODES,
             f"nonfinite is one of {', '.join(finite.MODES)}, got {nonfinite!r}",
         )
-        self.base_name = groups.name_of(base)
+        require(
+            moments != "int8" or isinstance(base, Normalized),
+            "moments in int8 are those of normalised gradients, whose size is known: "
+            f"base=Normalized(..., momentum=...), got {base}",
+        )
+        self._numbers = groups.by_default(base, groups.others_from(others, base), lr)
         self.moment_type = MOMENT_TYPES[moments]
         self.nonfinite, self.fused = nonfinite, fused
         self._recorded: dict[GradientSlot, Tensor] = {}
@@ -92,11 +102,9 @@ class LatticeOptimizer(torch.optim.Optimizer):
         self._counters = torch.zeros(0, 2, dtype=torch.int64)
         self._skipped = torch.zeros((), dtype=torch.int64)
         self._warned = False
-        numbers = groups.base_numbers(base)
-        numbers["lr"] = lr if isinstance(lr, Tensor) else numbers["lr"]
         key = groups.whole("a seed", seed, MAX_SEED) if seed is not None else next(_SEEDS)
-        others = {"weight_decay": weight_decay, "spec": spec, "iteration": 0, "seed": key}
-        super().__init__(params, {**numbers, **others})
+        shared = {"weight_decay": weight_decay, "spec": spec, "iteration": 0, "seed": key}
+        super().__init__(params, {**self._numbers["lattice"], **shared})
 
     @property
     def spec(self) -> Spec:
@@ -130,12 +138,20 @@ class LatticeOptimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's; raises ValueError for an unknown key or a layer with another lattice."""
+        one = self._numbers["lattice"]["base"] == self._numbers["other"]["base"]
+        split = not one and "base" not in param_group
+        for part in groups.by_kind(param_group) if split else [param_group]:
+            self._add_group(part)
+
+    def _add_group(self, param_group: dict[str, Any]) -> None:
         spec = param_group.get("spec", self.defaults["spec"])
         groups.check_spec(spec)
         knobs = groups.spec_numbers(spec)
-        known = {*self.defaults, *knobs}
+        base = groups.numbers_for(param_group, self._numbers)
+        shared = {*self.defaults} - {*self._numbers["lattice"]}
+        known = {*shared, *knobs, *base}
         unknown = set(param_group) - {"params", "initial_lr", "param_names", *known}
-        options = unknown & {"base", "moments", "nonfinite", "fused"}
+        options = unknown & {"others", "moments", "nonfinite", "fused"}
         require(
             not options,
             "an optimiser's options are not a group's (ZeroRedundancyOptimizer makes them so, and "
@@ -143,8 +159,10 @@ class LatticeOptimizer(torch.optim.Optimizer):
             f"qcuda.data_parallel), got {sorted(options)}",
         )
         require(not unknown, f"a group has the keys {sorted(known)}, got {sorted(unknown)}")
-        super().add_param_group({**knobs, **param_group})
+        super().add_param_group({**knobs, **base, **param_group, "base": base["base"]})
         group = self.param_groups[-1]
+        for key in {*self.defaults} - known:  # torch gives each group every default
+            del group[key]
         try:
             self.next_numbers(group)
             iteration_of(group, torch.device("cpu"))
@@ -160,7 +178,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
 
     def next_numbers(self, group: dict[str, Any]) -> StepNumbers:
         """A group's numbers as its next step will use them, checked. Raises ValueError."""
-        return groups.numbers_of(self.base_name, group, sum(map(is_slot, group["params"])))
+        return groups.numbers_of(group, sum(map(is_slot, group["params"])))
 
     def send_numbers(self) -> None:
         """Tell the devices the groups' numbers as they are now. A step does so itself; between
@@ -218,7 +236,6 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 self._clock(k, group),
                 places,
                 self.state,
-                self.base_name,
                 self.moment_type,
                 self.fused is not False,
             )
@@ -252,8 +269,8 @@ class LatticeOptimizer(torch.optim.Optimizer):
             if state:
                 self.state[param] = state
         plan.group["iteration"] = plan.iteration
-        torch.ops.qtheory.scalars_(
-            plan.iteration, plan.clock.scalars, plan.clock.numbers, self.base_name, found_inf
+        scalars.begin(
+            plan.iteration, plan.clock.scalars, plan.clock.numbers, plan.group["base"], found_inf
         )
 
     def _move(self, plan: Plan, kind: Kind, launch: Launch, found_inf: Tensor | None) -> None:
@@ -270,7 +287,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         else:
             counters = torch.zeros(rows, 2, dtype=torch.int64, device=device)
         moves.move(
-            launch, kind, plan.numbers, self.base_name, plan.iteration, plan.clock, counters,
+            launch, kind, plan.numbers, plan.iteration, plan.clock, counters,
             self._places_to_record(launch.slots),
         )  # fmt: skip
         if straight:
@@ -340,7 +357,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         back as they were. Raises ValueError if a state does not fit, or is of parameters with other
         names or in another order; then nothing has changed.
         """
-        saved.check(state_dict, self.param_groups, self.base_name, self.moment_type)
+        saved.check(state_dict, self.param_groups, self.moment_type)
         unpacked, counts = saved.unpack(state_dict, self.param_groups)
         params = [p for group in self.param_groups for p in group["params"]]
         order = [number for group in unpacked["param_groups"] for number in group["params"]]
@@ -356,7 +373,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes along: torch's part, and ours."""
         ours = (
-            "base_name",
+            "_numbers",
             "moment_type",
             "nonfinite",
             "fused",

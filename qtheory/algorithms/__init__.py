@@ -23,6 +23,7 @@ from qtheory.algorithms.base import spec_class as spec_class
 from qtheory.algorithms.base import stem as stem
 from qtheory.algorithms.base import to_dict as to_dict
 from qtheory.algorithms.base import walkers as walkers
+from qtheory.algorithms.walker import hidden as hidden
 
 
 def __getattr__(name: str) -> Any:

@@ -98,6 +98,8 @@ class Contract:
     words_per_step, words_per_read: random words a weight. destinations: of a walker, a "coin"
     between two places, the "neighbours" down, here and up, or "any" level.
 
+    forgets: a walker that moves begins its first moment anew.
+
     For exact chains, all of a spec and in lattice spacings of the increment:
     steepness: the largest slope of the law, 1 if none is given. panels: increasing points from 0
     to where the law no longer changes, between which it is smooth; by default those of a coin.
@@ -114,6 +116,7 @@ class Contract:
     planes: tuple[Plane, ...] = (INDEX,)
     words_per_step: int = 1
     words_per_read: int = 0
+    forgets: bool = False
     steepness: Callable[[Any], float] | None = None
     panels: Callable[[Any], np.ndarray] | None = None
     steps_up: Callable[..., np.ndarray] | None = None

@@ -7,12 +7,13 @@ that depends on the fraction alone. Every walker stops at the ends of its lattic
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
 from qtheory.arrays import Numbers, Outcomes, Pmf
 from qtheory.lattice import Lattice
+from qtheory.stairs.stair import Stair
 
 
 class Split(NamedTuple):
@@ -45,6 +46,38 @@ def split(lattice: Lattice, index: Numbers, increment: Numbers) -> Split:
     distance = np.where(np.isnan(x), 0.0, distance)
     whole = np.floor(distance)
     return Split(i, np.where(x < 0, -1, 1), whole.astype(np.int64), distance - whole)
+
+
+class Hidden(TypedDict):
+    """Where a walker with hidden levels lives, and the stair through which it is read."""
+
+    lattice: Lattice
+    readout: Stair
+
+
+def hidden(bits: int, levels: int = 3) -> Hidden:
+    """A lattice of b bits on [-1, 1] that is read as two or three levels: `spec(**hidden(8))`.
+
+    bits: b >= 2, for 2**b - 1 levels, Z = 2**(b - 1) - 1 on either side of 0, or for two visible
+    levels 2**b. levels: visible ones, -1 and 1 or -1, 0 and 1. The thresholds of three are at
+    Z // 3 + 1/2 levels from 0: parts of 85 levels each for 8 bits, 21 for 6, 5 for 4.
+    With 2 bits and three levels every level is visible, and nothing is hidden.
+
+    Raises ValueError if bits < 2 or levels is neither 2 nor 3.
+
+    >>> [int((hidden(8)["readout"](hidden(8)["lattice"].levels) == w).sum()) for w in (-1, 0, 1)]
+    [85, 85, 85]
+    """
+    if type(bits) is not int or bits < 2:
+        raise ValueError(f"hidden levels have at least 2 bits, got {bits!r}")
+    if levels == 2:
+        return Hidden(lattice=Lattice.uniform(-1.0, 1.0, 2**bits), readout=Stair.step(-1.0))
+    if levels != 3:
+        raise ValueError(f"hidden levels are read as 2 or 3 levels, got {levels!r}")
+    side = 2 ** (bits - 1) - 1
+    threshold = (side // 3 + 0.5) / side
+    readout = Stair((-1.0, 0.0, 1.0), (-threshold, threshold))
+    return Hidden(lattice=Lattice.uniform(-1.0, 1.0, 2 * side + 1), readout=readout)
 
 
 def walker_law(lattice: Lattice, parts: Split, probability: Numbers) -> Pmf:

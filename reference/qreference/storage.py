@@ -13,6 +13,7 @@ from qreference import walker
 from qreference.arrays import BFloat16, Codes, Real, Trits
 from qtheory.arrays import Index, Words
 from qtheory.lattice import Lattice
+from qtheory.optimisers import UNIT
 
 ILLEGAL = 0b10
 
@@ -76,3 +77,14 @@ def round_stochastically(values: Real, words: Words) -> BFloat16:
     bits = bits | np.where(np.isnan(values), np.uint32(0x00400000), np.uint32(0))
     added = np.where(np.isfinite(values), words & np.uint32(0xFFFF), np.uint32(0))
     return ((bits + added) >> 16).astype(np.uint16)
+
+
+def round_to_units(values: Real, words: Words) -> Codes:
+    """float32 moments to int8 units of 1/16, up with the probability of the fraction.
+
+    The fraction is taken to the nearest 2**-16; the low 16 bits of a word decide. Numbers beyond
+    127 units stop there.
+    """
+    units = np.clip(values * np.float32(1 / UNIT), -127, 127).astype(np.float32)
+    fixed = ((units + np.float32(128)) * np.float32(2**16)).astype(np.int64)
+    return ((fixed + (words & np.uint32(0xFFFF)) >> 16) - 128).astype(np.int8)

@@ -18,10 +18,11 @@ from qreference.optimisers import Moments
 from qreference.storage import widen
 from qtheory.algorithms import DST, DeterministicRounding, Spec, StochasticRounding
 from qtheory.lattice import Lattice
-from qtheory.optimisers import SGD, Adam, Momentum, Optimiser
+from qtheory.optimisers import SGD, Adam, Momentum, Normalized, Optimiser
 from qtheory.streams import Stream
 
 OPTIMISERS = [SGD(0.3), Momentum(0.1, 0.9), Adam(0.02), Adam(0.3, (0.7, 0.99), 1e-5)]
+NORMALISED = [Normalized(0.3), Normalized(0.2, 0.9, 0.7)]
 SPECIAL = np.array(
     [0, -0.0, 1e-45, -1e-45, 1.2e-38, -1e-39, 1e-20, 3e38, -3e38, 1e19, np.inf, -np.inf, np.nan],
     np.float32,

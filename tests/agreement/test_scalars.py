@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qcuda.kernels.abi import OPTIMISERS
-from qtheory.optimisers import SGD, Adam, Momentum, Optimiser
+from qcuda.kernels.abi import SCALARS
+from qtheory.optimisers import SGD, Adam, Momentum, Normalized, Optimiser
 
-NAMES = {SGD: "sgd", Momentum: "momentum", Adam: "adam"}
+NAMES = {SGD: "sgd", Momentum: "momentum", Adam: "adam", Normalized: "normalized"}
 
 
 def numbers_of(base: Optimiser) -> np.ndarray:
     """What a kernel is told of a base optimiser."""
     if isinstance(base, Adam):
         return np.array([base.learning_rate, *base.betas, base.epsilon])
-    return np.array([base.learning_rate, getattr(base, "momentum", 0.0), 0.0, 0.0])
+    momentum, decay = getattr(base, "momentum", 0.0), getattr(base, "decay", 0.0)
+    return np.array([base.learning_rate, momentum, decay, 0.0])
 
 
 def cases(count: int) -> list[tuple[Optimiser, int]]:
@@ -24,7 +25,8 @@ def cases(count: int) -> list[tuple[Optimiser, int]]:
     for k in range(count):
         rate = float(10.0 ** rng.uniform(-9, 3))
         betas = (float(rng.uniform(0, 1)), float(1 - 10.0 ** rng.uniform(-9, 0)))
-        base = (SGD(rate), Momentum(rate, betas[1]), Adam(rate, betas, 10.0 ** rng.uniform(-20, 0)))
+        adam, normalized = Adam(rate, betas, 10.0 ** rng.uniform(-20, 0)), Normalized(rate, *betas)
+        base = (SGD(rate), Momentum(rate, betas[1]), normalized if k % 3 else adam)
         late = int(10.0 ** rng.uniform(0, np.log10(2**32)))
         found.append((base[0 if k % 20 == 0 else 1 if k % 20 == 1 else 2], late))
     edges = (1, 2, 3, 2**16, 2**31, 2**32 - 1)
@@ -36,7 +38,7 @@ def made(library, base: Optimiser, iteration: int, found_inf: float | None = Non
     numbers, now = numbers_of(base), np.array([iteration - 1], np.int64)
     scalars = np.full(7, 77, np.float32)
     flag = None if found_inf is None else np.array([found_inf], np.float32)
-    place = OPTIMISERS.index(NAMES[type(base)])
+    place = SCALARS.index(NAMES[type(base)])
     pointer = None if flag is None else flag.ctypes.data
     error = library.qt_scalars(
         place, numbers.ctypes.data, now.ctypes.data, pointer, scalars.ctypes.data
@@ -55,7 +57,9 @@ def test_ten_thousand_iterations_have_the_bits_of_python(room):
     assert wrong == []
 
 
-@pytest.mark.parametrize("base", [SGD(0.1), Momentum(0.1), Adam(0.1)], ids=repr)
+@pytest.mark.parametrize(
+    "base", [SGD(0.1), Momentum(0.1), Adam(0.1), Normalized(0.1, 0.9)], ids=repr
+)
 def test_an_infinity_found_stops_the_iteration(room, base):
     scalars, after = made(room.library, base, 5, 1.0)
     assert np.isnan(scalars).all()
@@ -81,7 +85,7 @@ def test_a_rounding_mode_of_the_caller_changes_nothing(room):
 
 def test_an_optimiser_that_is_none_is_refused(room):
     numbers, now, scalars = np.zeros(4), np.zeros(1, np.int64), np.zeros(7, np.float32)
-    for place in (-1, len(OPTIMISERS)):
+    for place in (-1, len(SCALARS)):
         error = room.library.qt_scalars(
             place, numbers.ctypes.data, now.ctypes.data, None, scalars.ctypes.data
         )

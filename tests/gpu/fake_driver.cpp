@@ -225,7 +225,7 @@ EXPORT const char *fakecuda_kernel(int64_t number) {
   if (number >= int64_t(kernels.size())) return nullptr;
   return std::next(kernels.begin(), number)->first.c_str();
 }
-EXPORT void fakecuda_layout(int64_t out[25]) {
+EXPORT void fakecuda_layout(int64_t out[27]) {
   using namespace qt;
   const int64_t layout[] = {
       sizeof(Spec), sizeof(Launch), sizeof(Tensor), sizeof(Counters),
@@ -235,7 +235,8 @@ EXPORT void fakecuda_layout(int64_t out[25]) {
       offsetof(Launch, spec), offsetof(Tensor, state), offsetof(Tensor, gradient),
       offsetof(Tensor, first), offsetof(Tensor, second), offsetof(Tensor, increment),
       offsetof(Tensor, count),
-      offsetof(Tensor, offset), offsetof(Tensor, tensor), offsetof(Counters, moved),
+      offsetof(Tensor, offset), offsetof(Tensor, tensor), offsetof(Tensor, gain),
+      offsetof(Tensor, row), offsetof(Counters, moved),
       offsetof(Counters, nan)};
   memcpy(out, layout, sizeof layout);
 }

@@ -59,7 +59,7 @@ def test_a_captured_iteration_counts_itself(machine, launcher, allocate):
     launch = abi.launch(abi.spec(1.0, 1.0, 3), seed=9, rule="stochastic_rounding", optimiser="adam")
     numbers = np.array([0.2, 0.9, 0.999, 1e-8])
     arrays = [
-        (index - 1).astype(np.int8), gradient, *(m.copy() for m in moments), numbers,
+        (index - 1).astype(np.int8), gradient, *(m.copy() for m in moments[:2]), numbers,
         np.zeros(1, np.int64), np.zeros(7, np.float32), np.zeros(2, np.int64),
     ]  # fmt: skip
     memory = [machine.upload(a.view(np.uint8)) for a in arrays]
@@ -138,7 +138,7 @@ def test_the_fused_step_is_the_reference(rule, storage, machine, launcher, alloc
     moments = optimisers.init(adam, (count,), "bfloat16")
     codes = stored.to_codes(lattice, index)
     state = machine.upload(codes.view(np.uint8) if storage == 0 else stored.pack(codes))
-    first, second = (machine.upload(m.view(np.uint8)) for m in moments)
+    first, second = (machine.upload(m.view(np.uint8)) for m in moments[:2])
     counters = machine.upload(np.zeros(16, np.uint8))
     launch = abi.launch(
         abi.spec(lattice.spacing, lattice.zero, 3),
@@ -165,7 +165,7 @@ def test_the_fused_step_is_the_reference(rule, storage, machine, launcher, alloc
     codes = stored.to_codes(lattice, index)
     want = codes.view(np.uint8) if storage == 0 else stored.pack(codes)
     assert np.array_equal(machine.download(state), want)
-    for got, expected in zip((first, second), moments, strict=True):
+    for got, expected in zip((first, second), moments[:2], strict=True):
         assert np.array_equal(machine.download(got).view(np.uint16), expected)
     assert machine.download(counters).view(np.int64).tolist() == totals.tolist()
     assert totals[1] == 4 * len(range(0, count, 97))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
 import qcuda
 from qcuda.kernels import storage as stored
@@ -29,6 +30,7 @@ def step_arguments(storage: Storage = Storage.TRITS, moments=torch.float32) -> l
         [torch.zeros(s, dtype=moments) for s in shapes],
         [torch.zeros(s, dtype=moments) for s in shapes],
         [torch.zeros(s) for s in shapes],
+        [torch.full((rows,), 0.5) for rows in (7, 1)],
         torch.zeros(2, 2, dtype=torch.int64),
         torch.tensor(Adam(0.3).scalars(1)),
         torch.tensor([1]),
@@ -50,19 +52,19 @@ def test_a_compiled_step_is_the_eager_one_and_the_iteration_compiles_nothing_aga
         torch.ops.qtheory.step_(*arguments)
 
     torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(step, fullgraph=True, backend=counter)
     ours, theirs = step_arguments(), step_arguments()
     for iteration in range(1, 6):
         for arguments, function in ((ours, compiled), (theirs, step)):
-            arguments[6] = torch.tensor(Adam(0.3 / iteration).scalars(iteration))
-            arguments[7] = torch.tensor([iteration])
+            arguments[7] = torch.tensor(Adam(0.3 / iteration).scalars(iteration))
+            arguments[8] = torch.tensor([iteration])
             function(*arguments)
         for mine, other in zip(ours[:5], theirs[:5], strict=True):
             assert all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))
-        assert torch.equal(ours[5], theirs[5])
+        assert torch.equal(ours[6], theirs[6])
     assert counter.frame_count == 1
-    assert ours[5][:, 0].sum() > 0
+    assert ours[6][:, 0].sum() > 0
 
 
 def network(seed: int = 0) -> nn.Sequential:

@@ -4,6 +4,7 @@
 #include "../scalars.h"
 #include "batch_norm.h"
 #include "pool.h"
+#include "squares.h"
 #include "step.h"
 
 #define QT_EXPORT extern "C" __attribute__((visibility("default")))
@@ -20,43 +21,58 @@ enum Error : int {
 
 template <class Optimiser>
 MakeIncrements choose(int32_t gradient, int32_t moment) {
-  if (gradient == REAL_FLOAT32)
-    return moment == REAL_FLOAT32 ? make_increments<Optimiser, Float32, Float32>
-                                  : make_increments<Optimiser, Float32, BFloat16>;
-  return moment == REAL_FLOAT32 ? make_increments<Optimiser, BFloat16, Float32>
-                                : make_increments<Optimiser, BFloat16, BFloat16>;
+  const bool wide = gradient == REAL_FLOAT32;
+  if (moment == REAL_FLOAT32)
+    return wide ? make_increments<Optimiser, Float32, Float32> : make_increments<Optimiser, BFloat16, Float32>;
+  if (moment == REAL_BFLOAT16)
+    return wide ? make_increments<Optimiser, Float32, BFloat16> : make_increments<Optimiser, BFloat16, BFloat16>;
+  if constexpr (Optimiser::moments == 1)
+    return wide ? make_increments<Optimiser, Float32, Int8> : make_increments<Optimiser, BFloat16, Int8>;
+  return nullptr;
+}
+
+Forget choose_forget(int32_t moment) {
+  if (moment == REAL_FLOAT32) return forget<Float32>;
+  return moment == REAL_BFLOAT16 ? forget<BFloat16> : forget<Int8>;
 }
 
 int check(const Launch &launch) {
   if (launch.storage != STORAGE_INT8 && launch.storage != STORAGE_TRITS) return BAD_STORAGE;
-  for (int32_t real : {launch.gradient_type, launch.moment_type})
-    if (real != REAL_FLOAT32 && real != REAL_BFLOAT16) return BAD_REAL;
+  const int32_t gradient = launch.gradient_type, moment = launch.moment_type;
+  if (gradient != REAL_FLOAT32 && gradient != REAL_BFLOAT16) return BAD_REAL;
+  if (moment != REAL_FLOAT32 && moment != REAL_BFLOAT16 && moment != REAL_INT8) return BAD_REAL;
   if (launch.spec.size < 2 || launch.spec.size > (launch.storage == STORAGE_TRITS ? 3 : 256))
     return BAD_SIZE;
   return OK;
 }
 
 struct Functions {
-  MakeIncrements make_increments;
+  MakeIncrements make_increments, of_scaled;  // from gradients as they are, and times gains
   Move move;
+  Forget forget;  // or null
   int moments;
 };
 
 int find(const Launch &launch, Functions &functions) {
-#define QT_MOVE(rule) move<rule>,
-  const Move moves[] = {QT_ALGORITHMS(QT_MOVE)};
-#undef QT_MOVE
-#define QT_CHOOSE(rule, name) {choose<name>(launch.gradient_type, launch.moment_type), name::moments},
+#define QT_MOVE(rule) {move<rule>, forgets<rule>},
   const struct {
-    MakeIncrements make;
+    Move move;
+    bool forgets;
+  } rules[] = {QT_ALGORITHMS(QT_MOVE)};
+#undef QT_MOVE
+#define QT_CHOOSE(rule, name) {choose<name>(launch.gradient_type, launch.moment_type), choose<name>(REAL_FLOAT32, launch.moment_type), name::moments},
+  const struct {
+    MakeIncrements make, of_scaled;
     int moments;
   } optimisers[] = {QT_OPTIMISERS_OF(QT_CHOOSE, any)};
 #undef QT_CHOOSE
-  if (uint32_t(launch.rule) >= sizeof moves / sizeof *moves) return BAD_RULE;
+  if (uint32_t(launch.rule) >= sizeof rules / sizeof *rules) return BAD_RULE;
   if (uint32_t(launch.optimiser) >= sizeof optimisers / sizeof *optimisers) return BAD_OPTIMISER;
-  functions = {optimisers[launch.optimiser].make, moves[launch.rule],
-               optimisers[launch.optimiser].moments};
-  return check(launch);
+  const auto &chosen = optimisers[launch.optimiser];
+  const auto &rule = rules[launch.rule];
+  const Forget forget = rule.forgets && chosen.moments ? choose_forget(launch.moment_type) : nullptr;
+  functions = {chosen.make, chosen.of_scaled, rule.move, forget, chosen.moments};
+  return chosen.make ? check(launch) : BAD_REAL;
 }
 
 // Weights start .. start + count - 1 of a tensor, count <= RUN.
@@ -64,26 +80,34 @@ void step_run(const Launch &launch, const Functions &functions, const Tensor &te
               const Scalars &scalars, uint32_t iteration, int64_t start, int64_t count,
               Counters &counters) {
   alignas(64) float increment[RUN];
-  alignas(64) int8_t codes[RUN];
+  alignas(64) int8_t codes[RUN], before[RUN];
   WordBuffer<RUN> buffer, moment_buffer;
   const uint64_t element = uint64_t(tensor.offset + start);
   const uint32_t *moment_words = moment_buffer.storage;
-  if (functions.moments && launch.moment_type == REAL_BFLOAT16)
+  if (functions.moments && launch.moment_type != REAL_FLOAT32)
     moment_words =
         moment_buffer.fill(launch.seed, iteration, tensor.tensor, STREAM_MOMENT, element, count);
-  functions.make_increments(scalars, tensor.gradient, tensor.first, tensor.second, start, count,
-                            moment_words, increment);
+  if (tensor.gain) {
+    alignas(64) float scaled[RUN];
+    scale_gradients(launch.gradient_type, tensor, start, count, scaled);
+    functions.of_scaled(scalars, scaled, tensor.first, tensor.second, start, count,
+                        moment_words, increment);
+  } else {
+    const int64_t size = launch.gradient_type == REAL_FLOAT32 ? 4 : 2;
+    functions.make_increments(scalars, (const char *)tensor.gradient + start * size, tensor.first,
+                              tensor.second, start, count, moment_words, increment);
+  }
   if (tensor.increment) memcpy(tensor.increment + start, increment, size_t(count) * sizeof(float));
   const uint32_t *words =
       buffer.fill(launch.seed, iteration, tensor.tensor, STREAM_MOVE, element, count);
-  if (launch.storage == STORAGE_INT8) {
-    functions.move(launch.spec, count, increment, words, (int8_t *)tensor.state + start, counters);
-  } else {
-    uint8_t *bytes = (uint8_t *)tensor.state + start / 4;
-    unpack_trits(bytes, count, codes);
-    functions.move(launch.spec, count, increment, words, codes, counters);
-    pack_trits(codes, count, bytes);
-  }
+  const bool trits = launch.storage == STORAGE_TRITS;
+  uint8_t *bytes = (uint8_t *)tensor.state + start / 4;
+  if (trits) unpack_trits(bytes, count, codes);
+  int8_t *moving = trits ? codes : (int8_t *)tensor.state + start;
+  if (functions.forget) memcpy(before, moving, size_t(count));
+  functions.move(launch.spec, count, increment, words, moving, counters);
+  if (functions.forget) functions.forget(before, moving, count, tensor.first, start);
+  if (trits) pack_trits(codes, count, bytes);
 }
 
 int64_t minimum64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -176,6 +200,45 @@ QT_EXPORT int qt_step_all(const Launch *launch, const Tensor *tensors, int64_t n
     __atomic_fetch_add(&counters[task.tensor].moved, sum.moved, __ATOMIC_RELAXED);
     __atomic_fetch_add(&counters[task.tensor].nan, sum.nan, __ATOMIC_RELAXED);
   });
+  return OK;
+}
+
+// Running mean squares and gains of the rows of every tensor; the scalars are those of `normalized`.
+QT_EXPORT int qt_squares(const Rows *tensors, int64_t n, int32_t gradient_type, const float *scalars,
+                         int32_t threads) {
+  if (gradient_type != REAL_FLOAT32 && gradient_type != REAL_BFLOAT16) return BAD_REAL;
+  constexpr int64_t turn = 16;  // parts of a task
+  struct Task {
+    int64_t tensor, part, out;
+  };
+  std::vector<Task> tasks;
+  int64_t all = 0;
+  for (int64_t t = 0; t < n; ++t) {
+    const int64_t parts = Parts(tensors[t]).all;
+    for (int64_t part = 0; part < parts; part += turn) tasks.push_back({t, part, all + part});
+    all += parts;
+  }
+  std::vector<double> sums(static_cast<size_t>(all));
+  parallel(int64_t(tasks.size()), threads, [&](int64_t number) {
+    const Task task = tasks[size_t(number)];
+    const Rows &rows = tensors[task.tensor];
+    const Parts parts(rows);
+    for (int64_t k = 0; k < turn && task.part + k < parts.all; ++k)
+      sums[size_t(task.out + k)] = sum_of_squares(rows.gradient, gradient_type, parts.start(task.part + k),
+                                                  parts.count(task.part + k));
+  });
+  FloatEnvironment environment;
+  Scalars numbers;
+  memcpy(&numbers, scalars, sizeof numbers);
+  const double *next = sums.data();
+  for (int64_t t = 0; t < n; ++t) {
+    const Parts parts(tensors[t]);
+    for (int64_t row = 0; row * parts.of_row < parts.all; ++row) {
+      double sum = 0.0;
+      for (int64_t part = 0; part < parts.of_row; ++part) sum += *next++;
+      tensors[t].gain[row] = next_gain(numbers, sum, parts.row, tensors[t].square[row]);
+    }
+  }
   return OK;
 }
 

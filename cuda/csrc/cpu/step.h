@@ -14,12 +14,12 @@ namespace qt {
 // Weights of a run: a multiple of 4, so packed bytes are not shared, and of the words made at once.
 constexpr int64_t RUN = 576;
 
-// increment[i] from gradient[i]; moments are updated in place.
+// increment[i] from gradient[i], the run's own; moments, from `start` on, are updated in place.
 template <class Optimiser, class Gradient, class Moment>
 void make_increments(const Scalars scalars, const void *gradient, void *first, void *second,
                      int64_t start, int64_t count, const uint32_t *__restrict moment_words,
                      float *__restrict increment) {
-  auto g = (const typename Gradient::Stored *)gradient + start;
+  auto g = (const typename Gradient::Stored *)gradient;
   auto m = (typename Moment::Stored *)first + start;
   auto v = (typename Moment::Stored *)second + start;
   for (int64_t i = 0; i < count; ++i) {
@@ -30,6 +30,31 @@ void make_increments(const Scalars scalars, const void *gradient, void *first, v
     if constexpr (Optimiser::moments > 0) m[i] = Moment::store(one, moment_words[i] >> 16);
     if constexpr (Optimiser::moments > 1) v[i] = Moment::store(two, moment_words[i] & 0xffffu);
   }
+}
+
+// Gradients of a run, each times the gain of its row.
+template <class Gradient>
+void scale_as(const Tensor &tensor, int64_t start, int64_t count, float *__restrict scaled) {
+  auto g = (const typename Gradient::Stored *)tensor.gradient + start;
+  for (int64_t i = 0; i < count;) {
+    const int64_t row = (start + i) / tensor.row, end = (row + 1) * tensor.row - start;
+    const float gain = tensor.gain[row];
+    for (const int64_t stop = end < count ? end : count; i < stop; ++i) scaled[i] = gain * Gradient::load(g[i]);
+  }
+}
+
+inline void scale_gradients(int32_t type, const Tensor &tensor, int64_t start, int64_t count,
+                            float *scaled) {
+  if (type == REAL_FLOAT32) return scale_as<Float32>(tensor, start, count, scaled);
+  scale_as<BFloat16>(tensor, start, count, scaled);
+}
+
+// First moments of weights that have moved begin anew.
+template <class Moment>
+void forget(const int8_t *__restrict before, const int8_t *__restrict after, int64_t count, void *first,
+            int64_t start) {
+  auto m = (typename Moment::Stored *)first + start;
+  for (int64_t i = 0; i < count; ++i) m[i] = after[i] == before[i] ? m[i] : typename Moment::Stored(0);
 }
 
 // Moves codes in place and counts.
@@ -70,6 +95,7 @@ inline void pack_trits(const int8_t *__restrict codes, int64_t count, uint8_t *_
 
 using MakeIncrements = void (*)(Scalars, const void *, void *, void *, int64_t, int64_t,
                                 const uint32_t *, float *);
+using Forget = void (*)(const int8_t *, const int8_t *, int64_t, void *, int64_t);
 using Move = void (*)(Spec, int64_t, const float *, const uint32_t *, int8_t *, Counters &);
 
 }  // namespace qt

@@ -18,6 +18,7 @@ from qcuda.kernels import source
 # Places in the lists of cuda/csrc/optimisers.h. Rules are listed by `source.stems()`.
 OPTIMISERS = ("given", "sgd", "momentum", "adam")
 MOMENTS = {"given": 0, "sgd": 0, "momentum": 1, "adam": 2}  # moments an optimiser keeps
+SCALARS = (*OPTIMISERS, "normalized")  # what has scalars of its own
 
 
 # As in qtheory.streams, which is not imported: this file is read where only numpy and torch are.
@@ -67,19 +68,22 @@ class Storage(IntEnum):
 
 
 class Real(IntEnum):
-    """Type of gradients, moments and visible weights; the last is for visible weights only."""
+    """Type of numbers: float16 is for visible weights only, int8 for moments only."""
 
     FLOAT32 = 0
     BFLOAT16 = 1
     FLOAT16 = 2
+    INT8 = 3
 
     @property
     def bytes(self) -> int:
         """Bytes of one number."""
-        return 4 if self is Real.FLOAT32 else 2
+        return {Real.FLOAT32: 4, Real.INT8: 1}.get(self, 2)
 
 
-STEP_REALS = (Real.FLOAT32, Real.BFLOAT16)  # what gradients and moments may be
+GRADIENTS = (Real.FLOAT32, Real.BFLOAT16)
+VISIBLE = (*GRADIENTS, Real.FLOAT16)
+MOMENT_TYPES = (*GRADIENTS, Real.INT8)
 
 
 class Spec(ctypes.Structure):
@@ -120,6 +124,20 @@ class Tensor(ctypes.Structure):
         ("offset", ctypes.c_int64),
         ("tensor", ctypes.c_uint32),
         ("unused", ctypes.c_uint32),
+        ("gain", ctypes.c_void_p),
+        ("row", ctypes.c_int64),
+    )
+
+
+class Rows(ctypes.Structure):
+    """One tensor whose mean squares are taken, as in cuda/csrc/squares.h."""
+
+    _fields_ = (
+        ("gradient", ctypes.c_void_p),
+        ("square", ctypes.c_void_p),
+        ("gain", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("row", ctypes.c_int64),
     )
 
 
@@ -179,7 +197,8 @@ class Norm(ctypes.Structure):
 _SIZES = (
     (Spec, 28),
     (Launch, 56),
-    (Tensor, 64),
+    (Tensor, 80),
+    (Rows, 40),
     (Counters, 16),
     (Stair, 24 + 16 * MOST_STEPS),
     (Batch, 32),
@@ -237,6 +256,15 @@ def tensors(rows: Sequence[Tensor]) -> ctypes.Array[Tensor]:
 
 def table(columns: Sequence[Sequence[int]]) -> ctypes.Array[Tensor]:
     """The same from columns: addresses of state, gradient, first, second and increment, then
-    counts, offsets and tensor numbers."""
-    rows = np.array(columns, np.uint64).T  # a tensor number leaves the last four bytes 0
-    return (Tensor * len(rows)).from_buffer(bytearray(rows.tobytes()))
+    counts, offsets, tensor numbers (which leave four bytes 0), addresses of gains and weights of a
+    row."""
+    return (Tensor * len(columns[0])).from_buffer(_as_bytes(columns))
+
+
+def rows(columns: Sequence[Sequence[int]]) -> ctypes.Array[Rows]:
+    """Rows, from addresses of gradients, mean squares and gains, counts, and weights of a row."""
+    return (Rows * len(columns[0])).from_buffer(_as_bytes(columns))
+
+
+def _as_bytes(columns: Sequence[Sequence[int]]) -> bytearray:
+    return bytearray(np.array(columns, np.uint64).T.tobytes())

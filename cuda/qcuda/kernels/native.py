@@ -73,6 +73,7 @@ SIGNATURES: native.Signatures = {
         ctypes.c_int,
         [*(_POINTER,) * 7, _INT32, *(_POINTER,) * 3, _INT32],
     ),
+    "qt_squares": (ctypes.c_int, [_POINTER, _INT64, _INT32, _POINTER, _INT32]),
     "qt_illegal": (_INT64, [_POINTER, _INT64]),
     "qt_pack": (None, [_POINTER, _INT64, _POINTER]),
     "qt_unpack": (None, [_POINTER, _INT64, _POINTER]),

@@ -23,19 +23,16 @@ from qcuda.kernels.words import as_unsigned
 from qtheory.algorithms import contract
 from qtheory.streams import MAX_ELEMENT, MAX_TENSOR
 
-REALS = {torch.float32: abi.Real.FLOAT32, torch.bfloat16: abi.Real.BFLOAT16}
+REALS = {torch.float32: abi.Real.FLOAT32, torch.bfloat16: abi.Real.BFLOAT16}  # of gradients
+MOMENTS = {**REALS, torch.int8: abi.Real.INT8}
 STATES = {abi.Storage.INT8: torch.int8, abi.Storage.TRITS: torch.uint8}
 
 LIBRARY = torch.library.Library("qtheory", "DEF")
 LIBRARY.define(
     "step_(Tensor(a!)[] states, Tensor[] gradients, Tensor(b!)[] first, Tensor(c!)[] second, "
-    "Tensor(d!)[] increments, Tensor(e!) counters, Tensor scalars, Tensor iteration, "
-    "int[] tensors, int[] offsets, int seed, str rule, str optimiser, int storage, float spacing, "
-    "float zero, int size, float[] parameters) -> ()"
-)
-LIBRARY.define(
-    "scalars_(Tensor(a!) iteration, Tensor(b!) scalars, Tensor numbers, str optimiser, "
-    "Tensor? found_inf) -> ()"
+    "Tensor(d!)[] increments, Tensor[] gains, Tensor(e!) counters, Tensor scalars, "
+    "Tensor iteration, int[] tensors, int[] offsets, int seed, str rule, str optimiser, "
+    "int storage, float spacing, float zero, int size, float[] parameters) -> ()"
 )
 
 
@@ -70,7 +67,13 @@ def _prepare(device: torch.device, rule: str, optimiser: str, storage: abi.Stora
         native.library()
 
 
-def _check_reals(name: str, tensors: list[Tensor], like: list[Tensor], n: int) -> torch.dtype:
+def check_reals(
+    name: str,
+    tensors: list[Tensor],
+    like: list[Tensor],
+    n: int,
+    types: dict[torch.dtype, abi.Real] = REALS,
+) -> torch.dtype:
     """Raise InputError unless there are n of them, of one type, as their gradients are.
 
     Messages are made where a rule is broken: this runs for every tensor of every step.
@@ -78,10 +81,10 @@ def _check_reals(name: str, tensors: list[Tensor], like: list[Tensor], n: int) -
     require(len(tensors) == n, f"there is one {name} for each state, got {len(tensors)} for {n}")
     dtype = tensors[0].dtype
     for tensor, other in zip(tensors, like, strict=True):
-        if tensor.dtype != dtype or dtype not in REALS:
+        if tensor.dtype != dtype or dtype not in types:
             raise InputError(
-                f"each {name} of a launch has the same dtype, float32 or bfloat16, "
-                f"got {tensor.dtype}"
+                f"each {name} of a launch has the same dtype, "
+                f"{' or '.join(real.name.lower() for real in types.values())}, got {tensor.dtype}"
             )
         if not tensor.is_contiguous():
             raise InputError(f"a {name} is contiguous, got strides {tensor.stride()}")
@@ -144,6 +147,7 @@ def _describe(
     first: list[Tensor],
     second: list[Tensor],
     increments: list[Tensor],
+    gains: list[Tensor],
     counters: Tensor,
     scalars: Tensor,
     iteration: Tensor,
@@ -160,16 +164,21 @@ def _describe(
 ) -> tuple[abi.Launch, Any]:
     """Check every argument of a step and write them as the C ABI wants them."""
     n, storage = len(states), abi.Storage(storage_number)
-    gradient_type = _check_reals("gradient", gradients, gradients, n)
+    gradient_type = check_reals("gradient", gradients, gradients, n)
     _check_numbers(spacing, zero, size, parameters, rule, storage)
     require(
         optimiser in abi.OPTIMISERS, f"an optimiser is one of {abi.OPTIMISERS}, got {optimiser!r}"
     )
     moments = [first, second][: abi.MOMENTS[optimiser]]
-    types = [_check_reals("moment", moment, gradients, n) for moment in moments]
+    types = [check_reals("moment", moment, gradients, n, MOMENTS) for moment in moments]
     require(len(set(types)) < 2, f"both moments have the same dtype, got {types}")
+    require(
+        torch.int8 not in types or (len(types) == 1 and len(gains) > 0),
+        "moments in int8 are one for each weight, of a normalised gradient, got another launch",
+    )
+    check_gains(gains, gradients)
     if increments:
-        told = _check_reals("increment", increments, gradients, n)
+        told = check_reals("increment", increments, gradients, n)
         require(told == torch.float32, f"increments are told in float32, got {told}")
     counts = [gradient.numel() for gradient in gradients]
     for state, gradient, count in zip(states, gradients, counts, strict=True):
@@ -195,19 +204,47 @@ def _describe(
         optimiser=optimiser,
         storage=storage,
         gradient_type=REALS[gradient_type],
-        moment_type=REALS[types[0]] if types else abi.Real.FLOAT32,
+        moment_type=MOMENTS[types[0]] if types else abi.Real.FLOAT32,
     )
     columns = [[t.data_ptr() for t in part] for part in (states, gradients, *moments)]
     columns += [[0] * n] * (2 - len(moments))
-    columns += [[t.data_ptr() for t in increments] or [0] * n, counts, offsets, tensors]
+    columns.append([t.data_ptr() for t in increments] or [0] * n)
+    columns += [counts, offsets, tensors]
+    columns += of_gains(gains, counts) or [[0] * n] * 2
     return launch, abi.table(columns)
+
+
+def check_gains(gains: list[Tensor], gradients: list[Tensor]) -> None:
+    """Raise InputError unless there are none, or for each gradient those of its rows."""
+    if not gains:
+        return
+    require(
+        len(gains) == len(gradients),
+        f"there are gains for each gradient or for none, got {len(gains)} for {len(gradients)}",
+    )
+    for gain, gradient in zip(gains, gradients, strict=True):
+        rows, count = gain.numel(), gradient.numel()
+        if gain.dtype != torch.float32 or not gain.is_contiguous():
+            raise InputError(f"gains are contiguous float32, got {gain.dtype} {gain.stride()}")
+        if gain.device != gradient.device:
+            raise InputError(f"gains are on {gradient.device}, got {gain.device}")
+        if count % rows if rows else count:
+            raise InputError(f"a tensor has whole rows, one for each gain, got {count} in {rows}")
+
+
+def of_gains(gains: list[Tensor], counts: list[int]) -> list[list[int]]:
+    """Two columns of a table: addresses, and weights of a row; no columns without gains."""
+    if not gains:
+        return []
+    rows = [count // (gain.numel() or 1) for gain, count in zip(gains, counts, strict=True)]
+    return [[gain.data_ptr() for gain in gains], rows]
 
 
 def _step_cpu(states: list[Tensor], *arguments: Any) -> None:
     if not states:
         return
     launch, rows = _describe(states, *arguments)
-    counters, scalars, iteration = arguments[4:7]
+    counters, scalars, iteration = arguments[5:8]
     error = native.library().qt_step_all(
         ctypes.byref(launch),
         rows,
@@ -224,7 +261,7 @@ def _step_cuda(states: list[Tensor], *arguments: Any) -> None:
     if not states:
         return
     launch, rows = _describe(states, *arguments)
-    counters, scalars, iteration = arguments[4:7]
+    counters, scalars, iteration = arguments[5:8]
     device = states[0].device
     launcher(device.index).step_all(
         launch,
@@ -233,68 +270,14 @@ def _step_cuda(states: list[Tensor], *arguments: Any) -> None:
         iteration.data_ptr(),
         counters.data_ptr(),
         torch.cuda.current_stream(device).cuda_stream,
-        lambda size: _memory(size, device),
+        lambda size: memory(size, device),
     )
 
 
-def _memory(size: int, device: torch.device) -> Memory:
+def memory(size: int, device: torch.device) -> Memory:
     """Work memory from torch's allocator, which has the rest of the card, and pools for graphs."""
     buffer = torch.empty(size, dtype=torch.uint8, device=device)
     return Memory(buffer.data_ptr(), buffer)
-
-
-def _check_scalars(
-    iteration: Tensor, scalars: Tensor, numbers: Tensor, optimiser: str, found_inf: Tensor | None
-) -> None:
-    require(
-        optimiser in abi.OPTIMISERS, f"an optimiser is one of {abi.OPTIMISERS}, got {optimiser!r}"
-    )
-    given = [("iteration", iteration, torch.int64, 1), ("scalars", scalars, torch.float32, 7)]
-    given.append(("numbers", numbers, torch.float64, 4))
-    if found_inf is not None:
-        given.append(("found_inf", found_inf, torch.float32, 1))
-    for name, tensor, dtype, count in given:
-        if tensor.dtype != dtype or tensor.numel() != count or not tensor.is_contiguous():
-            raise InputError(
-                f"{name}: {count} contiguous {dtype}, got {tensor.dtype} {tuple(tensor.shape)}"
-            )
-        if tensor.device != iteration.device:
-            raise InputError(f"{name} is on {iteration.device}, got {tensor.device}")
-
-
-def _scalars_cpu(
-    iteration: Tensor, scalars: Tensor, numbers: Tensor, optimiser: str, found_inf: Tensor | None
-) -> None:
-    _check_scalars(iteration, scalars, numbers, optimiser, found_inf)
-    error = native.library().qt_scalars(
-        abi.OPTIMISERS.index(optimiser),
-        numbers.data_ptr(),
-        iteration.data_ptr(),
-        None if found_inf is None else found_inf.data_ptr(),
-        scalars.data_ptr(),
-    )
-    require(error == 0, f"the kernel takes this optimiser, got {abi.Error(error).words}")
-
-
-def _scalars_cuda(
-    iteration: Tensor, scalars: Tensor, numbers: Tensor, optimiser: str, found_inf: Tensor | None
-) -> None:
-    _check_scalars(iteration, scalars, numbers, optimiser, found_inf)
-    device = iteration.device
-    launcher(device.index).scalars(
-        optimiser,
-        numbers.data_ptr(),
-        iteration.data_ptr(),
-        0 if found_inf is None else found_inf.data_ptr(),
-        scalars.data_ptr(),
-        torch.cuda.current_stream(device).cuda_stream,
-    )
-
-
-def _scalars_fake(
-    iteration: Tensor, scalars: Tensor, numbers: Tensor, optimiser: str, found_inf: Tensor | None
-) -> None:
-    _check_scalars(iteration, scalars, numbers, optimiser, found_inf)
 
 
 def _step_fake(
@@ -303,19 +286,17 @@ def _step_fake(
     first: list[Tensor],
     second: list[Tensor],
     increments: list[Tensor],
+    gains: list[Tensor],
     counters: Tensor,
     scalars: Tensor,
     iteration: Tensor,
     *rest: Any,
 ) -> None:
-    tensors = (*states, *gradients, *first, *second, *increments, counters, scalars, iteration)
-    devices = {tensor.device for tensor in tensors}
+    lists = (states, gradients, first, second, increments, gains, [counters, scalars, iteration])
+    devices = {tensor.device for each in lists for tensor in each}
     require(len(devices) <= 1, f"the tensors of a step are on one device, got {devices}")
 
 
 LIBRARY.impl("step_", _step_cpu, "CPU")
 LIBRARY.impl("step_", _step_cuda, "CUDA")
-LIBRARY.impl("scalars_", _scalars_cpu, "CPU")
-LIBRARY.impl("scalars_", _scalars_cuda, "CUDA")
-torch.library.register_fake("qtheory::scalars_", _scalars_fake, lib=LIBRARY)
 torch.library.register_fake("qtheory::step_", _step_fake, lib=LIBRARY)

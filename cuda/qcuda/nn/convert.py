@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from qcuda.nn.plan import Conversions, Filter, Plan, plan
 from qcuda.nn.rules import RULES, become, channel_groups, parent, weights
 from qcuda.nn.scales import best_scales, by_channel, on_lattice
 from qtheory.lattice import Lattice
+from qtheory.stairs.stair import Stair
 
 LOG = logging.getLogger("qcuda")
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -30,6 +32,8 @@ class LatticeConfig:
     """How layers are converted.
 
     lattice: the levels of every converted weight.
+    readout: the stair through which they are seen, None if they are seen themselves:
+    `LatticeConfig(**hidden(8))` has 255 levels that are read as three.
     levels: "nearest" keeps the float weights as well as the lattice can, "uniform" draws levels.
     scale: factor of the visible weights. "layer" takes, for each layer, the power of two with the
     smallest squared error; "channel" one for each output channel, or row of an embedding. It is 1
@@ -43,9 +47,14 @@ class LatticeConfig:
     scale: float | Literal["layer", "channel"] = "layer"
     storage: Literal["trits", "int8"] | None = None
     seed: int = 0
+    readout: Stair | None = None
 
     def __post_init__(self) -> None:
         require(isinstance(self.lattice, Lattice), f"a config has a Lattice, got {self.lattice!r}")
+        require(
+            self.readout is None or isinstance(self.readout, Stair),
+            f"a readout is a Stair, got {self.readout!r}",
+        )
         require(
             self.levels in ("nearest", "uniform"),
             f"levels are nearest or uniform, got {self.levels!r}",
@@ -159,6 +168,7 @@ def _layer(
         "scale": _scale(weight, groups, config) if shared is None else shared.scale,
         "device": weight.device,
         "dtype": weight.dtype,
+        "readout": config.readout,
     }
     if kind is nn.MultiheadAttention:
         rows, columns = weight.shape
@@ -182,7 +192,8 @@ def _layer(
     if config.levels == "uniform":
         layer.draw_levels(config.seed, len(by_weight))
     else:
-        layer.set_index(on_lattice(weight, layer.scale, config.lattice, groups))
+        real = weight.detach() * _stretch(config.readout)
+        layer.set_index(on_lattice(real, layer.scale, config.lattice, groups))
     layer.slot.requires_grad_(weight.requires_grad)
     if not weight.is_contiguous() and weight.dim() in LAYOUTS:
         layer.to(memory_format=LAYOUTS[weight.dim()])  # pyright: ignore[reportCallIssue]
@@ -197,5 +208,26 @@ def _scale(weight: Tensor, groups: int, config: LatticeConfig) -> float | Tensor
         return 1.0
     channels = config.scale == "channel"
     rows = by_channel(weight.detach(), groups) if channels else weight.detach().reshape(1, -1)
-    found = best_scales(rows, config.lattice)
+    found = best_scales(rows, config.lattice if config.readout is None else _shown(config.readout))
     return found if channels else float(found)
+
+
+def _shown(readout: Stair) -> Lattice:
+    """The visible levels. Raises InputError if they are not equally spaced."""
+    low, high, size = readout.levels[0], readout.levels[-1], len(readout.levels)
+    lattice = Lattice.uniform(low, high, size)
+    require(
+        bool(np.allclose(lattice.levels, readout.levels, rtol=0, atol=1e-9 * (high - low))),
+        "the scale of a layer or channel is found for levels that are equally spaced; give a scale "
+        f"as a number for the levels {readout.levels}",
+    )
+    return lattice
+
+
+def _stretch(readout: Stair | None) -> float:
+    """By what real weights are multiplied so that the readout of the level nearest to them is the
+    visible level nearest to them: the last threshold over the middle of the last two levels."""
+    if readout is None:
+        return 1.0
+    middle = 0.5 * (readout.levels[-2] + readout.levels[-1])
+    return readout.thresholds[-1] / middle if middle and readout.thresholds[-1] else 1.0

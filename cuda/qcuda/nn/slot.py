@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeIs
 
 from qcuda.errors import InputError
 from qcuda.kernels.abi import Storage
@@ -135,3 +136,8 @@ def _make(
     shape: Sequence[int], dtype: torch.dtype, device: torch.device, requires_grad: bool
 ) -> GradientSlot:
     return GradientSlot.__new__(GradientSlot, shape, dtype, device, requires_grad)
+
+
+def is_slot(param: Tensor) -> TypeIs[GradientSlot]:
+    """Whether a parameter is where a lattice weight's gradient arrives."""
+    return issubclass(type(param), GradientSlot)  # isinstance asks torch, in Python

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qcuda.errors import require
 from qcuda.step.groups import StepNumbers, on_host, whole
-from qtheory.optimisers import Adam, Momentum
+from qtheory.optimisers import Adam, Momentum, Normalized
 from qtheory.streams import MAX_ITERATION
 
 
@@ -33,8 +33,15 @@ class Clock:
         has changed while a CUDA graph is captured: replayed, the graph would set it back.
         """
         base = numbers.base
-        decays = {Adam: getattr(base, "betas", ()), Momentum: (getattr(base, "momentum", 0.0),)}
-        first, second = (*decays.get(type(base), ()), 0.0, 0.0)[:2]
+        match base:
+            case Adam():
+                first, second = base.betas
+            case Normalized():
+                first, second = base.momentum, base.decay
+            case Momentum():
+                first, second = base.momentum, 0.0
+            case _:
+                first = second = 0.0
         wanted = (base.learning_rate, first, second, getattr(base, "epsilon", 0.0))
         away = isinstance(learning_rate, Tensor) and not on_host(learning_rate.device)
         changed = [k for k in range(4) if wanted[k] != self.sent[k] and not (away and k == 0)]

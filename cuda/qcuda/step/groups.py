@@ -12,9 +12,13 @@ import torch
 from torch import Tensor
 
 from qcuda.errors import InputError, require
+from qcuda.kernels import abi
+from qcuda.nn.slot import is_slot
 from qtheory.algorithms import Spec, contract, spec_class, stem, walkers
-from qtheory.optimisers import OPTIMISERS, SGD, Adam, Momentum, Optimiser
+from qtheory.optimisers import OPTIMISERS, SGD, Adam, Momentum, Normalized, Optimiser
 from qtheory.streams import MAX_SEED
+
+MOMENTS = ("first", "second")
 
 NO_DECAY = (
     "weight decay shrinks a number by a factor, which no lattice weight can do: give lattice "
@@ -29,6 +33,19 @@ class StepNumbers(NamedTuple):
     spec: Spec
     seed: int
     weight_decay: float
+
+    @property
+    def kernel(self) -> str:
+        """The optimiser of the kernel that moves lattice weights."""
+        if isinstance(self.base, Normalized):
+            return "momentum" if self.base.momentum else "sgd"
+        return name_of(self.base)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The names of what is kept for a lattice weight, in the order of the kernels."""
+        rows = ("square",) if isinstance(self.base, Normalized) else ()
+        return (*MOMENTS[: abi.MOMENTS[self.kernel]], *rows)
 
 
 def on_host(device: torch.device) -> bool:
@@ -70,10 +87,10 @@ def base_from(base: Optimiser | str | None, learning_rate: float | None) -> Opti
         return OPTIMISERS[name](learning_rate=rate)
     require(
         type(base) in OPTIMISERS.values(),
-        "a base is SGD, Momentum or Adam of qtheory.optimisers, or the name of one, such as "
-        f"'adam', got {_named(base)}",
+        "a base is SGD, Momentum, Adam or Normalized of qtheory.optimisers, or the name of one, "
+        f"such as 'adam', got {_named(base)}",
     )
-    assert isinstance(base, SGD | Momentum | Adam)
+    assert isinstance(base, Optimiser)
     if learning_rate is None:
         return base
     return dataclasses.replace(base, learning_rate=learning_rate)
@@ -91,8 +108,66 @@ def base_numbers(base: Optimiser) -> dict[str, Any]:
             return {"lr": base.learning_rate, "betas": tuple(base.betas), "eps": base.epsilon}
         case Momentum():
             return {"lr": base.learning_rate, "momentum": base.momentum}
+        case Normalized():
+            return {
+                "lr": base.learning_rate,
+                "momentum": base.momentum,
+                "decay": base.decay,
+                "over": base.over,
+            }
         case SGD():
             return {"lr": base.learning_rate}
+
+
+def by_default(base: Optimiser, others: Optimiser, rate: Any) -> dict[str, dict[str, Any]]:
+    """Numbers, with the base's name, of groups of "lattice" weights and of "other" parameters.
+
+    rate: the base's learning rate as it was given; a tensor stays where it is.
+    """
+    found = {
+        kind: {**base_numbers(one), "base": name_of(one)}
+        for kind, one in (("lattice", base), ("other", others))
+    }
+    for own in found.values():
+        if isinstance(rate, Tensor) and own["base"] == name_of(base):
+            own["lr"] = rate
+    return found
+
+
+def by_kind(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """A group as one of lattice weights and one of other parameters, if it has both, in order."""
+    params = group["params"]
+    if isinstance(params, Tensor | set):  # torch refuses sets
+        return [group]
+    params = list(params)
+    kinds = [is_slot(p[1] if isinstance(p, tuple) else p) for p in params]
+    return [
+        {**group, "params": [p for p, kind in zip(params, kinds, strict=True) if kind is wanted]}
+        for wanted in dict.fromkeys(kinds)
+    ] or [group]
+
+
+def numbers_for(group: dict[str, Any], numbers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The base's numbers, with its name, of a group that is about to be added.
+
+    numbers: those of "lattice" weights and of "other" parameters. Raises InputError.
+    """
+    params = group["params"]
+    group["params"] = params = [params] if isinstance(params, Tensor) else params
+    if not isinstance(params, set):
+        group["params"] = params = list(params)
+    kinds = {is_slot(p[1] if isinstance(p, tuple) else p) for p in params}
+    base = group.get("base")
+    own = numbers["other" if kinds == {False} else "lattice"]
+    if base is not None and base != own["base"]:
+        found = base_from(base, group.get("lr"))
+        own = {**base_numbers(found), "base": name_of(found)}
+    require(
+        own["base"] != "normalized" or False not in kinds,
+        "gradients of lattice weights alone are normalised: give other parameters a group and a "
+        "base of their own, got both in one group",
+    )
+    return own
 
 
 def spec_numbers(spec: Spec) -> dict[str, Any]:
@@ -121,15 +196,27 @@ def described(spec: Spec) -> str:
     return f"{stem(spec)} on {spec.lattice}" + ("" if read is None else f" read by {read}")
 
 
-def numbers_of(name: str, group: dict[str, Any], slots: int) -> StepNumbers:
-    """What the coming step takes from a group, with a base optimiser of a name.
+def others_from(others: Optimiser | str | None, base: Optimiser) -> Optimiser:
+    """The base of ordinary parameters: the given one, that of lattice weights, or Adam."""
+    if others is None:
+        return Adam() if isinstance(base, Normalized) else base
+    found = base_from(others, None)
+    require(
+        not isinstance(found, Normalized),
+        "the base of other parameters is one that torch has, sgd, momentum or adam, got normalized",
+    )
+    return found
+
+
+def numbers_of(group: dict[str, Any], slots: int) -> StepNumbers:
+    """What the coming step takes from a group.
 
     slots: how many of the group's parameters are lattice weights.
     A learning rate in the memory of a GPU is not looked at. Raises InputError or ValueError.
     """
     spec, rate = group["spec"], group["lr"]
     away = isinstance(rate, Tensor) and not on_host(rate.device)
-    base = _base(name, 0.0 if away else real("a learning rate", rate), group)
+    base = _base(group["base"], 0.0 if away else real("a learning rate", rate), group)
     base.scalars(1)  # the largest of all iterations, in float32
     knobs = {
         knob.name: group[knob.name] if knob.choices else real(knob.name, group[knob.name])
@@ -153,4 +240,7 @@ def _base(name: str, rate: float, group: dict[str, Any]) -> Optimiser:
         return Adam(rate, (beta1, beta2), real("eps", group["eps"]))
     if name == "momentum":
         return Momentum(rate, real("momentum", group["momentum"]))
+    if name == "normalized":
+        momentum, decay = (real(key, group[key]) for key in ("momentum", "decay"))
+        return Normalized(rate, momentum, decay, group["over"])
     return SGD(rate)

@@ -8,18 +8,17 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from typing_extensions import TypeIs
 
 from qcuda.errors import InputError, require
-from qcuda.kernels import abi
+from qcuda.kernels import abi, scalars
 from qcuda.kernels.ops import REALS
 from qcuda.kernels.words import as_signed
 from qcuda.nn.slot import GradientSlot, Owner
 from qcuda.step.clock import Clock
-from qcuda.step.groups import StepNumbers
+from qcuda.step.groups import MOMENTS, StepNumbers
 from qtheory.algorithms import Spec, parameters, stem
 
-MOMENTS = ("first", "second")
+KEPT = (*MOMENTS, "square")
 
 
 class Kind(NamedTuple):
@@ -38,13 +37,8 @@ class Launch:
     slots: list[GradientSlot] = field(default_factory=list)
     states: list[Tensor] = field(default_factory=list)
     gradients: list[Tensor] = field(default_factory=list)
-    # First moments, and second ones: one for each slot, or none.
-    moments: tuple[list[Tensor], list[Tensor]] = field(default_factory=lambda: ([], []))
-
-
-def is_slot(param: Tensor) -> TypeIs[GradientSlot]:
-    """Whether a parameter is where a lattice weight's gradient arrives."""
-    return issubclass(type(param), GradientSlot)  # isinstance asks torch, in Python
+    # By name what is kept for each slot: moments, and mean squares of normalised gradients.
+    kept: dict[str, list[Tensor]] = field(default_factory=lambda: {name: [] for name in KEPT})
 
 
 def owner_of(slot: GradientSlot) -> Owner:
@@ -108,7 +102,6 @@ def move(
     launch: Launch,
     kind: Kind,
     numbers: StepNumbers,
-    base: str,
     iteration: Tensor,
     clock: Clock,
     counters: Tensor,
@@ -116,19 +109,23 @@ def move(
 ) -> None:
     """Move every weight of a launch. counters: int64, a row for each of its slots, added to."""
     spec, device = numbers.spec, kind.device
+    now = clock.scalars.to(device)
+    squares = launch.kept["square"]
     torch.ops.qtheory.step_(
         launch.states,
         launch.gradients,
-        *launch.moments,
+        launch.kept["first"],
+        launch.kept["second"],
         increments,
+        scalars.gains(launch.gradients, squares, now) if squares else [],
         counters,
-        clock.scalars.to(device),
+        now,
         iteration.reshape(1).to(device),
         launch.places,
         [0] * len(launch.places),
         as_signed(numbers.seed),
         stem(spec),
-        base,
+        numbers.kernel,
         int(kind.storage),
         spec.lattice.spacing,
         spec.lattice.zero,

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from qcuda.errors import InputError
-from qcuda.kernels import abi
 from qcuda.kernels.ops import check_backend
-from qcuda.nn.slot import GradientSlot
+from qcuda.nn.slot import GradientSlot, is_slot
 from qcuda.step import moves, reals
 from qcuda.step.clock import Clock, iteration_of
-from qcuda.step.groups import StepNumbers
-from qcuda.step.moves import MOMENTS, Kind, Launch, is_slot
+from qcuda.step.groups import MOMENTS, StepNumbers
+from qcuda.step.groups import name_of as name_of_base
+from qcuda.step.moves import Kind, Launch
 from qtheory.algorithms import stem
+from qtheory.optimisers import Normalized
 
 State = dict[str, Tensor]
 
@@ -58,7 +59,6 @@ def planned(
     clock: Clock,
     places: Iterator[int],
     states: dict[Tensor, State],
-    base: str,
     moment_type: torch.dtype,
     fused: bool,
 ) -> Plan:
@@ -68,7 +68,7 @@ def planned(
     lost its layer, BackendUnavailable if there are no kernels for a device.
     """
     plan = Plan(group, numbers, iteration_of(group, clock.device), clock)
-    moments = MOMENTS[: abi.MOMENTS[base]]
+    kept = numbers.kept
     for number, param in enumerate(group["params"]):
         slot, gradient = is_slot(param), param.grad
         place = next(places) if slot else 0
@@ -81,9 +81,9 @@ def planned(
             )
         state = states.get(param)
         if not state:
-            state = plan.fresh[param] = _fresh(param, base, moment_type)
+            state = plan.fresh[param] = _fresh(param, numbers, moment_type)
         if slot:
-            _add_slot(plan, param, place, gradient, state, moments)
+            _add_slot(plan, param, place, gradient, state, kept)
         else:
             gradient, by_fused = reals.prepared(param, gradient, state, fused)
             batch = plan.reals[param.device, by_fused]
@@ -91,7 +91,7 @@ def planned(
             batch.gradients.append(gradient)
             batch.states.append(state)
     for kind, launch in plan.launches.items():
-        check_backend(stem(numbers.spec), base, kind.storage, launch.states[0])
+        check_backend(stem(numbers.spec), numbers.kernel, kind.storage, launch.states[0])
     return plan
 
 
@@ -102,12 +102,24 @@ def name_of(group: dict[str, Any], number: int) -> str:
     return f"parameter {number} of shape {tuple(group['params'][number].shape)}"
 
 
-def _fresh(param: Tensor, base: str, moment_type: torch.dtype) -> State:
+def _fresh(param: Tensor, numbers: StepNumbers, moment_type: torch.dtype) -> State:
     if not is_slot(param):
-        return reals.fresh_state(base, param)
+        return reals.fresh_state(name_of_base(numbers.base), param)
     device = moves.owner_of(param).state.device
-    names = MOMENTS[: abi.MOMENTS[base]]
-    return {name: torch.zeros(param.shape, dtype=moment_type, device=device) for name in names}
+    return {
+        name: torch.zeros(shape, dtype=dtype, device=device)
+        for name, (shape, dtype) in kept_as(param, numbers, moment_type).items()
+    }
+
+
+def kept_as(
+    slot: Tensor, numbers: StepNumbers, moment_type: torch.dtype
+) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    """Shape and type of what is kept for a lattice weight, by name."""
+    shapes = dict.fromkeys(numbers.kept, (slot.shape, moment_type))
+    if isinstance(numbers.base, Normalized):
+        shapes["square"] = torch.Size([numbers.base.rows(tuple(slot.shape))]), torch.float32
+    return shapes
 
 
 def _add_slot(
@@ -116,7 +128,7 @@ def _add_slot(
     place: int,
     gradient: Tensor,
     state: State,
-    moments: tuple[str, ...],
+    kept: tuple[str, ...],
 ) -> None:
     layer, shape = moves.owner_of(slot), slot.shape
     moves.check_layer(layer, plan.numbers.spec)
@@ -130,12 +142,14 @@ def _add_slot(
     launch.slots.append(slot)
     launch.states.append(codes)
     launch.gradients.append(gradient)
-    for name, kept in zip(moments, launch.moments, strict=False):
-        moment = state[name]
-        if moment.device != device or moment.shape != shape:
+    for name in kept:
+        moment = state.get(name)
+        like = shape if name in MOMENTS else kept_as(slot, plan.numbers, torch.float32)[name][0]
+        if moment is None or moment.device != device or moment.shape != like:
             raise InputError(
-                f"a moment has its weight's shape and device, {tuple(shape)} on {device}, got "
-                f"{tuple(moment.shape)} on {moment.device}: load the optimiser's state after the "
-                "model has moved"
+                f"the state {name!r} of a lattice weight has the shape {tuple(like)} and is on "
+                f"{device}, got "
+                + ("none" if moment is None else f"{tuple(moment.shape)} on {moment.device}")
+                + ": load the optimiser's state after the model has moved, and keep its base"
             )
-        kept.append(moment)
+        launch.kept[name].append(moment)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from qcuda.errors import require
-from qcuda.kernels import abi
+from qcuda.nn.slot import is_slot
 from qcuda.step import reals
 from qcuda.step.clock import iteration_of
-from qcuda.step.groups import described, numbers_of
-from qcuda.step.moves import MOMENTS, is_slot
+from qcuda.step.groups import StepNumbers, described, name_of, numbers_of
+from qcuda.step.plan import kept_as
 
 COUNTS = ("moved", "nan")
 HOST = torch.device("cpu")
@@ -52,7 +52,7 @@ def unpack(saved: dict[str, Any], groups: Groups) -> tuple[dict[str, Any], list[
     return {**saved, "state": state, "param_groups": told}, counts
 
 
-def check(saved: dict[str, Any], groups: Groups, base: str, moment_type: torch.dtype) -> None:
+def check(saved: dict[str, Any], groups: Groups, moment_type: torch.dtype) -> None:
     """Raise InputError or ValueError unless a saved state fits, number by number."""
     require(
         {"state", "param_groups"} <= set(saved),
@@ -63,9 +63,10 @@ def check(saved: dict[str, Any], groups: Groups, base: str, moment_type: torch.d
         len(theirs) == len(groups),
         f"a state is for as many groups as there are, {len(groups)}, got {len(theirs)}",
     )
-    for other, group in zip(theirs, groups, strict=True):
-        _check_group(other, group, base)
-    params = [p for group in groups for p in group["params"]]
+    found = [_check_group(other, group) for other, group in zip(theirs, groups, strict=True)]
+    params = [
+        (p, numbers) for group, numbers in zip(groups, found, strict=True) for p in group["params"]
+    ]
     order = [number for group in theirs for number in group["params"]]
     require(
         len(order) == len(params),
@@ -73,20 +74,22 @@ def check(saved: dict[str, Any], groups: Groups, base: str, moment_type: torch.d
     )
     foreign = set(saved["state"]) - set(order)
     require(not foreign, f"a state is for the parameters {order}, got {sorted(foreign)}")
-    for number, param in zip(order, params, strict=True):
-        if found := saved["state"].get(number, {}):
-            _check_tensors(param, found, base, moment_type)
+    for number, (param, numbers) in zip(order, params, strict=True):
+        if kept := saved["state"].get(number, {}):
+            _check_tensors(param, kept, numbers, moment_type)
 
 
-def _check_group(saved: dict[str, Any], group: dict[str, Any], base: str) -> None:
+def _check_group(saved: dict[str, Any], group: dict[str, Any]) -> StepNumbers:
     """Beside what this optimiser's groups have, schedulers may have written keys of their own."""
     missing = set(group) - {"initial_lr", "param_names"} - set(saved)
     known = sorted(set(group) - {"initial_lr", "param_names"})
     require(not missing, f"a group has the keys {known}, got {sorted(map(str, saved))}")
     mine = described(group["spec"])
     require(saved["spec"] == mine, f"a state is of the group's spec, {mine}, got {saved['spec']}")
+    base = group["base"]
+    require(saved["base"] == base, f"a state is of the group's base, {base}, got {saved['base']}")
     slots = sum(is_slot(p) for p in group["params"])
-    numbers_of(base, {**saved, "spec": group["spec"]}, slots)
+    numbers = numbers_of({**saved, "spec": group["spec"]}, slots)
     iteration_of(saved, HOST)
     theirs, ours = saved.get("param_names"), group.get("param_names")
     if theirs is not None and ours is not None:
@@ -97,19 +100,25 @@ def _check_group(saved: dict[str, Any], group: dict[str, Any], base: str) -> Non
             "a state is for parameters of the same names in the same order, "
             f"got {other and other[0]!r} where this optimiser has {other and other[1]!r}",
         )
+    return numbers
 
 
 def _check_tensors(
-    param: Tensor, found: dict[str, Any], base: str, moment_type: torch.dtype
+    param: Tensor, found: dict[str, Any], numbers: StepNumbers, moment_type: torch.dtype
 ) -> None:
-    names = MOMENTS[: abi.MOMENTS[base]] if is_slot(param) else reals.NAMES[base]
+    if is_slot(param):
+        wanted = kept_as(param, numbers, moment_type)
+    else:
+        names = reals.NAMES[name_of(numbers.base)]
+        wanted = dict.fromkeys(names, (param.shape, param.dtype))
+    names = tuple(wanted)
     own = {k: v for k, v in found.items() if k not in COUNTS} if is_slot(param) else found
     require(
         set(own) == set(names) or not own,
         f"the state of a parameter has {sorted(names)}, got {sorted(own)}",
     )
     for name, value in found.items():
-        shape = torch.Size() if name in ("step", *COUNTS) else param.shape
+        shape = torch.Size() if name in ("step", *COUNTS) else wanted[name][0]
         require(
             isinstance(value, Tensor) and value.shape == shape,
             f"the state {name!r} is a tensor of shape {tuple(shape)}, "
@@ -118,7 +127,7 @@ def _check_tensors(
         if name in COUNTS:
             require(value.dtype == torch.int64, f"the state {name!r} is int64, got {value.dtype}")
         elif name != "step":
-            dtype = moment_type if is_slot(param) else param.dtype
+            dtype = wanted[name][1]
             require(value.dtype == dtype, f"the state {name!r} is {dtype}, got {value.dtype}")
             if is_slot(param):
                 _check_moment(name, value)
@@ -129,9 +138,9 @@ def _check_moment(name: str, value: Tensor) -> None:
     if not value.numel() or value.device.type == "meta":
         return
     low, high = (float(x) for x in value.aminmax())
-    least = 0.0 if name == "second" else -float("inf")
+    least = 0.0 if name in ("second", "square") else -float("inf")
     require(
         least <= low and -float("inf") < low and high < float("inf"),
-        f"the state {name!r} is finite{' and >= 0' if name == 'second' else ''}, "
+        f"the state {name!r} is finite{' and >= 0' if least == 0 else ''}, "
         f"got values from {low} to {high}",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from qcuda.errors import InputError
 from qcuda.nn.slot import GradientSlot
 from qcuda.optimizer import LatticeOptimizer
 from qtheory.algorithms import Spec
@@ -21,6 +22,8 @@ def plain(base: Optimiser, model: nn.Module) -> torch.optim.Optimizer:
             return torch.optim.SGD(parameters, lr=rate, momentum=momentum, foreach=True)
         case SGD(rate):
             return torch.optim.SGD(parameters, lr=rate, foreach=True)
+        case _:
+            raise InputError(f"real weights are trained by SGD, Momentum or Adam, got {base}")
 
 
 def on_lattice(

@@ -173,8 +173,8 @@ def cases() -> Iterator[Case]:
     for rule in source.stems():
         for optimiser in abi.OPTIMISERS:
             for storage in abi.Storage:
-                for gradient in abi.STEP_REALS:
-                    for moment in abi.STEP_REALS[: 2 if abi.MOMENTS[optimiser] else 1]:
+                for gradient in abi.GRADIENTS:
+                    for moment in abi.GRADIENTS[: 2 if abi.MOMENTS[optimiser] else 1]:
                         seed += 1
                         yield _case(seed, rule, optimiser, storage, gradient, moment)
 
@@ -345,7 +345,7 @@ def check_decode(machine: Machine, launcher: Launcher, library: Any) -> list[str
     for storage, size in ((0, 2), (0, 3), (0, 256), (0, 16), (1, 2), (1, 3)):
         levels = rng.standard_normal(size).astype(np.float32)
         scale = np.array([0.3], np.float32)
-        for real in abi.Real:
+        for real in abi.VISIBLE:
             for count, shift in ((5, 1), (4099, 0), (8192, 0), (4097, 3)):
                 state = Array.of(rng.integers(0, 256, count).astype(np.uint8), shift)
                 kind = np.float32 if real is abi.Real.FLOAT32 else np.uint16

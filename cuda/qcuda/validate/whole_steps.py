@@ -138,7 +138,7 @@ def _half_moments(library: ctypes.CDLL, stem: str, draws: int) -> tuple[int, int
     """Momentum and Adam, with gradients in float32 and in bfloat16, some of them not finite."""
     spec, total, wrong = spec_class(stem)(Lattice.z(2)), 0, 0
     for optimiser, kept in abi.MOMENTS.items():
-        for gradient_type in abi.STEP_REALS if kept else ():
+        for gradient_type in abi.GRADIENTS if kept else ():
             weights = _weights(spec, optimiser, draws // 4 + 1, offset=3)
             weights.gradient[::7] = np.resize(NOT_FINITE, weights.gradient[::7].size)
             moments = tuple(_upper_half(m) for m in weights.moments)

@@ -55,7 +55,7 @@ def test_a_base_has_a_name_and_a_learning_rate(options, base):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"base": "adamw"}, "a base is one of sgd, momentum, adam, got 'adamw'"),
+        ({"base": "adamw"}, "a base is one of sgd, momentum, adam, normalized, got 'adamw'"),
         ({"base": "sgd"}, "sgd has no usual learning rate: give one as lr, got none"),
         ({"base": Adam}, "or the name of one, such as 'adam', got the class Adam"),
         ({"base": torch.optim.SGD}, "got the class SGD"),
@@ -243,11 +243,11 @@ def test_gradients_of_other_types_are_read_as_float32():
 
 def test_options_in_a_group_name_the_way_for_many_processes():
     layer = layer_of()
-    with pytest.raises(ValueError, match=r"in qcuda\.data_parallel\), got \['base'\]"):
-        LatticeOptimizer([{"params": layer.parameters(), "base": "adam"}], DST(TERNARY))
+    with pytest.raises(ValueError, match=r"in qcuda\.data_parallel\), got \['moments'\]"):
+        LatticeOptimizer([{"params": layer.parameters(), "moments": "float32"}], DST(TERNARY))
 
 
 def test_a_checked_number_is_what_the_step_uses():
-    numbers = numbers_of("sgd", {"spec": DST(TERNARY), "lr": 0.5, "nonlinearity": 2.0, "seed": 1,
-                                 "weight_decay": 0.0}, 1)  # fmt: skip
+    group = {"spec": DST(TERNARY), "base": "sgd", "lr": 0.5, "nonlinearity": 2.0, "seed": 1}
+    numbers = numbers_of({**group, "weight_decay": 0.0}, 1)
     assert numbers == (SGD(0.5), DST(TERNARY, 2.0), 1, 0.0)

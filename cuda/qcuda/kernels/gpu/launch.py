@@ -308,9 +308,11 @@ def step_kernel(launch: abi.Launch) -> str:
         if not 0 <= number < len(names):
             raise ValueError(f"a {what}'s number is in [0, {len(names)}), got {number}")
     gradient, moment = abi.Real(launch.gradient_type), abi.Real(launch.moment_type)
-    for what, kind in (("gradient", gradient), ("moment", moment)):
-        if kind not in abi.STEP_REALS:
-            raise ValueError(f"a {what} is float32 or bfloat16, got {kind.name.lower()}")
+    kinds = ("gradient", gradient, abi.GRADIENTS), ("moment", moment, abi.GRADIENTS)
+    for what, kind, types in kinds:
+        if kind not in types:
+            known = ", ".join(each.name.lower() for each in types)
+            raise ValueError(f"a {what} is one of {known}, got {kind.name.lower()}")
     check_lattice(launch.spec.size, launch.storage)
     rule, optimiser = source.stems()[launch.rule], abi.OPTIMISERS[launch.optimiser]
     storage = abi.Storage(launch.storage)
@@ -331,6 +333,8 @@ def check(launch: abi.Launch, tensors: Iterable[abi.Tensor]) -> None:
     needed = ("state", "gradient", "first", "second")[: 2 + moments]
     sizes = (1, abi.Real(launch.gradient_type).bytes, *(abi.Real(launch.moment_type).bytes,) * 2)
     for place, tensor in enumerate(tensors):
+        if tensor.gain:  # until kernels multiply by them
+            raise ValueError("a GPU does not normalise gradients yet, got gains")
         if tensor.count < 0 or not 0 <= tensor.offset <= abi.MAX_ELEMENT - tensor.count:
             raise ValueError(
                 f"a tensor's elements are in 0..{abi.MAX_ELEMENT}, got {tensor.count} from "
