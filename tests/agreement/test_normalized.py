@@ -87,9 +87,11 @@ def test_iterations_of_every_size_of_row(room, optimiser, moment_type, gradient_
 BIG, TIE, TINY = 128.0, 2.0**-5, 2.0**-20
 PLACES = {
     "one lane": ([LANES * k + 5 for k in range(1, 5)], True),
+    "a lane of the upper half": ([LANES * k + LANES // 2 for k in range(1, 5)], True),
     "the lane of the big one": ([LANES * k for k in range(2, 6)], False),
+    "lanes that meet each other first": ([LANES + 5 + k for k in (0, 8, 16, 24)], True),
     "lanes that meet the big one first": ([LANES + k for k in (1, 2, 3, 4)], False),
-    "another part": ([2 * PART + LANES * k for k in range(4)], True),
+    "the next part": ([PART + LANES * k for k in range(4)], True),
     "four parts": ([PART * k + 7 for k in range(4)], False),
 }
 

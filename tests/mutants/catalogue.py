@@ -22,7 +22,7 @@ class Mutant(NamedTuple):
 
 CORE, PHILOX, FILL = "core.h", "philox.h", "cpu/philox_fill.h"
 WALKER, STORAGE, OPTIMISERS, TAME = "walker.h", "storage.h", "optimisers.h", "tame.h"
-SCALARS = "scalars.h"
+SCALARS, SQUARES, SUM_OF_SQUARES = "scalars.h", "squares.h", "cpu/squares.h"
 DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
 METROPOLIS = "algorithms/metropolis.h"
 STEP, LIBRARY, POOL = "cpu/step.h", "cpu/library.cpp", "cpu/pool.h"
@@ -154,8 +154,31 @@ MUTANTS = [
     Mutant("infinities found are ignored", SCALARS, "*found_inf != 0.0f", "false"),
     Mutant("powers in single precision", OPTIMISERS, "double result = 1.0;",
            "float result = 1.0f;"),
-    Mutant("both corrections of the first decay", OPTIMISERS, "power(n.second_decay, iteration)",
-           "power(n.first_decay, iteration)"),
+    Mutant("both corrections of the first decay", OPTIMISERS,
+           "power(n.second_decay, iteration))),\n                   float(n.epsilon)",
+           "power(n.first_decay, iteration))),\n                   float(n.epsilon)"),
+    # Normalised gradients
+    Mutant("squares summed, not averaged", SQUARES, "sum / double(row)", "sum"),
+    Mutant("parts twice as long", SQUARES, "SQUARE_PART = 4096", "SQUARE_PART = 8192"),
+    Mutant("sixteen lanes of squares", SQUARES, "SQUARE_LANES = 32", "SQUARE_LANES = 16"),
+    Mutant("rows that are not finite move", SQUARES, "possible ? gain : real(NAN_BITS)", "gain"),
+    Mutant("mean squares that are not finite are kept", SQUARES, "square = possible ? q : square;",
+           "square = q;"),
+    Mutant("no gradient has an infinite gain", SQUARES, "root > 0.0f ? s.first_gain / root : 0.0f",
+           "s.first_gain / root"),
+    Mutant("lanes are added in order", SUM_OF_SQUARES,
+           "for (int half = SQUARE_LANES / 2; half > 0; half /= 2)\n"
+           "    for (int l = 0; l < half; ++l) lane[l] += lane[l + half];",
+           "for (int l = 1; l < SQUARE_LANES; ++l) lane[0] += lane[l];"),
+    Mutant("squares of the tail forgotten", SUM_OF_SQUARES,
+           "for (int l = 0; i < count; ++i, ++l) lane[l] += double(x[i]) * double(x[i]);", ""),
+    Mutant("gain of the first row", STEP, "tensor.gain[row]", "tensor.gain[0]"),
+    Mutant("int8 moments to the nearest", STORAGE, "+ sixteen_bits) >> 16) - 128",
+           "+ 0x8000u) >> 16) - 128"),
+    Mutant("int8 moments in other units", STORAGE, "float(x) * 0.0625f", "float(x) * 0.05f"),
+    Mutant("no correction of the running mean", OPTIMISERS,
+           "power(n.second_decay, iteration))),\n                   0};", "0.0)),\n"
+           "                   0};"),
     # Storage
     Mutant("sign code swapped on reading", STORAGE, "return int32_t(uint32_t(byte)",
            "return -int32_t(uint32_t(byte)"),
@@ -168,16 +191,15 @@ MUTANTS = [
            "return (b + 0x7fffu + ((b >> 16) & 1u)) >> 16", "return b >> 16"),
     # Loops, counters, environment
     Mutant("runs share a byte", STEP, "RUN = 576", "RUN = 574"),
-    Mutant("gradients of the weight before", LIBRARY, "tensor.second, start, count,",
-           "tensor.second, start ? start - 1 : 0, count,"),
+    Mutant("gradients of the weight before", LIBRARY, "tensor.gradient + start * size",
+           "tensor.gradient + (start ? start - 1 : 0) * size"),
     Mutant("tail skipped", STEP, "i < count; ++i) {\n    int32_t index",
            "i < (count & ~3); ++i) {\n    int32_t index"),
     Mutant("tail done twice", LIBRARY,
-           "functions.move(launch.spec, count, increment, words, (int8_t *)tensor.state + start,"
-           " counters);",
-           "functions.move(launch.spec, count, increment, words, (int8_t *)tensor.state + start,"
-           " counters); functions.move(launch.spec, count & 3, increment + (count & ~3),"
-           " words + (count & ~3), (int8_t *)tensor.state + start + (count & ~3), counters);"),
+           "functions.move(launch.spec, count, increment, words, moving, counters);",
+           "functions.move(launch.spec, count, increment, words, moving, counters); "
+           "functions.move(launch.spec, count & 3, increment + (count & ~3),"
+           " words + (count & ~3), moving + (count & ~3), counters);"),
     Mutant("moved counts increments", STEP, "next != index", "increment[i] != 0.0f"),
     Mutant("NaN not counted", STEP, "numbers += increment[i] == increment[i]", "numbers += 1"),
     Mutant("counters of the first tensor", LIBRARY, "counters[task.tensor].moved",

@@ -15,6 +15,7 @@ from agreement import (
     test_environment,
     test_knife_edge,
     test_moves,
+    test_normalized,
     test_optimisers,
     test_scalars,
     test_stairs,
@@ -137,6 +138,26 @@ def agreement(room: cpu_room.Room) -> Iterator[Check]:
                 test_optimisers.test_five_iterations_of_every_size(room, o, m, g)
             ),
         )
+    for base, moments in zip(test_normalized.BASES, ("bfloat16", "int8", "int8"), strict=True):
+        yield (
+            f"normalised gradients over a {base.over}, {moments} moments",
+            lambda b=base, m=moments: test_normalized.test_iterations_of_every_size_of_row(
+                room, b, m, "float32"
+            ),
+        )
+    for places in test_normalized.PLACES:
+        yield (
+            "order of sums of squares",
+            lambda p=places: test_normalized.test_the_order_of_a_sum_decides(room, p),
+        )
+    yield (
+        "rows that are not finite",
+        lambda: test_normalized.test_what_is_not_finite_stops_its_row_alone(room),
+    )
+    yield (
+        "rows without gradient",
+        lambda: test_normalized.test_a_row_without_gradient_stays(room),
+    )
     for optimiser in (SGD(0.3), Momentum(0.1), Adam(0.02)):
         yield (
             "last bit of an increment",
