@@ -3,6 +3,7 @@
 #include "../abi.h"
 #include "../scalars.h"
 #include "batch_norm.h"
+#include "layout.h"
 #include "pool.h"
 #include "squares.h"
 #include "step.h"
@@ -119,45 +120,6 @@ int64_t task_length(const Tensor *tensors, int64_t n, int32_t threads) {
   for (int64_t t = 0; t < n; ++t) weights += tensors[t].count;
   const int64_t turn = weights / (8 * int64_t(threads > 0 ? threads : 1)) / RUN * RUN;
   return turn < TASK ? TASK : minimum64(turn, 8 * TASK);
-}
-
-// What `length` codes show, one after the other. Trits are told apart without a table.
-template <class Stored>
-void show(const uint32_t *__restrict table, bool trits, const int8_t *__restrict codes, int64_t length,
-          Stored *__restrict out) {
-  if (!trits) {
-    for (int64_t i = 0; i < length; ++i) out[i] = Stored(table[uint8_t(codes[i])]);
-    return;
-  }
-  const Stored low = Stored(table[255]), middle = Stored(table[0]), high = Stored(table[1]);
-  const Stored other = Stored(table[254]);
-  for (int64_t i = 0; i < length; ++i) {
-    const int8_t code = codes[i];
-    const Stored up = code == 1 ? high : middle, down = code == -1 ? low : other;
-    out[i] = code >= 0 ? up : down;
-  }
-}
-
-// Writes what is shown of the elements `start` and on to where qt_decode says.
-template <class Stored>
-void place(const Stored *__restrict shown, int64_t start, int64_t length, int64_t places,
-           int64_t channels, Stored *__restrict out) {
-  for (int64_t i = 0; i < length;) {
-    const int64_t element = start + i, row = element / channels, channel = element % channels;
-    const int64_t run = minimum64(channels - channel, length - i);
-    Stored *to = out + (row / places * channels + channel) * places + row % places;
-    for (int64_t c = 0; c < run; ++c) to[c * places] = shown[i + c];
-    i += run;
-  }
-}
-
-template <class Stored>
-void decode_run(const uint32_t *table, bool trits, const int8_t *codes, int64_t start, int64_t length,
-                int64_t places, int64_t channels, Stored *out) {
-  if (places == 1 || channels == 1) return show(table, trits, codes, length, out + start);
-  alignas(64) Stored shown[RUN];
-  show(table, trits, codes, length, shown);
-  place(shown, start, length, places, channels, out);
 }
 
 }  // namespace
@@ -307,29 +269,52 @@ QT_EXPORT int qt_decode(int32_t storage, const float *levels, const float *scale
     if (!(level == level)) return BAD_LEVEL;
     table[uint8_t(i - size / 2)] = nearest(bits(level), real);
   }
-  const bool trits = storage == STORAGE_TRITS;
+  const bool trits = storage == STORAGE_TRITS, turned = places > 1 && channels > 1;
   const int8_t low = int8_t(-(size / 2)), high = int8_t(size - 1 - size / 2);
+  const int64_t unit = turned ? places * channels : RUN;
+  const int64_t task = (TASK + unit - 1) / unit * unit;
   std::atomic<int> bad{0};
-  parallel((count + TASK - 1) / TASK, threads, [&](int64_t number) {
-    int8_t codes[RUN];
+  parallel((count + task - 1) / task, threads, [&](int64_t number) {
+    int8_t run[RUN + 3];
+    std::vector<int8_t> filter(turned ? 2 * size_t(unit) + 3 : 0);
+    int8_t *const room = turned ? filter.data() : run;
     int8_t illegal = 0;
-    const int64_t end = minimum64((number + 1) * TASK, count);
-    for (int64_t start = number * TASK; start < end; start += RUN) {
-      const int64_t length = minimum64(RUN, end - start);
-      const int8_t *source = (const int8_t *)state + start;
-      if (trits) {
-        unpack_trits((const uint8_t *)state + start / 4, length, codes);
-        source = codes;
-      }
-      for (int64_t i = 0; i < length; ++i) illegal |= int8_t(source[i] < low) | int8_t(source[i] > high);
+    const int64_t end = minimum64((number + 1) * task, count);
+    for (int64_t start = number * task; start < end; start += unit) {
+      const int64_t length = minimum64(unit, end - start);
+      const int8_t *codes = codes_of(trits, state, start, length, room);
+      for (int64_t i = 0; i < length; ++i) illegal |= int8_t(codes[i] < low) | int8_t(codes[i] > high);
+      const auto write = [&](auto *to) {
+        if (turned)
+          show_turned(table, trits, codes, places, channels, room + unit + 3, to);
+        else
+          show(table, trits, codes, length, to);
+      };
       if (real == REAL_FLOAT32)
-        decode_run(table, trits, source, start, length, places, channels, (uint32_t *)out);
+        write((uint32_t *)out + start);
       else
-        decode_run(table, trits, source, start, length, places, channels, (uint16_t *)out);
+        write((uint16_t *)out + start);
     }
     if (illegal) bad = 1;
   });
   return bad ? BAD_CODE : OK;
+}
+
+// A weight's gradient in the order of its state: element (o * channels + c) * places + p of `in` is
+// (o * places + p) * channels + c of `out`. bytes: of an element, 2, 4 or 8.
+QT_EXPORT int qt_stored(const void *in, int64_t count, int32_t bytes, int64_t places, int64_t channels,
+                        void *out, int32_t threads) {
+  if (bytes != 2 && bytes != 4 && bytes != 8) return BAD_REAL;
+  const int64_t unit = places * channels, task = (TASK + unit - 1) / unit * unit;
+  parallel((count + task - 1) / task, threads, [&](int64_t number) {
+    const int64_t end = minimum64((number + 1) * task, count);
+    for (int64_t start = number * task; start < end; start += unit) {
+      if (bytes == 2) turn((const uint16_t *)in + start, channels, places, (uint16_t *)out + start);
+      if (bytes == 4) turn((const uint32_t *)in + start, channels, places, (uint32_t *)out + start);
+      if (bytes == 8) turn((const uint64_t *)in + start, channels, places, (uint64_t *)out + start);
+    }
+  });
+  return OK;
 }
 
 // Number of illegal trits among the first `count`.

@@ -59,6 +59,10 @@ SIGNATURES: native.Signatures = {
             _INT32,
         ],
     ),
+    "qt_stored": (
+        ctypes.c_int,
+        [_POINTER, _INT64, _INT32, _INT64, _INT64, _POINTER, _INT32],
+    ),
     "qt_stair": (
         ctypes.c_int,
         [_POINTER, _POINTER, _INT32, _INT32, _POINTER, _INT64, _POINTER, _POINTER, _INT32],

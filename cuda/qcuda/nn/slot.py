@@ -33,7 +33,7 @@ ASKED = {
     "requires_grad_", "register_hook", "register_post_accumulate_grad_hook", "retain_grad",
     "__len__", "__hash__", "__format__", "zeros_like", "ones_like", "empty_like", "full_like",
     "rand_like", "randn_like", "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor",
-    "custom_function_call",
+    "custom_function_call", "grad",
 }  # fmt: skip
 
 

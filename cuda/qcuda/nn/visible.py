@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qcuda.errors import InputError
 from qcuda.kernels.decoding import decode
-from qcuda.kernels.order import as_stored
+from qcuda.kernels.order import as_stored, in_stored_order
 
 WRITTEN = (
     "a visible weight is read from its layer's indices, got a write: "
@@ -104,7 +104,7 @@ class _Visible(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        stored = as_stored(gradient).to(ctx.gradient, memory_format=torch.contiguous_format)
+        stored = in_stored_order(gradient, ctx.gradient)
         if ctx.scaled:
             (scale,) = ctx.saved_tensors
             stored = (stored * as_stored(scale)).to(ctx.gradient)
