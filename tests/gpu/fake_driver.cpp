@@ -53,9 +53,13 @@ constexpr size_t bytes(void (*)(A...)) {
 std::map<std::string, Kernel> kernels = {
 #define QT_ENTRY(name) {#name, {bind_kernel<name>, bytes(name), false}},
 #define QT_STEP(name, ...) QT_ENTRY(qt_step_##name)
+#define QT_BATCH_ENTRIES(type, As)                                  \
+  QT_ENTRY(qt_batch_sums_##type) QT_ENTRY(qt_batch_stair_##type) \
+  QT_ENTRY(qt_batch_back_sums_##type) QT_ENTRY(qt_batch_slope_##type)
 #define QT_STAIR_ENTRIES(type, As) QT_ENTRY(qt_stair_##type) QT_ENTRY(qt_stair_slope_##type)
     QT_ALGORITHMS(QT_STEPS) QT_ENTRY(qt_scalars) QT_ENTRY(qt_words) QT_ENTRY(qt_decode) QT_ENTRY(qt_outcomes)
-        QT_ENTRY(qt_put) QT_STAIR_TYPES(QT_STAIR_ENTRIES)};
+        QT_ENTRY(qt_put) QT_STAIR_TYPES(QT_STAIR_ENTRIES) QT_BATCH_TYPES(QT_BATCH_ENTRIES)
+            QT_ENTRY(qt_batch_measured) QT_ENTRY(qt_batch_table) QT_ENTRY(qt_batch_returned)};
 
 std::vector<int> contexts;               // the stack of current contexts, as device numbers
 std::map<void *, std::vector<Work>> captures;  // streams that capture, and what they captured

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "gpu/kernels.cu"
-#include "plain_stairs.h"
+#include "plain_batch_norm.h"
 
 namespace plain {
 
@@ -275,7 +275,7 @@ int main() {
   wrong += !check_outcomes<name>(rule);  \
   QT_STEPS(name)
   QT_ALGORITHMS(TRY_RULE)
-  wrong += !check_words() + !check_decode() + !check_put() + !check_stairs();
+  wrong += !check_words() + !check_decode() + !check_put() + !check_stairs() + !check_batch_norm();
   printf("%d kernels, %d differ\n", kernels, wrong);
   return wrong != 0;
 }

@@ -35,7 +35,8 @@ def test_the_registry_is_the_headers(machine):
     numbers = map(ctypes.c_int64, itertools.count())
     names = set(itertools.takewhile(bool, map(machine.library.fakecuda_kernel, numbers)))
     steps = {name.decode() for name in names if name.startswith(b"qt_step")}
-    assert len(names) == len(steps) + 5 + 2 * len(abi.NUMBERS)  # stairs of each type of number
+    stairs, norms = 2 * len(abi.NUMBERS), 4 * 3 + 3  # of each type of number
+    assert len(names) == len(steps) + 5 + stairs + norms
     assert steps == step_kernels()
     lists = (source.kernels().parents[1] / "optimisers.h").read_text().splitlines()[-3:-1]
     listed = " ".join(line.partition("(X, rule) ")[2] for line in lists)

@@ -14,6 +14,12 @@ from qcuda.kernels.gpu.driver import Driver
 TARGET = nvrtc.Target(90, True)
 STAIRS = {f"qt_{name}_{kind}" for name in ("stair", "stair_slope") for kind in abi.NUMBERS}
 
+BATCH_NORM = {"qt_batch_measured", "qt_batch_table", "qt_batch_returned"} | {
+    f"qt_batch_{name}_{kind}"
+    for name in ("sums", "stair", "back_sums", "slope")
+    for kind in abi.NUMBERS[:3]
+}
+
 
 @pytest.fixture(scope="module")
 def compiler() -> nvrtc.Compiler:
@@ -44,6 +50,7 @@ def test_it_compiles_one_unit_and_keeps_it(compiler, monkeypatch, tmp_path):
     for unit, names in (
         (source.HELPERS, set(launch._HELPERS)),
         (source.STAIRS, STAIRS),
+        (source.BATCH_NORM, BATCH_NORM),
         (step, {step}),
     ):
         found = next(find(unit, compiler, tried))

@@ -169,6 +169,34 @@ MUTANTS = {
         False,
         "stairs of float32 differ",
     ),
+    "all pieces of a plane in one part": (
+        "gpu/batch_norm.h",
+        "row / b.channels * pieces + unit % pieces",
+        "row / b.channels * pieces",
+        False,
+        "batch norm of float32",
+    ),
+    "lanes without a barrier": (
+        "gpu/batch_norm.h",
+        "lanes[1][t] += lanes[1][t + half];\n      __syncthreads();\n",
+        "lanes[1][t] += lanes[1][t + half];\n",
+        False,
+        "batch norm of float32",
+    ),
+    "a lane past the end of its piece": (
+        "gpu/batch_norm.h",
+        "(length - lane + LANES - 1) / LANES",
+        "(length + LANES - 1) / LANES",
+        True,
+        "heap-buffer-overflow",
+    ),
+    "the channel of a group for all of it": (
+        "gpu/batch_norm.h",
+        "if (i == 0 || within == 0)",
+        "if (i == 0)",
+        False,
+        "batch norm of float32",
+    ),
 }
 
 

@@ -71,20 +71,29 @@ struct Payload {
   }
 
 // A run-time compiler makes what is needed at the moment: one step kernel (QT_ONE_STEP is what
-// QT_STEP takes), the stairs (QT_STAIRS) or the others (QT_HELPERS). Without any, all.
+// QT_STEP takes), the stairs (QT_STAIRS), those behind batch norm (QT_BATCH_NORM) or the others
+// (QT_HELPERS). Without any, all.
+#if !defined(QT_ONE_STEP) && !defined(QT_STAIRS) && !defined(QT_BATCH_NORM) && !defined(QT_HELPERS)
+#define QT_ALL
+#endif
+
 #if defined(QT_ONE_STEP)
 #define QT_STEP_OF(...) QT_STEP(__VA_ARGS__)
 QT_STEP_OF(QT_ONE_STEP)
-#elif !defined(QT_STAIRS) && !defined(QT_HELPERS)
+#elif defined(QT_ALL)
 QT_ALGORITHMS(QT_STEPS)
 #endif
 #undef QT_STEP
 
-#if !defined(QT_ONE_STEP) && !defined(QT_HELPERS)
 #include "stairs.h"
+#if defined(QT_ALL) || defined(QT_STAIRS)
+QT_STAIR_TYPES(QT_STAIR_KERNELS)
+#endif
+#if defined(QT_ALL) || defined(QT_BATCH_NORM)
+#include "batch_norm.h"
 #endif
 
-#if !defined(QT_ONE_STEP) && !defined(QT_STAIRS)
+#if defined(QT_ALL) || defined(QT_HELPERS)
 
 // The scalars of the iteration that begins now, which is counted; found_inf may be null. One thread.
 QT_KERNEL(3) qt_scalars(int32_t optimiser, const qt::Numbers *numbers, int64_t *iteration,

@@ -209,5 +209,3 @@ QT_DEVICE void slope_chunk(const Stair &stair, const double *half_width, int32_t
   }
 #define QT_STAIR_TYPES(X) \
   X(float32, AsFloat32) X(bfloat16, AsBFloat16) X(float16, AsFloat16) X(float64, AsFloat64)
-
-QT_STAIR_TYPES(QT_STAIR_KERNELS)

@@ -25,7 +25,9 @@ from torch import Tensor
 
 from qcuda.errors import InputError, require
 from qcuda.kernels import abi, native
-from qcuda.kernels.stairs import NUMBERS, check_half_width, described, in_memory
+from qcuda.kernels.gpu import batch_norm as gpu
+from qcuda.kernels.gpu import launcher
+from qcuda.kernels.stairs import NUMBERS, check_numbers, described, in_memory
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 LONG_PLANE = 64  # a channel of an example with more numbers is summed by itself
@@ -92,6 +94,24 @@ def _address(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
 
 
+def _kernels(x: Tensor) -> gpu.Kernels | None:
+    """The kernels of a GPU on its present stream, None on the CPU."""
+    if x.device.type == "cpu":
+        return None
+    stream = torch.cuda.current_stream(x.device).cuda_stream
+    return gpu.Kernels(launcher(x.device.index), stream)
+
+
+def _partial(x: Tensor, batch: abi.Batch) -> Tensor:
+    """Room on a GPU for the sums of parts."""
+    return x.new_empty(gpu.partial_numbers(batch), dtype=torch.float64)
+
+
+def _table(x: Tensor) -> Tensor:
+    """Room on a GPU for the numbers of channels."""
+    return x.new_empty((5, x.shape[1]), dtype=torch.float32)
+
+
 def _measure(
     x: Tensor,
     mean: Tensor | None,
@@ -110,21 +130,28 @@ def _measure(
         _address(mean), _address(variance), _address(batches), None, None,
         -1.0 if share is None else share, eps, kind, 0,
     )  # fmt: skip
-    sums = torch.empty((2, batch.channels), dtype=torch.float64)
-    statistics = torch.empty((2, batch.channels))
-    native.library().qt_batch_measure(
-        ctypes.byref(batch), ctypes.byref(norm), x.data_ptr(), sums.data_ptr(),
-        statistics.data_ptr(), torch.get_num_threads(),
-    )  # fmt: skip
+    statistics, sums = _rows_of_channels(x, True)
+    pointers = x.data_ptr(), sums.data_ptr(), statistics.data_ptr()
+    if kernels := _kernels(x):
+        partial = _partial(x, batch)
+        kernels.measure(batch, norm, *pointers, partial.data_ptr())
+    else:
+        native.library().qt_batch_measure(
+            ctypes.byref(batch), ctypes.byref(norm), *pointers, torch.get_num_threads()
+        )
     return statistics, sums
 
 
 def _norm(x: Tensor, statistics: Tensor, weight: Tensor | None, bias: Tensor | None) -> abi.Norm:
     kind = _check_channels("weight and bias", x, weight, bias)
-    if statistics.dtype != torch.float32 or statistics.shape != (2, x.shape[1]):
+    if (
+        statistics.dtype != torch.float32
+        or statistics.shape != (2, x.shape[1])
+        or statistics.device != x.device
+    ):
         raise InputError(
-            f"statistics are float32 of shape (2, {x.shape[1]}), got {statistics.dtype} "
-            f"{tuple(statistics.shape)}"
+            f"statistics are float32 of shape (2, {x.shape[1]}) on {x.device}, got "
+            f"{statistics.dtype} {tuple(statistics.shape)} on {statistics.device}"
         )
     return abi.Norm(None, None, None, _address(weight), _address(bias), 0.0, 0.0, 0, kind)
 
@@ -139,14 +166,20 @@ def _stair(
     folded: bool,
     up: bool,
 ) -> Tensor:
-    norm = _norm(x, statistics, weight, bias)
+    norm, statistics = _norm(x, statistics, weight, bias), statistics.contiguous()
     stair = described(tuple(thresholds), tuple(levels), folded, up, False)
     z = torch.empty_like(x)
     x, batch = _as_it_lies(in_memory(x, z.stride()))
-    if x.numel():
+    if x.numel() == 0:
+        return z
+    pointers = x.data_ptr(), statistics.data_ptr(), z.data_ptr()
+    if kernels := _kernels(x):
+        table = _table(x)
+        kernels.stair(stair, batch, norm, *pointers, table.data_ptr())
+    else:
         native.library().qt_batch_stair(
-            ctypes.byref(stair), ctypes.byref(batch), ctypes.byref(norm), x.data_ptr(),
-            statistics.contiguous().data_ptr(), z.data_ptr(), torch.get_num_threads(),
+            ctypes.byref(stair), ctypes.byref(batch), ctypes.byref(norm), *pointers,
+            torch.get_num_threads(),
         )  # fmt: skip
     return z
 
@@ -165,28 +198,33 @@ def _back(
     of_batch: bool,
     slopes: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    norm = _norm(x, statistics, weight, bias)
+    norm, statistics = _norm(x, statistics, weight, bias), statistics.contiguous()
     stair = described(tuple(thresholds), tuple(levels), folded, False, triangular)
     if gradient.dtype != x.dtype or gradient.shape != x.shape:
         raise InputError(
             f"a gradient is {x.dtype} {tuple(x.shape)}, as its input, got {gradient.dtype} "
             f"{tuple(gradient.shape)}"
         )
-    check_half_width(half_width)
+    check_numbers(half_width, x, gradient)
     out = torch.empty_like(x)
     x, batch = _as_it_lies(in_memory(x, out.stride()))
     gradient = in_memory(gradient, x.stride())
     found, sums = _rows_of_channels(x, of_batch or slopes)
-    if x.numel():
-        native.library().qt_batch_stair_back(
-            ctypes.byref(stair), half_width.data_ptr(), ctypes.byref(batch), ctypes.byref(norm),
-            x.data_ptr(), gradient.data_ptr(), statistics.contiguous().data_ptr(), of_batch,
-            out.data_ptr(), sums.data_ptr() if sums.numel() else None, found.data_ptr(),
-            torch.get_num_threads(),
+    if x.numel() == 0:
+        return out, found.zero_(), sums.zero_()
+    pointers = x.data_ptr(), gradient.data_ptr(), statistics.data_ptr()
+    results = out.data_ptr(), sums.data_ptr() if sums.numel() else None, found.data_ptr()
+    if kernels := _kernels(x):
+        table, partial = _table(x), _partial(x, batch)
+        kernels.back(
+            stair, half_width.data_ptr(), batch, norm, *pointers, of_batch, *results,
+            table.data_ptr(), partial.data_ptr(),
         )  # fmt: skip
     else:
-        for empty in (found, sums):
-            empty.zero_()
+        native.library().qt_batch_stair_back(
+            ctypes.byref(stair), half_width.data_ptr(), ctypes.byref(batch), ctypes.byref(norm),
+            *pointers, of_batch, *results, torch.get_num_threads(),
+        )  # fmt: skip
     return out, found, sums
 
 
@@ -213,5 +251,6 @@ for _name, _kernel, _fake in (
     ("batch_stair", _stair, _stair_fake),
     ("batch_stair_back", _back, _back_fake),
 ):
-    LIBRARY.impl(_name, _kernel, "CPU")
+    for _device in ("CPU", "CUDA"):
+        LIBRARY.impl(_name, _kernel, _device)
     torch.library.register_fake(f"qtheory::{_name}", _fake, lib=LIBRARY)

@@ -21,7 +21,7 @@ PLACES = (_HERE.parents[1] / "csrc", _HERE.parent / "_native" / "csrc")
 
 _INCLUDE = re.compile(r'^[ \t]*#include "([^"]+)"[^\n]*$', re.MULTILINE)
 _REALS = {"float32": "Float32", "bfloat16": "BFloat16"}  # what a kernel's name and source say
-_STEP, _STAIR = "qt_step_", "qt_stair_"
+_STEP, _STAIR, _BATCH = "qt_step_", "qt_stair_", "qt_batch_"
 _REGISTRY = "registry.h"  # not a file of the sources: `registry` says what is in it
 
 
@@ -78,7 +78,8 @@ def one_text(path: Path) -> str:
     return expand(path.resolve())
 
 
-HELPERS, STAIRS = "helpers", "stairs"  # units of many kernels; each step kernel is one of its own
+HELPERS, STAIRS, BATCH_NORM = UNITS = "helpers", "stairs", "batch_norm"
+"""Units of many kernels; each step kernel is one of its own."""
 
 
 def step(rule: str, optimiser: str, storage: str, *reals: str) -> str:
@@ -87,9 +88,11 @@ def step(rule: str, optimiser: str, storage: str, *reals: str) -> str:
 
 
 def unit(kernel: str) -> str:
-    """What a run-time compiler compiles at a time: helpers, stairs, or one step kernel."""
+    """What a run-time compiler compiles at a time: one of UNITS, or one step kernel."""
     if kernel.startswith(_STEP):
         return kernel
+    if kernel.startswith(_BATCH):
+        return BATCH_NORM
     return STAIRS if kernel.startswith(_STAIR) else HELPERS
 
 
@@ -101,7 +104,7 @@ def only(unit: str) -> tuple[str, ...]:
     >>> only("qt_step_stochastic_rounding_adam_int8_float32_bfloat16")[0].split(",", 1)[1]
     'stochastic_rounding,adam,int8,Float32,BFloat16'
     """
-    if unit in (HELPERS, STAIRS):
+    if unit in UNITS:
         return (f"QT_{unit.upper()}=1",)
     name = unit.removeprefix(_STEP)
     rest, reals = name, []

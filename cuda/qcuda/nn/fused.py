@@ -69,12 +69,12 @@ class BatchStair(nn.Module):
     `MultiStep`, or another odd stair. Both stay what they are, with their parameters, buffers and
     schedules; keys of the state_dict are those of the norm.
 
-    On the CPU, for float32, bfloat16 and float16 inputs, nothing is kept for the backward pass but
-    the input. The output is the stair at (x - mean) gain + shift, in float32, one operation
-    after the other, where gain is weight / sqrt(variance + eps) rounded to float32; mean and
-    variance are rounded from sums in float64, whose order depends on shape and strides but not on
-    threads. torch rounds otherwise, so an input within a few roundings of a threshold may come to
-    the other side. Elsewhere (a GPU, float64, a norm that was replaced, as by
+    On the CPU and on a GPU, for float32, bfloat16 and float16 inputs, nothing is kept for the
+    backward pass but the input. The output is the stair at (x - mean) gain + shift, in float32, one
+    operation after the other, where gain is weight / sqrt(variance + eps) rounded to float32; mean
+    and variance are rounded from sums in float64, whose order depends on shape and strides but not
+    on threads or devices. torch rounds otherwise, so an input within a few roundings of a threshold
+    may come to the other side. Elsewhere (another device, float64, a norm that was replaced, as by
     `convert_sync_batchnorm`) norm and stair run one after the other.
 
     Raises ValueError if they are of other kinds.
@@ -97,7 +97,7 @@ class BatchStair(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         norm, stair = self.norm, self.stair
-        apart = type(norm) not in NORMS or inputs.device.type != "cpu"
+        apart = type(norm) not in NORMS or inputs.device.type not in ("cpu", "cuda")
         if apart or inputs.dtype not in qcuda.kernels.batch_norm.TYPES:
             return stair(norm(inputs))
         assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)

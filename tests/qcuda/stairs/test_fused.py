@@ -330,7 +330,7 @@ MEASURE, STAIR = torch.ops.qtheory.batch_measure, torch.ops.qtheory.batch_stair
         ),
         (
             lambda: STAIR(torch.ones(3, 7), torch.ones(7), None, None, [0.5], [0, 1], True, False),
-            r"statistics are float32 of shape \(2, 7\), got torch.float32 \(7,\)",
+            r"statistics are float32 of shape \(2, 7\) on cpu, got torch.float32 \(7,\)",
         ),
     ],
 )

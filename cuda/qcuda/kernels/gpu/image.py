@@ -5,7 +5,8 @@ Looked for in this order, and each that fails leaves a sentence that says why:
 2. qtheory.fatbin beside the CPU libraries, if it was made from the sources that are here;
 3. an image that NVRTC made before, from the cache (cache.py);
 4. NVRTC, which compiles only the kernels that are asked for, and says so on stderr.
-The first two hold every kernel, the others a unit of source.py: helpers, stairs, or a step kernel.
+The first two hold every kernel, the others a unit of source.py: helpers, stairs, batch norm, or one
+step kernel.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def _compile(
     began = time.perf_counter()
     data = compiler.compile(text, target, source.only(unit))
     seconds = time.perf_counter() - began
-    what = f"the kernels {unit}" if unit in (source.HELPERS, source.STAIRS) else unit
+    what = f"the kernels {unit}" if unit in source.UNITS else unit
     print(
         f"qtheory: compiled {what} for {target.name} in {seconds:.1f} s by NVRTC "
         f"{'{}.{}'.format(*compiler.version)}; {where.write(data)}",

@@ -171,7 +171,7 @@ class Launcher:
         """The words (uint32) of elements first .. first + count - 1. iteration: one int64."""
         numbers = (c_uint64(seed), c_void_p(iteration_pointer), c_uint32(tensor))
         rest = (c_uint32(random_stream), c_int64(first), c_int64(count), c_void_p(out_pointer))
-        self._elementwise("qt_words", count, GROUP, stream, *numbers, *rest)
+        self.elementwise("qt_words", count, GROUP, stream, *numbers, *rest)
 
     def decode(
         self,
@@ -187,7 +187,7 @@ class Launcher:
     ) -> None:
         """Visible weights: the table of `size` float32 levels, looked up, times one float32."""
         check_lattice(size, storage)
-        self._elementwise(
+        self.elementwise(
             "qt_decode",
             count,
             GROUP,
@@ -217,7 +217,7 @@ class Launcher:
         step_kernel(launch)
         addresses = (c_void_p(codes_pointer), c_void_p(increments_pointer))
         rest = (c_int64(count), c_void_p(thresholds_pointer), c_void_p(destinations_pointer))
-        self._elementwise("qt_outcomes", count, 1, stream, launch, *addresses, *rest)
+        self.elementwise("qt_outcomes", count, 1, stream, launch, *addresses, *rest)
 
     def stair(
         self,
@@ -236,11 +236,12 @@ class Launcher:
         """
         name = f"qt_{kernel}_{abi.NUMBERS[number]}"
         numbers = (stair, c_int32(bits), c_int64(count))
-        self._elementwise(name, count, CHUNK // THREADS, stream, *numbers, *map(c_void_p, pointers))
+        self.elementwise(name, count, CHUNK // THREADS, stream, *numbers, *map(c_void_p, pointers))
 
-    def _elementwise(
+    def elementwise(
         self, name: str, count: int, each: int, stream: int, *arguments: ctypes._CData
     ) -> None:
+        """A kernel whose threads take `each` of `count` elements, arguments as it declares them."""
         if count < 0:
             raise ValueError(f"a count is at least 0, got {count}")
         if count == 0:

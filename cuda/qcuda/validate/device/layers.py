@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import torch
 
-from qcuda.nn import MultiStep, lattice_layers
+from qcuda.nn import BatchStair, MultiStep, lattice_layers
 from qcuda.nn.activations import Window
 from qcuda.validate.device.card import Card
 from qcuda.validate.device.nets import (
@@ -92,6 +92,35 @@ def activations(card: Card) -> dict[str, Any]:
             f"equal levels and slopes of order {order}, {window}, {kind}, {layout}",
         )
         made += 1
+    return {"cases": made}
+
+
+def batch_norms(card: Card) -> dict[str, Any]:
+    """Batch norm and a stair in one: outputs, gradients and running numbers are the CPU's bits."""
+    made = 0
+    kinds = (torch.float32, torch.bfloat16, torch.float16)
+    layouts = (torch.contiguous_format, torch.channels_last)
+    shapes = ((3, 67, 33, 5), (4, 5, 70, 90), (130, 20, 3, 1))
+    for order, shape, kind, layout in product((0, 1, 2), shapes, kinds, layouts):
+        found = []
+        for device in (torch.device("cpu"), card.device):
+            module = BatchStair(torch.nn.BatchNorm2d(shape[1]), MultiStep(order)).to(device)
+            generator = torch.Generator().manual_seed(order)
+            x, gradient = (torch.randn(shape, generator=generator) for _ in range(2))
+            for training in (True, False):
+                at = x.to(device, kind, memory_format=layout).requires_grad_()
+                module.zero_grad()
+                out = module.train(training)(at)
+                out.backward(gradient.to(device, kind))
+                slopes = [tensor.grad for tensor in (at, *module.parameters())]
+                tensors = (out.detach(), *slopes, *module.norm.buffers())
+                found.append([t.cpu().clone() for t in tensors if t is not None])
+        for ours, theirs in zip(found[:2], found[2:], strict=True):
+            expect(
+                len(ours) == 7 and all(map(torch.equal, ours, theirs)),
+                f"equal bits behind batch norm of order {order}, {shape}, {kind}, {layout}",
+            )
+            made += 1
     return {"cases": made}
 
 

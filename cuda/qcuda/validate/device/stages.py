@@ -29,6 +29,7 @@ ALL: tuple[Stage, ...] = (
     layers.updates,
     layers.visible_weights,
     layers.activations,
+    layers.batch_norms,
     layers.save_and_load,
     layers.autocast,
     layers.gradient_scaler,
