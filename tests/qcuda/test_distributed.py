@@ -103,5 +103,57 @@ def test_two_ranks_are_one_process(tmp_path):
     assert {name for name in one if not one[name].equal(other[name])} <= statistics
 
 
+def fsdp1(model: nn.Module) -> None:
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    FullyShardedDataParallel(model, device_id=torch.device("cpu"))
+
+
+def fsdp2(model: nn.Module) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+
+
+def zero(model: nn.Module, **options) -> None:
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    spec = DST(Lattice.ternary())
+    ZeroRedundancyOptimizer(model.parameters(), qcuda.LatticeOptimizer, spec=spec, **options)
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A group of one process."""
+    if not torch.distributed.is_available():
+        pytest.skip("this torch has no torch.distributed")
+    meeting = f"file://{tmp_path}/meeting"
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+SHARDERS = {
+    "FSDP1": fsdp1,
+    "FSDP2": fsdp2,
+    "ZeroRedundancyOptimizer": zero,
+    "ZeroRedundancyOptimizer with options": lambda m: zero(m, base="adam", nonfinite="skip"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("name", SHARDERS)
+def test_sharding_is_refused_at_once_and_names_the_way(name, alone):
+    model = network(seed=0)
+    before = [layer.state.tolist() for layer in qcuda.nn.lattice_layers(model).values()]
+    with pytest.raises(
+        ValueError, match=r"by qcuda\.data_parallel, as a model without values to shard \(FSDP, "
+    ):
+        SHARDERS[name](model)
+    assert [layer.state.tolist() for layer in qcuda.nn.lattice_layers(model).values()] == before
+    assert list(model.state_dict()) == list(network(seed=0).state_dict())
+
+
 if __name__ == "__main__":
     worker(int(sys.argv[2]), Path(sys.argv[1]))

@@ -101,7 +101,7 @@ def test_what_is_asked_of_a_parameter_is_answered():
     assert one.dim() == one.ndim == 4 and len(one) == 4 and one.element_size() == 4
     assert one.dtype == torch.float32 and one.device.type == "cpu" and not one.is_cuda
     assert one.is_floating_point() and torch.is_floating_point(one) and one.is_leaf
-    assert one.untyped_storage().nbytes() == 4 and not one.is_contiguous()
+    assert one.untyped_storage().nbytes() == 4 and one.stride() == (0, 0, 0, 0)
     assert torch.zeros_like(one).shape == one.new_zeros(4, 3, 3, 3).shape
     assert not torch.isnan(torch.zeros_like(one)).any()
     assert "GradientSlot(shape=(4, 3, 3, 3)" in repr(one) and f"{one}" == repr(one)

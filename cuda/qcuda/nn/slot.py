@@ -23,13 +23,14 @@ from qtheory.stairs.stair import Stair
 
 # What may be asked of a slot: all that is not its values. Getters and setters of attributes are
 # allowed but for VALUES; functions and methods are those that autograd, torch.func, torch.compile,
-# clipping, optimisers' constructors and data parallelism call.
+# clipping, optimisers' constructors and data parallelism call. `is_contiguous` and `type` are not
+# among them: with these FSDP2 and ZeroRedundancyOptimizer begin.
 VALUES = {"data", "real", "imag", "T", "mT", "H", "mH"}
 ASKED = {
     "size", "stride", "dim", "ndimension", "numel", "nelement", "element_size", "storage_offset",
-    "untyped_storage", "data_ptr", "get_device", "is_contiguous", "is_floating_point", "is_complex",
+    "untyped_storage", "data_ptr", "get_device", "is_floating_point", "is_complex",
     "is_conj", "is_neg", "is_signed", "is_inference", "is_pinned", "is_shared", "is_same_size",
-    "_is_view", "_is_zerotensor", "is_distributed", "is_set_to", "type", "has_names",
+    "_is_view", "_is_zerotensor", "is_distributed", "is_set_to", "has_names",
     "requires_grad_", "register_hook", "register_post_accumulate_grad_hook", "retain_grad",
     "__len__", "__hash__", "__format__", "zeros_like", "ones_like", "empty_like", "full_like",
     "rand_like", "randn_like", "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor",
@@ -97,7 +98,8 @@ class GradientSlot(torch.nn.Parameter):
             raise InputError(
                 f"a gradient slot has a gradient and no values, got {name!r}: values are read from "
                 "layer.weight, moved by qcuda.LatticeOptimizer, averaged by qcuda.AveragedModel, "
-                "and handed to other processes by qcuda.data_parallel"
+                "and handed to other processes by qcuda.data_parallel, as a model without values "
+                "to shard (FSDP, ZeroRedundancyOptimizer)"
             )
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **(kwargs or {}))
