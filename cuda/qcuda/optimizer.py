@@ -50,6 +50,8 @@ class LatticeOptimizer(torch.optim.Optimizer):
     fused: torch's fused kernels for other parameters, by default and with True wherever they are
     right: on GPUs, and on the CPU for float32 and float64. The rest, and with False all, is trained
     by torch's foreach functions, whose last bits are others.
+    capturable: as torch's optimisers have it. Steps on a GPU can always be captured; with True, a
+    step with a parameter on the CPU is refused.
 
     Groups carry `lr`, the base optimiser's other numbers, `weight_decay`, `seed`, `spec` and its
     numbers (for DST `nonlinearity`), and `iteration`, an int64 tensor once it has stepped. All may
@@ -77,6 +79,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         moments: str = "float32",
         nonfinite: str = "count",
         fused: bool | None = None,
+        capturable: bool | None = None,
     ) -> None:
         groups.check_spec(spec)
         rate = None if lr is None else groups.real("a learning rate", lr)
@@ -96,7 +99,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         )
         self._numbers = groups.by_default(base, groups.others_from(others, base), lr)
         self.moment_type = MOMENT_TYPES[moments]
-        self.nonfinite, self.fused = nonfinite, fused
+        self.nonfinite, self.fused, self.capturable = nonfinite, fused, capturable
         self._recorded: dict[GradientSlot, Tensor] = {}
         self._clocks: list[Clock | None] = []
         self._counters = torch.zeros(0, 2, dtype=torch.int64)
@@ -151,7 +154,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         shared = {*self.defaults} - {*self._numbers["lattice"]}
         known = {*shared, *knobs, *base}
         unknown = set(param_group) - {"params", "initial_lr", "param_names", *known}
-        options = unknown & {"others", "moments", "nonfinite", "fused"}
+        options = unknown & {"others", "moments", "nonfinite", "fused", "capturable"}
         require(
             not options,
             "an optimiser's options are not a group's (ZeroRedundancyOptimizer makes them so, and "
@@ -182,7 +185,8 @@ class LatticeOptimizer(torch.optim.Optimizer):
 
     def send_numbers(self) -> None:
         """Tell the devices the groups' numbers as they are now. A step does so itself; between
-        replays of a CUDA graph that captured one, this does."""
+        replays of a CUDA graph that captured one, this does, but for the betas, epsilon, momentum
+        and weight decay of ordinary parameters, which a graph keeps as they were captured."""
         for place, group in enumerate(self.param_groups):
             self._clock(place, group).send(self.next_numbers(group), group["lr"])
 
@@ -241,6 +245,9 @@ class LatticeOptimizer(torch.optim.Optimizer):
             )
             for k, group in enumerate(self.param_groups)
         ]
+        for plan in plans:
+            if self.capturable:
+                plan.check_capturable()
         for plan in plans:
             plan.clock.send(plan.numbers, plan.group["lr"])
         return plans
@@ -377,6 +384,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
             "moment_type",
             "nonfinite",
             "fused",
+            "capturable",
             "_counters",
             "_skipped",
             "_warned",

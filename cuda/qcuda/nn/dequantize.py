@@ -84,7 +84,9 @@ def dequantize(model: nn.Module) -> nn.Module:
     same number of threads, in evaluation. Its state_dict has torch's names, and it needs no qcuda:
     every exporter takes it. Stairs, also those fused with a batch norm, become what they are in
     evaluation. Hooks, biases, attributes,
-    mode, `requires_grad` and shared weights are as in the model, which is not changed.
+    mode, `requires_grad` and shared weights are as in the model, which is not changed: weights are
+    trainable where slots are, until `twin.requires_grad_(False)`, and those of a channels_last
+    model lie so, which savers that want contiguous tensors refuse.
 
     Raises ValueError if a code is off its lattice, or a layer is of a class derived from ours.
     """

@@ -4,7 +4,8 @@ A lattice weight lives in an integer buffer, which autograd can not differentiat
 therefore also has a parameter whose one number, NaN, is repeated by strides of zero: four bytes,
 whatever the shape. Autograd accumulates into its `.grad`, so clipping, scaling, accumulation and
 distributed averaging work as for any parameter. A program that takes the slot for a weight
-(norms, penalties, averages, another optimiser) is told so by an error.
+(norms, penalties, averages, another optimiser) is told so by an error. An optimiser of torch meets
+it in its first step, after it has changed the ordinary parameters that came before the slot.
 """
 
 from __future__ import annotations

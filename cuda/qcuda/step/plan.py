@@ -15,7 +15,7 @@ from qcuda.kernels.ops import check_backend
 from qcuda.nn.slot import GradientSlot, is_slot
 from qcuda.step import moves, reals
 from qcuda.step.clock import Clock, iteration_of
-from qcuda.step.groups import MOMENTS, StepNumbers
+from qcuda.step.groups import MOMENTS, StepNumbers, on_host
 from qcuda.step.groups import name_of as name_of_base
 from qcuda.step.moves import Kind, Launch
 from qtheory.algorithms import stem
@@ -46,6 +46,12 @@ class Plan:
         """What the step reads for them: gradients may have been converted or laid out anew."""
         used = [*self.launches.values(), *self.reals.values()]
         return [g for part in used for g in part.gradients]
+
+    def check_capturable(self) -> None:
+        """Raise InputError if something is on the CPU, as torch does in a capturable step."""
+        for device in (*(kind.device for kind in self.launches), *(d for d, _ in self.reals)):
+            if on_host(device):
+                raise InputError(f"capturable=True is for parameters on a GPU, got one on {device}")
 
     def names(self) -> list[str]:
         """Of the parameters with these gradients."""

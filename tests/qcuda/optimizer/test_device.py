@@ -73,6 +73,37 @@ def test_a_step_waits_for_nothing(base, nonfinite):
     assert optimizer.param_groups[0]["iteration"].device.type == "meta"
 
 
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize("capturable", [None, False, True])
+def test_capturable_is_taken_as_torchs_optimisers_take_it(capturable, device):
+    """A step on a GPU can always be captured; one on the CPU can not, which is said before it."""
+    model = network().to(device)
+    optimizer = qcuda.LatticeOptimizer(
+        model.parameters(), DST(TERNARY), base=SGD(0.4), seed=0, capturable=capturable
+    )
+    for p in model.parameters():
+        p.grad = torch.ones(p.shape, device=device)
+    if capturable and device == "cpu":
+        before = [p.tolist() for p in model.buffers()]
+        with pytest.raises(ValueError, match=r"capturable=True is for .* a GPU, got one on cpu"):
+            optimizer.step()
+        assert [p.tolist() for p in model.buffers()] == before
+        assert int(optimizer.param_groups[0]["iteration"]) == 0
+        lone = qcuda.LatticeOptimizer([model[1].weight], DST(TERNARY), capturable=True)
+        with pytest.raises(ValueError, match="got one on cpu"):
+            lone.step()
+    else:
+        with Log():
+            optimizer.step()
+        assert optimizer.param_groups[0]["iteration"].device.type == device
+
+
+def test_capturable_is_no_groups():
+    group = {"params": network().parameters(), "capturable": True}
+    with pytest.raises(ValueError, match=r"an optimiser's options .* got \['capturable'\]"):
+        qcuda.LatticeOptimizer([group], DST(TERNARY), base=SGD(0.4))
+
+
 def test_the_log_sees_a_copy_and_a_read():
     with Log() as log:
         torch.ones(3).to("meta")
