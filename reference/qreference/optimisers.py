@@ -150,12 +150,17 @@ def train_step(
     if moment_type != "float32":
         after = _round(after, draw(Stream.MOMENT), moment_type)
     moved = walker.step(spec, index, proposed, draw(Stream.MOVE))
-    if contract(spec).forgets and after.first is not None:
-        after = after._replace(
-            first=np.where(moved != index, 0, after.first).astype(after.first.dtype)
-        )
+    after = forget(spec, after, moved != index)
     changed = int(np.count_nonzero(moved != index))
     return moved, after, changed, int(np.count_nonzero(np.isnan(proposed)))
+
+
+def forget(spec: Spec, moments: Moments, moved: np.ndarray) -> Moments:
+    """The moments after a move: 0 first ones of weights that moved, if the spec forgets."""
+    if not contract(spec).forgets or moments.first is None:
+        return moments
+    first = np.where(moved, 0, moments.first).astype(moments.first.dtype)
+    return moments._replace(first=first)
 
 
 def _widen(moments: Moments) -> Moments:

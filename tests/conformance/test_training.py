@@ -162,7 +162,7 @@ def test_a_shard_draws_what_the_whole_would(stem, data):
                  for a, b, _ in places]  # fmt: skip
         counters = torch.zeros(len(places), 2, dtype=torch.int64)
         torch.ops.qtheory.step_(
-            codes, parts, [], [], [], counters, torch.zeros(7), torch.tensor([3]),
+            codes, parts, [], [], [], [], counters, torch.zeros(7), torch.tensor([3]),
             [number for _, _, number in places], [start + a for a, _, _ in places], -5, stem,
             "given", 0, spec.lattice.spacing, spec.lattice.zero, spec.lattice.size,
             list(parameters(spec)),
@@ -200,9 +200,8 @@ def test_slots_that_rest_and_groups_that_come_later_keep_their_own_numbers(stem,
             if slots[k].grad is None or (k == 2 and t < late):
                 assert (after == before[k]).all()
                 continue
-            asked, states[k] = plain.increment(
-                base, states[k], slots[k].grad.numpy(), iterations[k]
-            )
+            asked, state = plain.increment(base, states[k], slots[k].grad.numpy(), iterations[k])
+            states[k] = plain.forget(spec, state, after != before[k])
             words = philox.words(seed, iterations[k], k, Stream.MOVE, after.size).reshape(shape)
             assert not unexplained(spec, before[k], asked, words, after).any()
             moved[k] += int((after != before[k]).sum())
@@ -221,7 +220,7 @@ class Launches(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.qtheory.step_.default:
-            (_, grads, _, _, _, _, _, iteration, tensors, offsets, seed) = args[:11]
+            (_, grads, _, _, _, _, _, _, iteration, tensors, offsets, seed) = args[:12]
             for grad, tensor, offset in zip(grads, tensors, offsets, strict=True):
                 self.keys.append((seed, int(iteration), tensor, offset, offset + grad.numel()))
         return func(*args, **(kwargs or {}))
