@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
 from qpapers.extremes import largest
-from qpapers.hidden_levels.seen import DRIFTING
+from qpapers.hidden_levels.seen import DRIFTING, walker
 from qpapers.ledger import Claim, Values
 from qtheory import StochasticRounding
 from qtheory.algorithms import law
@@ -22,7 +23,6 @@ from qtheory.visible import (
     flip_rate,
     hidden_chain,
     memory,
-    shown,
     visible_law,
 )
 
@@ -42,12 +42,13 @@ def after_twenty(chain: MarkovChain, blocks: Blocks) -> PerVisible:
     return visible_law(evolve(chain, np.eye(chain.size)[0], 20), blocks)
 
 
+@cache
 def of_walker(bits: int, measure: Measure) -> PerVisible:
     """A measure of the b-bit walker."""
-    spec = StochasticRounding(**hidden(bits))
-    return measure(hidden_chain(spec, DRIFTING), shown(spec))
+    return measure(*walker(bits, DRIFTING)[:2])
 
 
+@cache
 def of_latent(stair: Stair, measure: Measure) -> PerVisible:
     """A measure of the latent that is read by a stair."""
     latent = latent_chain(stair, DRIFTING)

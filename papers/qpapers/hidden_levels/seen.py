@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from qpapers.ledger import Claim, Values
@@ -9,7 +11,7 @@ from qtheory import StochasticRounding
 from qtheory.algorithms.walker import hidden
 from qtheory.arrays import Pmf
 from qtheory.chain import MarkovChain, coarsest_lumping, stationary_distribution
-from qtheory.increments import ContinuousIncrements, noisy_increments
+from qtheory.increments import ContinuousIncrements, Increments, noisy_increments
 from qtheory.noise import Gaussian, Uniform
 from qtheory.visible import (
     Blocks,
@@ -29,7 +31,8 @@ WIDTH = 0.005
 """Half width of a uniform increment; below 1 / 127, so that no walker moves two levels."""
 
 
-def walker(bits: int, laws: list[ContinuousIncrements]) -> tuple[MarkovChain, Blocks, Pmf]:
+@cache
+def walker(bits: int, laws: tuple[Increments, ...]) -> tuple[MarkovChain, Blocks, Pmf]:
     """Chain, blocks and stationary law of a b-bit walker, one law a visible level."""
     spec = StochasticRounding(**hidden(bits))
     chain = hidden_chain(spec, laws)
@@ -38,10 +41,10 @@ def walker(bits: int, laws: list[ContinuousIncrements]) -> tuple[MarkovChain, Bl
 
 def without_drift(bits: int) -> tuple[MarkovChain, Blocks, Pmf]:
     """A walker under uniform noise alone."""
-    return walker(bits, [ContinuousIncrements(0.0, Uniform(WIDTH))] * 3)
+    return walker(bits, (ContinuousIncrements(0.0, Uniform(WIDTH)),) * 3)
 
 
-DRIFTING = [ContinuousIncrements(m, Gaussian(0.1)) for m in (0.02, 0.01, -0.03)]
+DRIFTING = tuple(ContinuousIncrements(m, Gaussian(0.1)) for m in (0.02, 0.01, -0.03))
 """Increments that push to 0 from either end, with noise of a sixth of a block's width."""
 
 
@@ -57,21 +60,18 @@ def outer_dwells() -> Values:
 
 def pushed() -> Values:
     """P(1) under uniform noise and a constant force of a fifth of its half width, each b."""
-    laws = [ContinuousIncrements(0.2 * WIDTH, Uniform(WIDTH))] * 3
-    return tuple(float(visible_law(walker(b, laws)[2], shown_of(b))[2]) for b in BITS)
-
-
-def shown_of(bits: int) -> Blocks:
-    """Blocks of a b-bit walker."""
-    return shown(StochasticRounding(**hidden(bits)))
+    laws = (ContinuousIncrements(0.2 * WIDTH, Uniform(WIDTH)),) * 3
+    found = (walker(bits, laws) for bits in BITS)
+    return tuple(float(visible_law(pi, blocks)[2]) for _, blocks, pi in found)
 
 
 def dithered() -> Values:
     """Mean visible weight under (w - 0.3)**2 / 2, noise of std 1, rate 0.005, each b."""
     found: list[float] = []
     for bits in BITS:
-        laws = [noisy_increments(level - 0.3, 0.005, Uniform(1.0)) for level in (-1.0, 0.0, 1.0)]
-        _, blocks, pi = walker(bits, [law for law in laws if isinstance(law, ContinuousIncrements)])
+        forces = (level - 0.3 for level in (-1.0, 0.0, 1.0))
+        laws = tuple(noisy_increments(force, 0.005, Uniform(1.0)) for force in forces)
+        _, blocks, pi = walker(bits, laws)
         found.append(float(visible_law(pi, blocks) @ [-1.0, 0.0, 1.0]))
     return tuple(found)
 
