@@ -26,7 +26,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from qtheory.algorithms.base import Spec, law
-from qtheory.algorithms.reader import reading_law_of
+from qtheory.algorithms.reader import reading_law_of, reading_of
 from qtheory.arrays import Pmf
 from qtheory.chain import MarkovChain, stationary_distribution
 from qtheory.increments import ContinuousIncrements, FiniteIncrements, Increments
@@ -65,7 +65,12 @@ def readings(spec: LatentReader) -> Readings:
     [0.0, 0.25, 0.5, 0.75, 1.0]
     >>> readings(LatentReader(fine, BinaryConnect()))[:, 1].tolist()
     [0.0, 0.0, 1.0, 1.0, 1.0]
+
+    Raises ValueError if the reader measures a latent by others, so that it has no chain of its own.
     """
+    unit = reading_of(spec.reader).unit
+    if unit != "one":
+        raise ValueError(f"a latent with a chain is read alone, got one whose unit is the {unit!r}")
     return reading_law_of(spec.reader, spec.latent.lattice.levels)
 
 

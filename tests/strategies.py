@@ -75,8 +75,10 @@ def knobs(stem: str) -> SearchStrategy[dict[str, float | str]]:
 
 @st.composite
 def specs(draw: st.DrawFn, stem: str, lattice: SearchStrategy[Lattice] | None = None) -> Spec:
-    """A spec of a stem, as its contract says."""
-    where = draw(lattices() if lattice is None else lattice)
+    """A spec of a stem, as its contract says, on a lattice that it lives on."""
+    own = contract(stem).lattices
+    drawn = (st.sampled_from(own) if own else lattices()) if lattice is None else lattice
+    where = draw(drawn)
     return spec_class(stem)(where, **draw(knobs(stem)))
 
 

@@ -12,6 +12,7 @@ from qtheory.algorithms.base import STEMS as STEMS
 from qtheory.algorithms.base import Contract as Contract
 from qtheory.algorithms.base import Knob as Knob
 from qtheory.algorithms.base import Plane as Plane
+from qtheory.algorithms.base import Row as Row
 from qtheory.algorithms.base import Spec as Spec
 from qtheory.algorithms.base import contract as contract
 from qtheory.algorithms.base import from_dict as from_dict
@@ -19,9 +20,11 @@ from qtheory.algorithms.base import law as law
 from qtheory.algorithms.base import parameters as parameters
 from qtheory.algorithms.base import readers as readers
 from qtheory.algorithms.base import readout as readout
+from qtheory.algorithms.base import rows as rows
 from qtheory.algorithms.base import spec_class as spec_class
 from qtheory.algorithms.base import stem as stem
 from qtheory.algorithms.base import to_dict as to_dict
+from qtheory.algorithms.base import usual as usual
 from qtheory.algorithms.base import walkers as walkers
 from qtheory.algorithms.walker import hidden as hidden
 

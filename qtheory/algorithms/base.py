@@ -34,6 +34,9 @@ STEMS = (
     "deterministic_rounding",
     "metropolis",
     "binary_connect",
+    "xnor_net",
+    "ternary_weights",
+    "learned_steps",
 )
 """Every algorithm. This is the one line that a new one adds outside its own files."""
 
@@ -86,6 +89,15 @@ class Plane:
     storage: str = "lattice"
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A published method: the spec that it is, and where that is said."""
+
+    name: str
+    spec: Any
+    source: str
+
+
 INDEX = Plane("index")
 LATENT = Plane("latent", "float32")
 
@@ -105,6 +117,8 @@ class Contract:
     to where the law no longer changes, between which it is smooth; by default those of a coin.
     steps_up: a closed form (increments, spacing, levels) -> probabilities of 1, 2, ... levels up.
 
+    lattices: where it lives, the usual one first; () for any lattice.
+    rows: published methods that are specs of this class, by names of their own.
     reading: of a reader, from a spec to its row of data (`qtheory.algorithms.reader.Reading`).
     """
 
@@ -120,6 +134,8 @@ class Contract:
     steepness: Callable[[Any], float] | None = None
     panels: Callable[[Any], np.ndarray] | None = None
     steps_up: Callable[..., np.ndarray] | None = None
+    lattices: tuple[Lattice, ...] = ()
+    rows: tuple[Row, ...] = ()
     reading: Callable[[Any], Any] | None = None
 
     __reduce__ = rebuilt
@@ -179,6 +195,20 @@ def stem(spec: Spec) -> str:
         return _stems()[type(spec)]
     except KeyError:
         raise TypeError(f"a spec is one of {sorted(STEMS)}, got {type(spec).__name__}") from None
+
+
+def rows() -> dict[str, Row]:
+    """The published methods of every stem by name."""
+    return {row.name: row for name in STEMS for row in contract(name).rows}
+
+
+def usual(name: str, **knobs: Any) -> Spec:
+    """A stem's spec on the lattice it usually lives on, ternary if it takes any.
+
+    Raises ValueError if there is no such stem, or a knob breaks its rule.
+    """
+    of = contract(name)
+    return of.spec((*of.lattices, Lattice.ternary())[0], **knobs)
 
 
 def law(spec: Spec, index: Numbers, increment: Numbers) -> Pmf:

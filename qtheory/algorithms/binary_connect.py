@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from qtheory.algorithms.base import LATENT, Contract, Knob
+from qtheory.algorithms.base import LATENT, Contract, Knob, Row
 from qtheory.algorithms.reader import Reading, reading_law
 from qtheory.arrays import Pmf
 from qtheory.lattice import Lattice
@@ -49,7 +49,8 @@ def reading(spec: BinaryConnect) -> Reading:
     """Its row: uniform noise as wide as a spacing before the nearest level, or none."""
     noise = Uniform(0.5 * spec.lattice.spacing) if spec.reading == "stochastic" else None
     bound = max(abs(spec.lattice.low), abs(spec.lattice.high))
-    return Reading(Stair.nearest(spec.lattice, "away"), noise, bound)
+    shown = "hard" if noise is None else "random"
+    return Reading(Stair.nearest(spec.lattice, "away"), noise, bound, shown)
 
 
 def law(spec: BinaryConnect, latent: Points) -> Pmf:
@@ -73,5 +74,9 @@ CONTRACT = Contract(
     planes=(LATENT,),
     words_per_step=0,
     words_per_read=1,
+    rows=(
+        Row("BinaryConnect", BinaryConnect(), "courbariaux2015"),
+        Row("BinaryConnect, stochastic", BinaryConnect(reading="stochastic"), "courbariaux2015"),
+    ),
     reading=reading,
 )

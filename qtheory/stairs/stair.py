@@ -9,6 +9,7 @@ The tie rule says what H(0) is [spallanzani2022]:
     "up"     1: the upper level, q is right-continuous (H+)
     "down"   0: the lower level
     "away"   the level away from 0; a threshold at 0 itself goes up, as `Lattice.nearest`
+    "inward" the level towards 0; a threshold at 0 itself goes up
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from qtheory.lattice import Lattice
 from qtheory.noise import Points
 from qtheory.values import rebuilt
 
-TIE_RULES = ("up", "down", "away")
+TIE_RULES = ("up", "down", "away", "inward")
 
 
 def _increases(values: tuple[float, ...]) -> bool:
@@ -149,9 +150,24 @@ class Stair:
             raise ValueError("a stair takes numbers, got NaN")
         up = np.searchsorted(self.thresholds, x, side="right")
         down = np.searchsorted(self.thresholds, x, side="left")
-        away = np.where(x >= 0, up, down)
-        chosen = {"up": up, "down": down, "away": away}[self.tie]
+        away, inward = np.where(x >= 0, up, down), np.where(x <= 0, up, down)
+        chosen = {"up": up, "down": down, "away": away, "inward": inward}[self.tie]
         return np.asarray(chosen, dtype=np.int64)
+
+    @property
+    def reached(self) -> tuple[bool, ...]:
+        """For each threshold, whether a value on it has the upper level.
+
+        >>> Stair((-1.0, 0.0, 1.0), (-0.5, 0.5), "inward").reached
+        (True, False)
+        """
+        rule = {
+            "up": lambda t: True,
+            "down": lambda t: False,
+            "away": lambda t: t >= 0,
+            "inward": lambda t: t <= 0,
+        }[self.tie]
+        return tuple(rule(t) for t in self.thresholds)
 
     def __call__(self, x: Points) -> Points:
         """The levels at x. Raises ValueError if a value is NaN."""

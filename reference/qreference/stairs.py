@@ -162,7 +162,7 @@ def _hard(spec: NoisyStair, x: Real) -> Index:
     at = _at(spec, x)
     passed = np.zeros(x.shape, np.int64)
     for t in np.array(spec.stair.thresholds).astype(x.dtype):
-        up = {"up": True, "down": False, "away": t >= 0}[spec.stair.tie]
+        up = {"up": True, "down": False, "away": t >= 0, "inward": t <= 0}[spec.stair.tie]
         passed += at >= t if up else at > t
     return passed
 

@@ -21,9 +21,11 @@ from qtheory.algorithms import (
     contract,
     from_dict,
     parameters,
+    rows,
     spec_class,
     stem,
     to_dict,
+    usual,
     walkers,
 )
 from qtheory.lattice import Lattice
@@ -41,12 +43,12 @@ def test_every_knob_can_be_drawn_and_turned(name):
         assert knob.default in values
         for value in values:
             assert knob.choices or knob.low < knob.number(value) <= knob.high
-            spec_class(name)(Lattice.ternary(), **{knob.name: value})
+            usual(name, **{knob.name: value})
 
 
 @pytest.mark.parametrize("name", walkers())
 def test_every_walker_has_a_reference(name):
-    module = qreference.algorithm(spec_class(name)(Lattice.ternary()))
+    module = qreference.algorithm(usual(name))
     assert module.__name__ == f"qreference.{name}"
     assert isinstance(module, qreference.Walker)
 
@@ -54,7 +56,7 @@ def test_every_walker_has_a_reference(name):
 @pytest.mark.parametrize("name", walkers())
 def test_an_edge_is_a_width(name):
     """Not negative, and small: a probability of 2**-18, and two words for rounding."""
-    spec = spec_class(name)(Lattice.ternary())
+    spec = usual(name)
     columns = walker.outcomes(spec, np.ones(1, np.int64), np.zeros(1, np.float32)).thresholds
     values = np.array([0, 1, 2**16, 2**31, 2**32], np.uint64)
     thresholds = np.repeat(values[:, None], columns.shape[-1], axis=1)
@@ -86,9 +88,30 @@ def test_a_spec_survives_json_and_copies(name, data):
 
 @stems
 def test_a_spec_is_a_value(name):
-    spec = spec_class(name)(Lattice.ternary())
+    spec = usual(name)
+    assert spec.lattice == (*contract(name).lattices, Lattice.ternary())[0]
     with pytest.raises(dataclasses.FrozenInstanceError):
         spec.lattice = Lattice.binary()
+
+
+@pytest.mark.parametrize("row", rows().values(), ids=list(rows()))
+def test_a_published_method_is_a_spec_with_a_name_of_its_own(row):
+    """A name that two methods have would leave one of them out of the table."""
+    assert sum(len(contract(name).rows) for name in STEMS) == len(rows())
+    assert rows()[row.name] is row and row.source
+    assert from_dict(to_dict(row.spec)) == row.spec
+
+
+@stems
+def test_a_lattice_where_an_algorithm_does_not_live_is_refused(name):
+    for lattice in contract(name).lattices:
+        assert spec_class(name)(lattice).lattice == lattice
+    for lattice in (Lattice(3, 1.0, 0.0), Lattice(7, 0.3, 1.0)):
+        if contract(name).lattices:
+            with pytest.raises(ValueError, match="got Lattice"):
+                spec_class(name)(lattice)
+        else:
+            assert spec_class(name)(lattice).lattice == lattice
 
 
 @stems
@@ -102,7 +125,7 @@ def test_a_spec_is_a_value(name):
     ],
 )
 def test_a_bad_table_is_refused(name, change, message):
-    table = to_dict(spec_class(name)(Lattice.ternary()))
+    table = to_dict(usual(name))
     with pytest.raises(ValueError, match=message):
         from_dict(table | change)
 
@@ -114,7 +137,7 @@ def test_a_knob_that_no_kernel_can_take_is_refused(name, bad):
     for knob in (k for k in knobs if not k.choices):
         for value in (bad, knob.low):
             with pytest.raises(ValueError, match="got"):
-                spec_class(name)(Lattice.ternary(), **{knob.name: value})
+                usual(name, **{knob.name: value})
     assert len(knobs) <= 4  # the numbers a kernel has room for
 
 

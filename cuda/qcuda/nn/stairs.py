@@ -85,8 +85,7 @@ def density(family: Family, a: Tensor) -> Tensor:
 def hard(stair: Stair, x: Tensor) -> Tensor:
     """The stair at x, which is x - mean already; of NaN the lowest level."""
     out = torch.full_like(x, stair.levels[0])
-    for t, level in zip(stair.thresholds, stair.levels[1:], strict=True):
-        up = stair.tie == "up" or (stair.tie == "away" and t >= 0)
+    for t, level, up in zip(stair.thresholds, stair.levels[1:], stair.reached, strict=True):
         out = torch.where(x >= t if up else x > t, level, out)
     return out
 
