@@ -83,7 +83,7 @@ MUTANTS = [
     # Values of a config
     Mutant("config: one seed for all models", DOOR, "weight, activation, seed)",
            "weight, activation, 0)"),
-    Mutant("config: one seed for all words", DOOR, "model, seed=seed,", "model, seed=0,"),
+    Mutant("config: one seed for all words", DOOR, "others, seed=seed,", "others, seed=0,"),
     Mutant("config: moments do not arrive", DOOR, "moments=config.base.moments",
            'moments="float32"'),
     Mutant("config: levels do not arrive", DOOR, "real(row.levels)", "real(None)"),
@@ -107,10 +107,10 @@ MUTANTS = [
            "Momentum(learning_rate)"),
     Mutant("config: betas of baselines do not arrive", OPTIMISERS, "betas=betas, ", ""),
     # Baselines, data, schedules
-    Mutant("models: half-way points go to 0", BASELINES, "(latent.abs() >= 0.5)",
-           "(latent.abs() > 0.5)"),
-    Mutant("models: gradients stop at the levels", BASELINES, "return gradients[0], None",
-           "return torch.zeros_like(gradients[0]), None"),
+    Mutant("models: half-way points go to 0", BASELINES, "(latent.abs() >= threshold)",
+           "(latent.abs() > threshold)"),
+    Mutant("models: gradients stop at the levels", BASELINES, "return gradients[0], None, None",
+           "return torch.zeros_like(gradients[0]), None, None"),
     Mutant("models: latents clipped to half", BASELINES, "clamp_(-1, 1)", "clamp_(-0.5, 0.5)"),
     Mutant("data: the same order for every seed", DIGITS, "permutation(seed, epoch, Purpose.ORDER",
            "permutation(0, epoch, Purpose.ORDER"),

@@ -14,6 +14,7 @@ import qcuda
 from qcuda.nn.census import audit
 from qcuda.nn.copies import enough
 from qtheory import DST, Lattice
+from qtheory.algorithms import hidden
 from qtheory.optimisers import Adam
 
 TERNARY = Lattice.ternary()
@@ -32,6 +33,21 @@ def linear(lattice: Lattice = TERNARY) -> nn.Module:
 
 def conv() -> nn.Module:
     return drawn(nn.Sequential(qcuda.nn.Conv2d(6, 5, 3, TERNARY)))
+
+
+def test_hidden_levels_are_counted_by_what_they_show_and_their_copies_are_found():
+    """A float copy of the hidden levels is one too, though nothing of it is seen."""
+    own = hidden(8)
+    layer = qcuda.nn.Linear(12, 11, own["lattice"], readout=own["readout"])
+    model = drawn(nn.Sequential(layer))
+    counts = tuple(torch.bincount(layer.weight.detach().flatten().long() + 1).tolist())
+    (found,) = audit(model).layers
+    assert found.counts == counts
+    assert found.zeros == counts[1] / 132
+    assert copies(model) == 0
+    latent = torch.tensor(own["lattice"].levels, dtype=torch.float32)[layer.index]
+    assert copies(model) == 1
+    del latent
 
 
 def copies(model: nn.Module) -> int:

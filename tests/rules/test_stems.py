@@ -26,8 +26,12 @@ CODE = (".py", ".h", ".cuh", ".cu", ".cpp", ".json")
 SILENT = (
     "qtheory/", "reference/", "cuda/", "tests/conformance/", "tests/strategies.py",
 )  # fmt: skip
-# A benchmark measures an algorithm beside another form of the same, so it names it as an example.
-EXAMPLES = ("cuda/qcuda/bench/", "cuda/benchmarks/", "cuda/csrc/gpu/instructions.py")
+# A benchmark measures an algorithm beside another form of the same, so it names it as an example;
+# a table of methods has rows that are one algorithm with numbers of their own.
+EXAMPLES = (
+    "cuda/qcuda/bench/", "cuda/benchmarks/", "cuda/csrc/gpu/instructions.py",
+    "cuda/qcuda/train/methods.py", "cuda/qcuda/study/rules.py",
+)  # fmt: skip
 # Words of mathematics that are a stem too: folder, stem, and what the word means there.
 OTHER_WORDS = {("qtheory/chain/", "metropolis"): "the chain that has a given law"}
 

@@ -84,7 +84,7 @@ def every(figures: dict[str, Figure]) -> list[Axes]:
 
 @pytest.mark.parametrize(
     ("methods", "epochs"),
-    [("dst full", 1), ("dst metropolis ste", 2), ("dst full ste", 4), ("metropolis", 60)],
+    [("dst full", 1), ("dst metropolis ste", 2), ("dst walker8 full ste", 4), ("metropolis", 60)],
 )
 def test_what_is_drawn_is_seen(methods: str, epochs: int, drawn):
     figures = drawn(methods.split(), epochs)

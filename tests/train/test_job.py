@@ -17,8 +17,9 @@ from qcuda.train import folder as kept
 from qcuda.train.door import reopen
 from qcuda.train.loop import evaluate
 
-METHODS = ["dst", "full", "ste"]
-FIGURES = ["learning_curves.png", "levels.png", "moves.png", "digits.png"]
+METHODS = ["dst", "walker8", "full", "ste"]
+FIGURES = ["learning_curves.png"]
+FIGURES += [f"{of}-{method}.png" for of in ("levels", "moves", "digits") for method in METHODS[:2]]
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +35,10 @@ def test_results_say_what_the_methods_reached_and_cost(results: dict):
         assert found["test_mean"] == pytest.approx(sum(found["test_accuracy"]), abs=1e-15)
     bits = {method: results["methods"][method]["bits"] for method in METHODS}
     assert bits["dst"] == {"weight": 2.0, "moments": 64.0, "gradient": 32.0}
+    assert bits["walker8"] == {"weight": 8.0, "moments": 0.0, "gradient": 32.0}
     assert bits["full"] == bits["ste"] == {"weight": 32.0, "moments": 64.0, "gradient": 32.0}
     weights = [results["methods"][method]["weights"] for method in METHODS]
-    assert weights == [4 * 9 + 8 * 4 * 9 + 16 * 8 * 16 + 10 * 16] * 3
+    assert weights == [4 * 9 + 8 * 4 * 9 + 16 * 8 * 16 + 10 * 16] * 4
 
 
 def test_results_carry_config_seeds_and_versions(results: dict, finished: Path):
@@ -46,10 +48,15 @@ def test_results_carry_config_seeds_and_versions(results: dict, finished: Path):
 
 
 def test_the_audit_finds_every_weight_on_its_lattice_and_no_copy(results: dict):
-    (audit,) = results["methods"]["dst"]["audits"]
-    assert audit["weights"] == results["methods"]["dst"]["weights"]
-    assert audit["float_copies"] == 0
-    assert [layer["name"] for layer in audit["layers"]] == ["conv1", "conv2", "linear2", "linear3"]
+    for method, bits in (("dst", 98), ("walker8", 40)):
+        (audit,) = results["methods"][method]["audits"]
+        assert audit["weights"] == results["methods"][method]["weights"]
+        assert audit["total_bits"] == bits  # with the gradient, which lives for a moment
+        assert audit["float_copies"] == 0
+        names = [layer["name"] for layer in audit["layers"]]
+        assert names == ["conv1", "conv2", "linear2", "linear3"]
+        # Hidden levels are counted by what they show.
+        assert {len(layer["counts"]) for layer in audit["layers"]} == {3}
 
 
 def test_the_log_has_every_epoch_once_and_counts_every_weight(finished: Path, results: dict):
@@ -121,7 +128,7 @@ def test_audit_reads_a_run_or_a_checkpoint(
     table = tmp_path / "audit.json"
     assert main(["audit", str(finished / what), "--json", str(table)]) == 0
     assert "2.00 bits" in capsys.readouterr().out
-    (found,) = json.loads(table.read_text()).values()
+    found = json.loads(table.read_text())[str(finished / "checkpoints/dst-0.ckpt")]
     (stored,) = results["methods"]["dst"]["audits"]
     counts = [[layer["counts"] for layer in one["layers"]] for one in (found, stored)]
     assert counts[0] == counts[1]

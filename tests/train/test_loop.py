@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from qcuda.data.source import opened
+from qcuda.kernels.order import as_stored
 from qcuda.models.baselines import RealLayer, clip_latent
 from qcuda.models.cnn import network
 from qcuda.models.config import CNN
@@ -19,10 +20,11 @@ from qcuda.nn import Linear, NoisyStair, lattice_layers
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.schedules.shapes import Cosine, Exponential, Shape
 from qcuda.schedules.table import Stretched, apply
+from qcuda.train import loop
 from qcuda.train.config import make
 from qcuda.train.door import begin
-from qcuda.train.loop import Trainee, hinge_loss, train_epoch
-from qcuda.train.methods import DEFAULT, METHODS, judged, stems
+from qcuda.train.loop import PROBED, Trainee, hinge_loss, train_epoch
+from qcuda.train.methods import DEFAULT, METHODS, judged
 from qcuda.watch.odds import predicted_moves
 from qtheory import DST, Lattice
 from qtheory.algorithms import contract, walkers
@@ -109,7 +111,7 @@ def test_methods_differ_in_weights_and_activations_alone(model: dict[str, Any]):
 
 @pytest.mark.parametrize("stem", walkers())
 def test_every_walker_is_a_method_with_its_own_knobs(stem: str):
-    (method,) = [name for name in METHODS if stems((name,)) == [stem]]
+    (method,) = [name for name, row in METHODS.items() if (row.stem, row.bits) == (stem, None)]
     coin = judged(stem)  # what the audit of the law is of
     tree = {**SMALL, "run": {"epochs": 1, "methods": [method], "law_audit": coin}}
     trainee = trained(method, **tree)
@@ -117,6 +119,33 @@ def test_every_walker_is_a_method_with_its_own_knobs(stem: str):
     assert contract(trainee.optimizer.spec) is contract(stem)
     assert not coin or (trainee.evidence is not None and not trainee.evidence.failing)
     assert begin(make(tree), method, 0).optimizer.param_groups[0]["lr"] == 0.05
+
+
+def test_a_walker_with_hidden_levels_keeps_no_moments_and_shows_three():
+    """Ordinary parameters have Adam and a rate of their own, which falls as the other does."""
+    tree = {**SMALL, "run": {"epochs": 3, "methods": ["walker6"]}}
+    trainee = trained("walker6", **tree, base={"learning_rate": {"walker6": 0.4}})
+    lattice, rest = trainee.optimizer.param_groups
+    assert [group["base"] for group in (lattice, rest)] == ["normalized", "adam"]
+    rates = [(r["learning_rate"], r["others_learning_rate"]) for r in trainee.records[1:]]
+    assert rates == [pytest.approx((0.4 * f, 0.01 * f)) for f in (1, 0.55, 0.1)]
+    assert (lattice["lr"], rest["lr"]) == rates[-1]
+    assert {tuple(trainee.optimizer.state[slot]) for slot in lattice["params"]} == {("square",)}
+    for name, layer in lattice_layers(trainee.model).items():
+        assert layer.lattice.size == 63
+        shown = layer.weight.detach()
+        counts = [int((shown == level).sum()) for level in (-1, 0, 1)]
+        assert trainee.records[-1]["levels"][name] == counts
+        assert torch.equal(layer.visible_index, shown.long() + 1)
+        assert layer.index.max() > 3
+
+
+def test_numbers_of_normalised_gradients_reach_the_optimiser():
+    own = {"decay": 0.5, "over": "neuron", "others_learning_rate": 0.25}
+    config = make({"run": {"methods": ["walker8"]}, "normalized": own, "base": {"name": "sgd"}})
+    lattice, rest = begin(config, "walker8", 0).optimizer.param_groups
+    assert (lattice["decay"], lattice["over"], lattice["lr"]) == (0.5, "neuron", 0.1)
+    assert (rest["base"], rest["lr"]) == ("sgd", 0.25)
 
 
 def test_a_network_takes_its_shape_from_the_data():
@@ -221,6 +250,28 @@ def test_moves_of_a_training_run_have_the_exact_law():
         assert abs(measured - mean) <= allowed(variance, len(probes))
     mean, variance = max(values[1:] for values in probes)
     assert 2 * allowed(8 / 7 * variance, len(probes)) < mean / 7
+
+
+@pytest.mark.parametrize("method", ["dst", "walker8"])
+def test_probes_pair_each_weight_of_a_convolution_with_its_own_increment(method: str):
+    """Expected moves from the levels and increments that the step itself has, one by one."""
+    trainee = trained(method, **{**SMALL, "run": {"epochs": 1, "methods": [method]}})
+    optimizer = trainee.optimizer
+    assert isinstance(optimizer, LatticeOptimizer)
+    gradients = torch.Generator().manual_seed(0)
+    for slot in optimizer.slots:
+        slot.grad = torch.randn(slot.shape, generator=gradients)
+    spec, many = optimizer.next_numbers(optimizer.param_groups[0]).spec, []
+    before = {n: layer.index for n, layer in lattice_layers(trainee.model).items()}
+    with optimizer.recorded(optimizer.slots) as used:
+        probe = loop._probed_step(trainee, optimizer)
+    for place, (name, layer) in enumerate(lattice_layers(trainee.model).items()):
+        index, increment = as_stored(before[name]), used[layer.slot]
+        many.append(min(PROBED // spec.lattice.size, index.numel()))
+        pairs = (index.flatten()[: many[-1]], increment.flatten()[: many[-1]])
+        mean, variance = predicted_moves(spec, *(x.numpy() for x in pairs))
+        assert (probe["mean"][place], probe["variance"][place]) == (mean, variance)
+    assert probe["weights"] == many
 
 
 def test_probes_follow_a_knob_that_has_a_schedule():

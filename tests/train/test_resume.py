@@ -49,7 +49,7 @@ class Stop(Exception):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("writes", [1, 4, 6, 12])
+@pytest.mark.parametrize("writes", [1, 4, 6, 16])
 def test_stopped_after_any_checkpoint(
     writes: int,
     finished: Path,
@@ -58,7 +58,7 @@ def test_stopped_after_any_checkpoint(
     contents_of: Contents,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """There are 12: each of three methods writes four."""
+    """There are 16: each of four methods writes four."""
     done, save = [0], kept.save_checkpoint
 
     def counted(path: Path, values: dict[str, Any]) -> None:

@@ -18,20 +18,20 @@ from qtheory.streams import Stream
 
 
 class _Nearest(torch.autograd.Function):
-    """The nearest of -1, 0, +1 or, for two levels, of -1, +1; going back, the identity.
+    """One of -1, 0, +1 by a threshold or, for two levels, of -1, +1; going back, the identity.
 
-    Half-way points go away from 0; 0 itself, half-way between two levels, goes to +1.
+    The threshold itself goes away from 0; 0, half-way between two levels, goes to +1.
     """
 
     @staticmethod
-    def forward(ctx: Any, latent: Tensor, levels: int) -> Tensor:
+    def forward(ctx: Any, latent: Tensor, levels: int, threshold: float) -> Tensor:
         if levels == 2:
             return 1.0 - 2.0 * (latent < 0).to(latent.dtype)
-        return latent.sign() * (latent.abs() >= 0.5)
+        return latent.sign() * (latent.abs() >= threshold)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0], None, None
 
 
 class RealLayer(nn.Module):
@@ -41,12 +41,15 @@ class RealLayer(nn.Module):
 
     levels: the forward pass sees the weight rounded to -1, 0, +1 if 3, to -1, +1 if 2, as in
     BinaryConnect [courbariaux2015]: a straight-through estimator, whose latent weight is kept in
-    [-1, 1] by `clip_latent`. None: it sees the weight itself.
+    [-1, 1] by `clip_latent`. None: it sees the weight itself. threshold: from which |weight| on
+    three levels show -1 or +1.
     """
 
-    def __init__(self, shape: tuple[int, ...], *, levels: Literal[2, 3] | None) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], *, levels: Literal[2, 3] | None, threshold: float = 0.5
+    ) -> None:
         super().__init__()
-        self.levels = levels
+        self.levels, self.threshold = levels, threshold
         self.latent = nn.Parameter(torch.zeros(shape))
 
     def draw(self, seed: int, tensor: int) -> None:
@@ -63,10 +66,12 @@ class RealLayer(nn.Module):
     @property
     def visible(self) -> Tensor:
         """The weight that the forward pass sees."""
-        return _Nearest.apply(self.latent, self.levels) if self.levels else self.latent
+        if self.levels is None:
+            return self.latent
+        return _Nearest.apply(self.latent, self.levels, self.threshold)
 
     @property
-    def index(self) -> Tensor | None:
+    def visible_index(self) -> Tensor | None:
         """Indices of the visible weights, int64, as of a lattice layer; None if they are real."""
         if self.levels is None:
             return None

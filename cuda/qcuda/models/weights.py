@@ -16,26 +16,34 @@ import qcuda.nn as lattice_nn
 from qcuda.models.baselines import RealLayer
 from qcuda.models.config import Activation
 from qtheory.lattice import Lattice
+from qtheory.stairs.stair import Stair
 
 WeightLayer = lattice_nn.LatticeLayer | RealLayer
 MakeWeight = Callable[[tuple[int, ...]], WeightLayer]
 MakeActivation = Callable[[], nn.Module]
 
 
-def on_lattice(lattice: Lattice) -> MakeWeight:
-    """Linear layers, and convolutions that keep the size of the image, on a lattice."""
+def on_lattice(lattice: Lattice, readout: Stair | None = None) -> MakeWeight:
+    """Linear layers, and convolutions that keep the size of the image, on a lattice.
+
+    readout: the stair through which its levels are seen, None if they are seen themselves.
+    """
 
     def make(shape: tuple[int, ...]) -> lattice_nn.LatticeLayer:
-        if len(shape) == 2:
-            return lattice_nn.Linear(shape[1], shape[0], lattice)
-        return lattice_nn.Conv2d(shape[1], shape[0], shape[2], lattice, padding=shape[2] // 2)
+        outputs, inputs, *size = shape
+        if not size:
+            return lattice_nn.Linear(inputs, outputs, lattice, readout=readout)
+        padding = size[0] // 2
+        return lattice_nn.Conv2d(
+            inputs, outputs, size[0], lattice, padding=padding, readout=readout
+        )
 
     return make
 
 
-def real(levels: Literal[2, 3] | None) -> MakeWeight:
+def real(levels: Literal[2, 3] | None, threshold: float = 0.5) -> MakeWeight:
     """The same layers with real weights, which the forward pass sees rounded to `levels`."""
-    return partial(RealLayer, levels=levels)
+    return partial(RealLayer, levels=levels, threshold=threshold)
 
 
 def stepped(config: Activation) -> MakeActivation:

@@ -18,7 +18,7 @@ class LayerAudit:
 
     name: str  # of its layer, or of all layers that share the weight, joined by " = "
     shape: tuple[int, ...]
-    counts: tuple[int, ...]  # weights on each level
+    counts: tuple[int, ...]  # weights on each visible level
     weight_bits: float  # the state
     moment_bits: float  # the base optimiser's moments, 0 without an optimiser
     gradient_bits: float  # the gradient, 0 if there is none now
@@ -36,7 +36,7 @@ class LayerAudit:
 
     @property
     def zeros(self) -> float:
-        """Share of weights on the most central level."""
+        """Share of weights on the most central visible level."""
         return self.counts[len(self.counts) // 2] / max(self.weights, 1)
 
 
@@ -150,7 +150,8 @@ def audit(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> A
 
 
 def _counts(layer: LatticeLayer) -> tuple[int, ...]:
-    return tuple(torch.bincount(layer.index.reshape(-1), minlength=layer.lattice.size).tolist())
+    index = layer.visible_index.reshape(-1)
+    return tuple(torch.bincount(index, minlength=layer.visible_size).tolist())
 
 
 def _moments(layer: LatticeLayer, optimizer: torch.optim.Optimizer | None) -> list[Tensor]:
@@ -166,8 +167,12 @@ def _bits(tensors: list[Tensor], layer: LatticeLayer) -> float:
 
 
 def _shown(layer: LatticeLayer) -> list[Tensor]:
-    """The numbers of which a copy is a multiple, float64: with and without a scale by channel."""
-    levels = layer.levels.detach().cpu().double()[layer.index]
-    if not layer.scale.dim():
-        return [levels]
-    return [levels, levels * layer._spread_scale().detach().cpu()]
+    """The numbers of which a copy is a multiple, float64: hidden and visible levels, and these
+    with a scale by channel."""
+    index, found = layer.index, list[Tensor]()
+    if layer.readout is not None:
+        found.append(torch.from_numpy(layer.lattice.levels)[index])
+    found.append(layer.levels.detach().cpu().double()[index])
+    if layer.scale.dim():
+        found.append(found[-1] * layer._spread_scale().detach().cpu())
+    return found

@@ -122,6 +122,21 @@ class LatticeLayer(nn.Module):
         return as_weight(flat.reshape(self.slot.shape)).contiguous()
 
     @property
+    def visible_index(self) -> Tensor:
+        """Indices of the visible levels, int64, of the weight's shape, on the CPU (a copy).
+
+        Without a readout they are those of the weight.
+        """
+        if self.readout is None:
+            return self.index
+        return torch.from_numpy(self.readout.index(self.lattice.levels))[self.index]
+
+    @property
+    def visible_size(self) -> int:
+        """Number of visible levels."""
+        return self.lattice.size if self.readout is None else len(self.readout.levels)
+
+    @property
     def _emptied(self) -> bool:
         """Whether the state's memory is none, or was never written."""
         return self.state.is_meta or bool(self.levels[:1].isnan())

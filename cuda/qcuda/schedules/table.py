@@ -12,12 +12,15 @@ from typing import Any, TypeAlias
 
 import torch
 
+from qcuda.nn.slot import is_slot
 from qcuda.schedules.shapes import Shape
 
 Schedule: TypeAlias = Callable[[float], Any]
 """Epochs done to the value of a knob in the epoch that follows."""
 
 KEYS = {"learning_rate": "lr"}  # what torch calls a knob
+OTHERS = "others_learning_rate"
+"""The learning rate of groups without lattice weights, where it is not that of the others."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ def apply(
 ) -> dict[str, float]:
     """Give every knob of every group its value at a time; returns the values by knob."""
     values = {knob: float(schedule(time)) for knob, schedule in table.items()}
+    own = {KEYS.get(knob, knob): value for knob, value in values.items() if knob != OTHERS}
     for group in optimizer.param_groups:
-        group.update({KEYS.get(knob, knob): value for knob, value in values.items()})
+        group.update(own)
+        if OTHERS in values and not any(map(is_slot, group["params"])):
+            group["lr"] = values[OTHERS]
     return values

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from qcuda.errors import InputError, require
-from qtheory.optimisers import SGD, Adam, Momentum, Optimiser
+from qtheory.optimisers import SGD, Adam, Momentum, Normalized, Optimiser
 
 Rates: TypeAlias = Annotated[dict[str, float], "first learning rate, in weight units"]
 Kind: TypeAlias = Literal["float32", "bfloat16"]
+Over: TypeAlias = Literal["layer", "neuron"]
 Moments: TypeAlias = Annotated[Kind, "how the moments of lattice weights are kept"]
 
 
@@ -62,6 +63,27 @@ class SGDBase:
     def of(self, learning_rate: float) -> Optimiser:
         """The optimiser with a learning rate."""
         return SGD(learning_rate)
+
+
+@dataclass(frozen=True)
+class Normalizing:
+    """What moves lattice weights by their gradient over its running rms, and keeps no moments.
+
+    The base optimiser trains the other parameters, with a learning rate of their own.
+    """
+
+    decay: Annotated[float, "decay of the running mean of the gradient's square"] = 0.99
+    over: Annotated[Over, "where the mean is taken: one number for each"] = "layer"
+    others_learning_rate: Annotated[
+        float, "first learning rate of other parameters than lattice weights"
+    ] = 0.01
+
+    def __post_init__(self) -> None:
+        self.of(self.others_learning_rate)
+
+    def of(self, learning_rate: float) -> Optimiser:
+        """The optimiser of lattice weights with a learning rate."""
+        return Normalized(learning_rate, decay=self.decay, over=self.over)
 
 
 Base: TypeAlias = AdamBase | MomentumBase | SGDBase

@@ -1,7 +1,8 @@
 """The config of a training run: every number that can change its bits, with its unit.
 
-    algorithm    {stem: {knob: value}}             of every method that moves weights on a lattice
+    algorithm    {method: {knob: value}}           of every method that moves weights on a lattice
     base         {name, learning_rate: {method: value}, ...}                    the base optimiser
+    normalized   {decay, over, others_learning_rate}           of methods that normalise gradients
     schedules    {knob: {name, ...}}                     how knobs change from epoch to epoch
     model        {name, ...}                    qcuda.models.config
     data         {name, ...}                    qcuda.data.config
@@ -21,8 +22,8 @@ from qcuda.data.config import DATA
 from qcuda.errors import InputError, require
 from qcuda.models.config import MODELS
 from qcuda.schedules.shapes import SHAPES, Shape
-from qcuda.train.bases import BASES, Base
-from qcuda.train.methods import DEFAULT, METHODS, judged, knobs, spec_of, stems, values_of
+from qcuda.train.bases import BASES, Base, Normalizing
+from qcuda.train.methods import DEFAULT, METHODS, judged, knobs, on_lattices, spec_of, values_of
 from qcuda.train.tree import Leaf, Registry, choose, known, leaves, read, table, typed, written
 from qtheory.algorithms import Knob, Spec
 from qtheory.streams import MAX_SEED
@@ -70,11 +71,12 @@ class Run:
 class Config:
     """A run: some methods, each from several seeds, on the same split of the same data.
 
-    algorithm: by stem. base, model, data: one of BASES, MODELS, DATA. schedules: by knob.
+    algorithm: by method. base, model, data: one of BASES, MODELS, DATA. schedules: by knob.
     """
 
     algorithm: dict[str, Spec]
     base: Base
+    normalized: Normalizing
     schedules: dict[str, Shape]
     model: Any
     data: Any
@@ -83,8 +85,9 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The whole tree, fit for YAML and JSON."""
         return {
-            "algorithm": {stem: values_of(spec) for stem, spec in self.algorithm.items()},
+            "algorithm": {method: values_of(spec) for method, spec in self.algorithm.items()},
             "base": written(self.base, BASES),
+            "normalized": written(self.normalized),
             "schedules": {knob: written(one, SHAPES) for knob, one in self.schedules.items()},
             "model": written(self.model, MODELS),
             "data": written(self.data, DATA),
@@ -92,7 +95,7 @@ class Config:
         }
 
 
-SECTIONS = ("algorithm", "base", "schedules", "model", "data", "run")
+SECTIONS = ("algorithm", "base", "normalized", "schedules", "model", "data", "run")
 
 
 def make(values: Any = (), *, source: str = "", quick: bool = False) -> Config:
@@ -104,7 +107,8 @@ def make(values: Any = (), *, source: str = "", quick: bool = False) -> Config:
         given = table(values or {}, "a config")
         known(given, SECTIONS, "a config")
         run = read(Run, given.get("run", {}), "run", quick=quick)
-        strange = [stem for stem in stems(run.methods) if run.law_audit and not judged(stem)]
+        walking = on_lattices(run.methods) if run.law_audit else {}
+        strange = [method for method, stem in walking.items() if not judged(stem)]
         require(
             not strange,
             f"the audit of the law judges walkers that go to one of two places, got {strange[:1]}",
@@ -112,6 +116,7 @@ def make(values: Any = (), *, source: str = "", quick: bool = False) -> Config:
         return Config(
             algorithm=_algorithm(given.get("algorithm", {}), run.methods),
             base=_base(given.get("base", {}), run.methods, quick),
+            normalized=read(Normalizing, given.get("normalized", {}), "normalized", quick=quick),
             schedules=_schedules(given.get("schedules", {}), run.methods, quick),
             model=choose(MODELS, given.get("model", {}), "model", quick=quick),
             data=choose(DATA, given.get("data", {}), "data", quick=quick),
@@ -123,19 +128,20 @@ def make(values: Any = (), *, source: str = "", quick: bool = False) -> Config:
 
 def _algorithm(values: Any, methods: tuple[str, ...]) -> dict[str, Spec]:
     given = table(values, "algorithm")
-    known(given, stems(methods), f"algorithm, for methods {', '.join(methods)},")
-    return {stem: _spec(stem, given.get(stem, {})) for stem in stems(methods)}
+    walking = on_lattices(methods)
+    known(given, walking, f"algorithm, for methods {', '.join(methods)},")
+    return {method: _spec(method, stem, given.get(method, {})) for method, stem in walking.items()}
 
 
-def _spec(stem: str, given: Any) -> Spec:
-    key, own = f"algorithm.{stem}", knobs(stem)
+def _spec(method: str, stem: str, given: Any) -> Spec:
+    key, own = f"algorithm.{method}", knobs(stem)
     given = table(given, key)
     known(given, own, key)
     values: dict[str, Any] = {name: knob.default for name, knob in own.items()}
     for name, value in given.items():
         values[name] = typed(f"{key}.{name}", type(own[name].default), value)
     try:
-        return spec_of(stem, values)
+        return spec_of(method, values)
     except ValueError as error:
         raise InputError(f"{key}: {error}") from None
 
@@ -160,29 +166,29 @@ def _schedules(values: Any, methods: tuple[str, ...], quick: bool) -> dict[str, 
 
 def _numbers(methods: Iterable[str]) -> list[str]:
     """The knobs of methods that are numbers, each once: those that a schedule may move."""
-    every = [knob for stem in stems(methods) for knob in knobs(stem).values() if not knob.choices]
-    return list(dict.fromkeys(knob.name for knob in every))
+    every = [knob for stem in on_lattices(methods).values() for knob in knobs(stem).values()]
+    return list(dict.fromkeys(knob.name for knob in every if not knob.choices))
 
 
-def _meaning(stem: str, knob: Knob) -> str:
-    return f"{knob.name} of {stem}" + ("" if knob.choices else f", {knob.unit}")
+def _meaning(method: str, knob: Knob) -> str:
+    return f"{knob.name} of {method}" + ("" if knob.choices else f", {knob.unit}")
 
 
 def options() -> list[Leaf]:
     """Every value that a config may have, for one choice of names or another; defaults as text."""
-    owned = {stem: knobs(stem) for stem in dict.fromkeys(stems(METHODS))}
+    owned = {method: knobs(stem) for method, stem in on_lattices(METHODS).items()}
     rates = [(method, row.learning_rate) for method, row in METHODS.items()]
     movable = [RATE, *_numbers(METHODS)]
     return [
         *(
             Leaf(
-                f"algorithm.{stem}.{name}",
+                f"algorithm.{method}.{name}",
                 type(knob.default),
-                _meaning(stem, knob),
+                _meaning(method, knob),
                 knob.default,
                 knob.choices,
             )
-            for stem, own in owned.items()
+            for method, own in owned.items()
             for name, knob in own.items()
         ),
         *(
@@ -194,6 +200,7 @@ def options() -> list[Leaf]:
             Leaf(f"base.{RATE}.{method}", float, f"first learning rate of {method}", rate)
             for method, rate in rates
         ),
+        *leaves(Normalizing, "normalized"),
         *(
             leaf
             for knob in movable

@@ -10,7 +10,7 @@ from qcuda.data import source
 from qcuda.errors import require
 from qcuda.models.build import build
 from qcuda.models.weights import on_lattice, real, relu, stepped
-from qcuda.schedules.table import stretched
+from qcuda.schedules.table import OTHERS, Stretched, stretched
 from qcuda.train import folder, optimisers
 from qcuda.train.checkpoint import restore
 from qcuda.train.config import RATE, Config, make
@@ -22,18 +22,30 @@ from qcuda.train.tree import difference
 def begin(config: Config, method: str, seed: int) -> Trainee:
     """A trainee before its first epoch."""
     row, task = METHODS[method], source.task(config.data)
-    spec = None if row.stem is None else config.algorithm[row.stem]
-    weight = real(row.levels) if spec is None else on_lattice(spec.lattice)
+    spec = config.algorithm.get(method)
+    weight = (
+        real(row.levels)
+        if spec is None
+        else on_lattice(spec.lattice, getattr(spec, "readout", None))
+    )
     activation = stepped(config.model.activation) if row.stepped else relu
     model = build(config.model, task.shape, task.classes, weight, activation, seed)
     rate = config.base.learning_rate[method]
-    base = config.base.of(rate)
+    base, others = config.base.of(rate), None
+    if row.normalized:
+        base = config.normalized.of(rate)
+        others = config.base.of(config.normalized.others_learning_rate)
     if spec is None:
         optimizer = optimisers.plain(base, model)
     else:
-        optimizer = optimisers.on_lattice(base, spec, model, seed=seed, moments=config.base.moments)
+        optimizer = optimisers.on_lattice(
+            base, spec, model, others=others, seed=seed, moments=config.base.moments
+        )
     first = {RATE: rate, **({} if spec is None else values_of(spec))}
     schedules = stretched(config.schedules, first, config.run.epochs)
+    if others is not None:
+        apart = config.normalized.others_learning_rate
+        schedules[OTHERS] = Stretched(config.schedules[RATE], apart, config.run.epochs)
     audited = config.run.law_audit and spec is not None
     return start(method, seed, model, optimizer, schedules, audited=audited)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,8 +22,10 @@ from qcuda.nn.census import audit
 from qcuda.nn.slot import GradientSlot
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.schedules.table import Schedule, apply
-from qcuda.watch.law_audit import LawAudit
+from qcuda.watch.law_audit import LawAudit, levels
 from qcuda.watch.odds import predicted_moves
+
+PROBED = 2**22  # transitions of a layer that a probe follows
 
 
 @dataclass
@@ -91,7 +94,7 @@ def train_epoch(
     began, model, optimizer = time.perf_counter(), trainee.model, trainee.optimizer
     epoch = trainee.epoch + 1
     scheduled = apply(trainee.schedules, optimizer, trainee.epoch)
-    before, moved, lost = _levels(model), _moved(optimizer), _lost(optimizer)
+    before, moved, lost = _visible(model), _moved(optimizer), _lost(optimizer)
     mean, probe = _pass(trainee, batches)
     require(
         math.isfinite(mean),
@@ -112,7 +115,7 @@ def train_epoch(
         "validation_accuracy": accuracy,
         "validation_loss": validation_loss,
         "levels": _level_counts(model),
-        "changed": _changed(before, _levels(model)),
+        "changed": _changed(before, _visible(model)),
         "moved": [now - then for now, then in zip(_moved(optimizer), moved, strict=True)],
         "not_finite": _lost(optimizer) - lost,
         "probe": probe,
@@ -177,38 +180,50 @@ def _step(trainee: Trainee) -> None:
 
 
 def _probed_step(trainee: Trainee, optimizer: LatticeOptimizer) -> dict[str, Any]:
-    """One step, with the moves counted and, from its increments, what the exact law expects."""
+    """One step, with the moves counted and, from its increments, what the exact law expects.
+
+    Moves are those of the levels that a weight has, hidden ones too. Of a layer, the first weights
+    are probed that have PROBED transitions together: all, where there are few levels.
+    """
     slots: list[GradientSlot] = optimizer.slots
-    layers = weight_layers(trainee.model)
     spec = optimizer.next_numbers(optimizer.param_groups[0]).spec  # knobs may have a schedule
-    before = _levels(trainee.model)
+    many = PROBED // spec.lattice.size
+    before = [_first(slot, many) for slot in slots]
     with optimizer.recorded(slots) as increments:
         _step(trainee)
-    after = _levels(trainee.model)
     probe: dict[str, Any] = {"weights": [], "measured": [], "mean": [], "variance": []}
-    for name, slot in zip(layers, slots, strict=True):
-        mean, variance = predicted_moves(spec, before[name].numpy(), increments[slot].cpu().numpy())
-        probe["weights"].append(slot.numel())
-        probe["measured"].append(int((before[name] != after[name]).sum()))
+    for slot, then in zip(slots, before, strict=True):
+        used = increments[slot].reshape(-1)[:many].cpu().numpy()
+        mean, variance = predicted_moves(spec, then, used)
+        probe["weights"].append(len(then))
+        probe["measured"].append(int((then != _first(slot, many)).sum()))
         probe["mean"].append(mean)
         probe["variance"].append(variance)
     return probe
 
 
-def _levels(model: nn.Module) -> dict[str, Tensor]:
-    found = {name: layer.index for name, layer in weight_layers(model).items()}
+def _first(slot: GradientSlot, count: int) -> np.ndarray:
+    """Indices of the first weights of a layer, in stored order, as increments are."""
+    layer = slot.owner()
+    assert layer is not None
+    return levels(layer, 0, min(count, slot.numel()))
+
+
+def _visible(model: nn.Module) -> dict[str, Tensor]:
+    """By layer, the indices of the visible levels, where weights are not real."""
+    found = {name: layer.visible_index for name, layer in weight_layers(model).items()}
     return {name: index for name, index in found.items() if index is not None}
 
 
 def _level_counts(model: nn.Module) -> dict[str, list[int]]:
     return {
         name: torch.bincount(index.reshape(-1), minlength=3).tolist()
-        for name, index in _levels(model).items()
+        for name, index in _visible(model).items()
     }
 
 
 def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, int]:
-    """By layer, how many weights are on another level than an epoch ago."""
+    """By layer, how many weights are on another visible level than an epoch ago."""
     return {name: int((before[name] != after[name]).sum()) for name in before}
 
 

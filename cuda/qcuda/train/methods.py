@@ -1,7 +1,8 @@
 """The methods of training: a row says how weights are held, and what figures call it.
 
-Every walker of `qtheory.algorithms` is a method under its stem; the others are baselines. The
-default job trains the registry's first walker and the baselines.
+Every walker of `qtheory.algorithms` is a method under its stem. `walker8` and `walker6` are walkers
+on 255 and 63 levels that are read as three; they need no moments. The others are baselines. The
+default job trains the registry's first walker, the walker of eight bits, and the baselines.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qcuda.train import palette
-from qtheory.algorithms import Knob, Spec, contract, walkers
+from qtheory.algorithms import Knob, Spec, contract, hidden, walkers
 from qtheory.lattice import Lattice
 
 LATTICE = Lattice.ternary()
@@ -24,14 +25,19 @@ class Method:
 
     learning_rate: the first, in weight units, where the config names none. label, colour: in
     figures. stem: the algorithm that moves the weights on their lattice; None: weights are real
-    and trained by the base optimiser. levels: to how many levels the forward pass rounds real
-    weights; None: to none. stepped: whether activations are ternary.
+    and trained by the base optimiser. bits: of a weight whose levels are hidden, and read as three;
+    None: the levels are visible. normalized: whether lattice weights are moved by their gradient
+    over its running rms, in place of the base optimiser, which trains the other parameters.
+    levels: to how many levels the forward pass rounds real weights; None: to none. stepped: whether
+    activations are ternary.
     """
 
     learning_rate: float
     label: str
     colour: str
     stem: str | None = None
+    bits: int | None = None
+    normalized: bool = False
     levels: Literal[2, 3] | None = None
     stepped: bool = True
 
@@ -42,6 +48,11 @@ BASELINES = {
 }
 
 
+def _hidden(bits: int, colour: str) -> Method:
+    label = f"walker of {bits} bits, read as ternary; no moments"
+    return Method(0.1, label, colour, "stochastic_rounding", bits, normalized=True)
+
+
 def _walking(stem: str, number: int) -> Method:
     name = re.sub("(?<=[a-z])(?=[A-Z])", " ", contract(stem).spec.__name__)
     label = f"{name}: ternary weights and activations"
@@ -49,15 +60,15 @@ def _walking(stem: str, number: int) -> Method:
     return Method(0.05, label, colour, stem=stem)
 
 
-METHODS: dict[str, Method] = {
-    stem: _walking(stem, number) for number, stem in enumerate(walkers())
-} | BASELINES
-DEFAULT = (walkers()[0], *BASELINES)
+METHODS: dict[str, Method] = {stem: _walking(stem, number) for number, stem in enumerate(walkers())}
+METHODS |= {"walker8": _hidden(8, palette.HIDDEN[0]), "walker6": _hidden(6, palette.HIDDEN[1])}
+METHODS |= BASELINES
+DEFAULT = (walkers()[0], "walker8", *BASELINES)
 
 
-def stems(methods: Iterable[str]) -> list[str]:
-    """The algorithms that some methods need."""
-    return [stem for method in methods if (stem := METHODS[method].stem) is not None]
+def on_lattices(methods: Iterable[str]) -> dict[str, str]:
+    """The methods, of some, that move weights on a lattice, and their algorithms."""
+    return {method: stem for method in methods if (stem := METHODS[method].stem) is not None}
 
 
 def knobs(stem: str) -> dict[str, Knob]:
@@ -65,9 +76,12 @@ def knobs(stem: str) -> dict[str, Knob]:
     return {knob.name: knob for knob in contract(stem).knobs}
 
 
-def spec_of(stem: str, values: Mapping[str, float | str]) -> Spec:
-    """An algorithm with these knobs. Raises ValueError if one breaks its rule."""
-    return contract(stem).spec(LATTICE, **values)
+def spec_of(method: str, values: Mapping[str, float | str]) -> Spec:
+    """The algorithm of a method with these knobs. Raises ValueError if one breaks its rule."""
+    row = METHODS[method]
+    assert row.stem is not None
+    where = {"lattice": LATTICE} if row.bits is None else hidden(row.bits)
+    return contract(row.stem).spec(**where, **values)
 
 
 def judged(stem: str) -> bool:

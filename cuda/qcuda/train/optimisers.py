@@ -27,11 +27,19 @@ def plain(base: Optimiser, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def on_lattice(
-    base: Optimiser, spec: Spec, model: nn.Module, *, seed: int, moments: str
+    base: Optimiser,
+    spec: Spec,
+    model: nn.Module,
+    *,
+    others: Optimiser | None = None,
+    seed: int,
+    moments: str,
 ) -> LatticeOptimizer:
-    """Moves lattice weights by the spec and trains the rest by the base, in one object."""
+    """Moves lattice weights by the spec and trains the rest, in one object.
+
+    others: the base of the rest, None if it is that of lattice weights.
+    """
     slots = [p for p in model.parameters() if isinstance(p, GradientSlot)]
-    others = [p for p in model.parameters() if not isinstance(p, GradientSlot)]
-    return LatticeOptimizer(
-        [{"params": slots}, {"params": others}], spec, base=base, seed=seed, moments=moments
-    )
+    rest = [p for p in model.parameters() if not isinstance(p, GradientSlot)]
+    groups = [{"params": slots}, {"params": rest}]
+    return LatticeOptimizer(groups, spec, base=base, others=others, seed=seed, moments=moments)

@@ -82,21 +82,21 @@ def _bits(trainee: Trainee) -> dict[str, float]:
 
 def _zeros(trainee: Trainee) -> float | None:
     """Share of visible weights that are 0 in the chosen model; None if they are real."""
-    found = [layer.index for layer in weight_layers(trainee.model).values()]
+    found = [layer.visible_index for layer in weight_layers(trainee.model).values()]
     index = [i for i in found if i is not None]
     total = sum(i.numel() for i in index)
     return sum(int((i == 1).sum()) for i in index) / total if total else None
 
 
 def _changed(trainee: Trainee, epoch: int) -> float | None:
-    """Share of weights on another level after an epoch than before it; None if they are real."""
+    """Share of weights whose visible level an epoch has changed; None if they are real."""
     record = trainee.records[epoch]
     total = sum(map(sum, record["levels"].values()))
     return sum(record["changed"].values()) / total if total else None
 
 
 def _moves(trainees: Sequence[Trainee]) -> dict[str, Any]:
-    """Moves of a weight in an epoch, and how probes agree with the exact law."""
+    """Moves of a weight in an epoch, of hidden levels too; how probes agree with the exact law."""
     weights = sum(map(sum, trainees[0].records[0]["levels"].values()))
     scores = [
         probe_score(record["probe"]) for trainee in trainees for record in trainee.records[1:]
@@ -145,8 +145,8 @@ def table(results: dict[str, Any]) -> str:
         )
     rows.append(
         f"Accuracy on {results['test_examples']} test examples, looked at once, of the epoch with "
-        "the best validation accuracy: mean ± standard deviation over seeds.\n"
-        "Changed: share of weights on another level than an epoch before, first -> last epoch."
+        "the best validation accuracy: mean ± standard deviation over seeds. Changed: share of "
+        "weights on another visible level than an epoch before, first -> last epoch."
     )
     for method, found in results["methods"].items():
         moves = found.get("moves")
