@@ -1,6 +1,6 @@
 """Claims of our own about walkers with hidden levels."""
 
-from qpapers.hidden_levels import limit, seen, temperature
+from qpapers.hidden_levels import knee, limit, seen, temperature
 from qpapers.ledger import Paper
 
-PAPER = Paper("hidden_levels", verified=False, chapters=(seen, limit, temperature))
+PAPER = Paper("hidden_levels", verified=False, chapters=(seen, limit, temperature, knee))

@@ -11,9 +11,9 @@ and weights are then independent of each other but for e. So the law of one weig
 teacher's obeys a chain whose noise is its own error: with d = -eta_t g / rms(g), the increment of
 `gradient over the rms of the layer`, its law at the end of a schedule is computed, not sampled.
 
-What is predicted from the temperature alone (`from_temperature`): while its teacher's level is seen a
-weight wanders freely, with T = s E|noise| / 2; beyond, the force g = 1 pulls it back. At small rates
-the levels beyond a threshold weigh together
+What is predicted from the temperature alone (`from_temperature`): while its teacher's level is
+seen a weight wanders freely, with T = s E|noise| / 2; beyond, the force g = 1 pulls it back. At
+small rates the levels beyond a threshold weigh together
 
     (E e^+ / E g^+) (1 + r + r**2 + ...) = E e^+ / (E g^+ - E g^-) = T / (s g),    r = E g^- / E g^+
 
