@@ -44,7 +44,7 @@ OPTIONS = {
     "--model.name vgg": "model.name is one of cnn, mlp, got 'vgg'",
     "--model.name mlp --channels 8": "model mlp has the keys hidden, activation, got 'channels'",
     "--schedules.learning_rate.name step": "is one of constant, cosine, exponential, got 'step'",
-    "--data.name mnist": "data.name is one of digits, got 'mnist'",
+    "--data.name mnist": "data.name is one of digits, mnist1d, got 'mnist'",
     "--test_share 0": "test_share is between 0 and 1, got 0",
     "--validation_share 0.001": "an example of every class, got shares 0.25 and 0.001",
     "--methods dst metropolis --audit-law": "go to one of two places, got ['metropolis']",
@@ -166,7 +166,9 @@ def test_a_config_survives_as_a_tree():
 def test_every_option_is_a_value_of_some_config():
     """Its default, given in a run of every method, comes back at its own key."""
     every = {"run": {"methods": list(METHODS)}}
-    owners = {"base.momentum": {"base": {"name": "momentum"}}}
+    owners: dict[str, dict] = {"base.momentum": {"base": {"name": "momentum"}}}
+    seeds = [f"data.{part}_seed" for part in ("train", "validation", "test")]
+    owners |= {key: {"data": {"name": "mnist1d"}} for key in seeds}
     for leaf in options():
         section, *words, last = leaf.key.split(".")
         default = list(leaf.default) if isinstance(leaf.default, tuple) else leaf.default

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from qcuda.data.source import opened
+from qcuda.errors import InputError
 from qcuda.kernels.order import as_stored
 from qcuda.models.baselines import RealLayer, clip_latent
 from qcuda.models.cnn import network
@@ -119,6 +120,11 @@ def test_every_walker_is_a_method_with_its_own_knobs(stem: str):
     assert contract(trainee.optimizer.spec) is contract(stem)
     assert not coin or (trainee.evidence is not None and not trainee.evidence.failing)
     assert begin(make(tree), method, 0).optimizer.param_groups[0]["lr"] == 0.05
+
+
+def test_a_cnn_is_for_images():
+    with pytest.raises(InputError, match=r"a cnn takes images, got examples of the shape \(40,\)"):
+        network(CNN(), (40,), 10, real(None), relu)
 
 
 def test_a_walker_with_hidden_levels_keeps_no_moments_and_shows_three():

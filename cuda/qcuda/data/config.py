@@ -37,4 +37,26 @@ class Digits:
             require(0 < value < 1, f"{key} is between 0 and 1, got {value}")
 
 
-DATA: dict[str, type[Any]] = {"digits": Digits}
+@dataclass(frozen=True)
+class MNIST1D:
+    """Ten drawn digits as signals of 40 numbers, made by the package mnist1d [greydanus2020].
+
+    4000 training examples, those of its default seed; 5000 to choose by, and 5000 to test.
+    """
+
+    TITLE: ClassVar[str] = "MNIST-1D"
+
+    batch: Annotated[int, "least number of examples in a batch"] = 50
+    train_seed: Annotated[int, "seed of the training examples; 42 are the published ones"] = 42
+    validation_seed: Annotated[int, "seed of the examples that choose the model"] = 1042
+    test_seed: Annotated[int, "seed of the test examples"] = 2042
+
+    def __post_init__(self) -> None:
+        require(2 <= self.batch <= 4000, f"batch is in 2..4000, got {self.batch}")
+        seeds = (self.train_seed, self.validation_seed, self.test_seed)
+        for seed in seeds:
+            require(0 <= seed < 2**32, f"a seed of mnist1d is in 0..{2**32 - 1}, got {seed}")
+        require(len(set(seeds)) == 3, f"parts of the data have three seeds, got {seeds}")
+
+
+DATA: dict[str, type[Any]] = {"digits": Digits, "mnist1d": MNIST1D}

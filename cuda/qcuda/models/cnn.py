@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
+from qcuda.errors import require
 from qcuda.models.config import CNN
 from qcuda.models.mlp import head
 from qcuda.models.weights import MakeActivation, MakeWeight
@@ -13,15 +14,17 @@ from qcuda.models.weights import MakeActivation, MakeWeight
 
 def network(
     config: CNN,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     classes: int,
     weight: MakeWeight,
     activation: MakeActivation,
 ) -> nn.Sequential:
     """Every weight layer is followed by batch normalisation; all but the last are activated.
 
-    shape: channels, height and width of an image, whose sides are halved once.
+    shape: channels, height and width of an image, whose sides are halved once. Raises InputError
+    if examples are no images.
     """
+    require(len(shape) == 3, f"a cnn takes images, got examples of the shape {shape}: try mlp")
     inputs, height, width = shape
     first, second = config.channels, 2 * config.channels
     modules: OrderedDict[str, nn.Module] = OrderedDict()

@@ -1,0 +1,1 @@
+"""Studies: methods compared with equal effort, each tuned alike on data that is not tested."""
