@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qpapers.hidden_levels import knee
+from qpapers.hidden_levels import knee, masters, parallel
 from qpapers.hidden_levels.neuron import Neuron, from_temperature, trained
 from qpapers.hidden_levels.temperature import NOISE, WIDTH, slope, well
 from qtheory import Lattice, StochasticRounding
 from qtheory.algorithms.walker import hidden
-from qtheory.chain import gibbs_law, stationary_distribution, total_variation
+from qtheory.chain import (
+    gibbs_law,
+    is_reversible,
+    single_site_metropolis,
+    stationary_distribution,
+    total_variation,
+)
 from qtheory.increments import ContinuousIncrements
 from qtheory.limits.generator import limit_law
 from qtheory.limits.temperature import temperature_floor
@@ -109,3 +115,49 @@ def test_the_prediction_is_compared_as_it_was_made():
     assert abs((((gaps - knee.MEASURED) / knee.errors()) ** 2).sum() - chi) < 0.01
     for nu in (0.25, 1.0, 4.0):
         assert knee.distance(nu)[0] > 30  # chi**2 of 5 degrees of freedom: P < 1e-5
+
+
+# Weights that move at once
+
+
+def test_one_weight_has_the_law_of_gibbs_and_two_at_once_have_not():
+    assert total_variation(parallel.settled(1, 1.0), parallel.target(1)) < 1e-14
+    assert is_reversible(parallel.chain(1, 1.0))
+    assert not is_reversible(parallel.chain(2, 1.0))
+    assert total_variation(parallel.settled(2, 1.0), parallel.target(2)) > 0.04
+    single = single_site_metropolis(parallel.energies(2).reshape(3, 3), parallel.TEMPERATURE)
+    law = stationary_distribution(single)
+    assert total_variation(law, parallel.target(2)) < 1e-14
+
+
+def test_the_bias_is_first_order_in_the_share():
+    """TV / q = c (1 + O(q)): between q = 1/64 and 1/128 it changes by less than 1/64 of itself."""
+    found = [
+        total_variation(parallel.settled(2, q), parallel.target(2)) / q for q in (1 / 64, 1 / 128)
+    ]
+    assert abs(found[0] / found[1] - 1) < 1 / 64
+    assert abs(2 * found[1] - found[0] - parallel.first_order(2)) < 1e-5
+
+
+# Public claims about weights without a float copy
+
+
+def test_eco_is_a_latent_with_hysteresis():
+    """Dyadic numbers, so equality; and a radius that does not grow, near 3/16."""
+    assert masters.same_as_a_latent() == (0.0,)
+    coarse, fine = masters.eco(0.25, 0.5), masters.eco(0.125, 0.5)
+    assert abs(coarse - 3 / 16) < 0.03 and abs(fine - 3 / 16) < 0.015
+    stops = masters.radii()
+    assert [round(r / rate, 9) for r, rate in zip(stops, (0.1, 0.05, 0.025), strict=True)] == [
+        4.75, 9.75, 19.75,
+    ]  # fmt: skip
+
+
+def test_lotion_keeps_global_minima_and_local_ones():
+    w = masters.LEVELS
+    assert np.array_equal(masters.smoothed(w), masters.loss(w))
+    middle = np.array([[0.5, -0.5, 0.5]])
+    corners = np.array([[i, j, k] for i in (0.0, 1.0) for j in (-1.0, 0.0) for k in (0.0, 1.0)])
+    assert abs(masters.smoothed(middle)[0] - masters.loss(corners).mean()) < 1e-15
+    stable, local, best, second = masters.minima()
+    assert stable == local > 1 and best < second
