@@ -29,6 +29,8 @@ REALS = {
     np.dtype(np.int8): abi.Real.INT8,
 }
 
+PACKED = (abi.Storage.SIXES, abi.Storage.NIBBLES, abi.Storage.TRITS)
+
 
 def kernel_of(optimiser: Optimiser | None) -> str:
     if isinstance(optimiser, Normalized):
@@ -74,17 +76,17 @@ def find_level(level: str) -> Room:
 
 
 def storages(lattice: Lattice) -> list[abi.Storage]:
-    return [abi.Storage.INT8, abi.Storage.TRITS] if lattice.size <= 3 else [abi.Storage.INT8]
+    return [abi.Storage.INT8, *(one for one in PACKED if lattice.size <= one.levels)]
 
 
 def encode(lattice: Lattice, index: np.ndarray, storage: abi.Storage) -> np.ndarray:
     codes = plain.to_codes(lattice, index)
-    return codes if storage is abi.Storage.INT8 else plain.pack(codes)
+    return codes if storage is abi.Storage.INT8 else plain.pack(codes, storage.bits)
 
 
 def decode(lattice: Lattice, state: np.ndarray, count: int, storage: abi.Storage) -> np.ndarray:
     """Also checks legality: the reference's unpack refuses illegal trits and padding."""
-    codes = state if storage is abi.Storage.INT8 else plain.unpack(state, count)
+    codes = state if storage is abi.Storage.INT8 else plain.unpack(state, count, storage.bits)
     return plain.from_codes(lattice, codes)
 
 

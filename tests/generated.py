@@ -31,7 +31,11 @@ def step_kernels() -> set[str]:
 
     names = set()
     for rule, optimiser, *types in product(
-        source.stems(), abi.OPTIMISERS, abi.Storage, abi.GRADIENTS, abi.GRADIENTS
+        source.stems(),
+        abi.OPTIMISERS,
+        (abi.Storage.INT8, abi.Storage.TRITS),
+        abi.GRADIENTS,
+        abi.GRADIENTS,
     ):
         used = types if abi.MOMENTS[optimiser] else types[:2]
         names.add(source.step(rule, optimiser, *(kind.name.lower() for kind in used)))

@@ -5,13 +5,13 @@
 
 namespace qt {
 
-enum Storage : int32_t { STORAGE_INT8 = 0, STORAGE_TRITS = 1 };
+enum Storage : int32_t { STORAGE_INT8 = 0, STORAGE_TRITS = 1, STORAGE_NIBBLES = 2, STORAGE_SIXES = 3 };
 // Float16 is for visible weights only, int8 for moments only.
 enum Real : int32_t { REAL_FLOAT32 = 0, REAL_BFLOAT16 = 1, REAL_FLOAT16 = 2, REAL_INT8 = 3 };
 
 // One tensor of a multi-tensor launch. 80 bytes.
 struct Tensor {
-  void *state;           // int8 codes, or trits packed four to a byte
+  void *state;           // codes, one a byte or packed, see storage.h
   const void *gradient;  // float32 or bfloat16
   void *first;           // first moment, or null
   void *second;          // second moment, or null

@@ -1,4 +1,7 @@
-// How weights and moments are stored: codes as int8 or as trits, reals as float32 or bfloat16.
+// How weights and moments are stored: codes in 8, 6, 4 or 2 bits, reals as float32 or bfloat16.
+//
+// Codes are in two's complement, the first in the lowest bits, and four of them begin a byte anew:
+// four trits take one byte, four nibbles two, four of six bits three.
 #pragma once
 
 #include "abi.h"
@@ -8,6 +11,25 @@ namespace qt {
 
 // A code is an index less the lattice's centre.
 QT_FN int32_t centre(const Spec &spec) { return spec.size / 2; }
+
+// Bits of a code, 0 for no storage.
+QT_FN int32_t bits_of(int32_t storage) {
+  constexpr int32_t bits[] = {8, 2, 4, 6};
+  return storage >= 0 && storage <= STORAGE_SIXES ? bits[storage] : 0;
+}
+
+// The most levels of a storage. Of the four trits one is illegal.
+QT_FN int32_t most_levels(int32_t storage) { return storage == STORAGE_TRITS ? 3 : 1 << bits_of(storage); }
+
+// One of the four codes, of so many bits, of a quad.
+template <int BITS>
+QT_FN int32_t packed_code(uint32_t quad, int lane) {
+  return int32_t(quad << (32 - BITS * (lane + 1))) >> (32 - BITS);
+}
+template <int BITS>
+QT_FN uint32_t code_bits(int32_t code, int lane) {
+  return (uint32_t(code) & ((1u << BITS) - 1)) << (BITS * lane);
+}
 
 // Trits: two bits in two's complement, so 00 / 01 / 11 are 0 / +1 / -1. 10 is illegal.
 QT_FN int32_t trit(uint8_t byte, int lane) { return int32_t(uint32_t(byte) << (30 - 2 * lane)) >> 30; }

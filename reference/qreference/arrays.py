@@ -14,8 +14,8 @@ Decisions = Bool[ndarray, "..."]
 Codes = Int8[ndarray, "..."]
 """Index less the lattice's centre."""
 
-Trits = UInt8[ndarray, "bytes"]
-"""Codes -1, 0, +1 in two bits each, four to a byte, the first in the lowest bits."""
+Packed = UInt8[ndarray, "bytes"]
+"""Codes of 2, 4 or 6 bits, the first in the lowest bits."""
 
 BFloat16 = UInt16[ndarray, "..."]
 """The upper halves of float32 numbers, as bits."""

@@ -1,8 +1,7 @@
-"""How weights and moments are stored: codes as int8 or as trits, reals as bfloat16.
+"""How weights and moments are stored: codes in 8, 6, 4 or 2 bits, reals as bfloat16.
 
-A code is an index less the lattice's centre. Trits are two bits a weight, in two's complement:
-00 / 01 / 11 for 0 / +1 / -1, four to a byte, the first in the lowest bits; 10 is illegal, and
-the bits after the last weight are zero.
+A code is an index less the lattice's centre, in two's complement, the first in the lowest bits; the
+bits after the last weight are zero. Of two bits 00 / 01 / 11 are 0 / +1 / -1, and 10 is illegal.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from qreference import walker
-from qreference.arrays import BFloat16, Codes, Real, Trits
+from qreference.arrays import BFloat16, Codes, Packed, Real
 from qtheory.arrays import Index, Words
 from qtheory.lattice import Lattice
 from qtheory.optimisers import UNIT
 
-ILLEGAL = 0b10
+ILLEGAL = -2  # the trit 10
 
 
 def to_codes(lattice: Lattice, index: Index) -> Codes:
@@ -33,32 +32,38 @@ def from_codes(lattice: Lattice, codes: Codes) -> Index:
     return index
 
 
-def pack(codes: Codes) -> Trits:
-    """Four codes to a byte, in C order. Raises ValueError if a code is not -1, 0 or +1."""
-    outside = codes[np.abs(codes.astype(np.int64)) > 1]
+def pack(codes: Codes, bits: int = 2) -> Packed:
+    """Codes of so many bits, in C order, one after the other from the lowest bit on.
+
+    bits: 2 for trits, 4 or 6. Raises ValueError if a code does not fit, or is the trit -2.
+    """
+    low, high = (-1, 1) if bits == 2 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    flat = codes.reshape(-1).astype(np.int64)
+    outside = flat[(flat < low) | (flat > high)]
     if outside.size:
-        raise ValueError(f"a trit is -1, 0 or +1, got {outside[0]}")
-    flat = codes.reshape(-1)
-    lanes = np.zeros((-(-flat.size // 4), 4), dtype=np.uint8)
-    lanes.reshape(-1)[: flat.size] = flat.astype(np.uint8) & 0b11
-    return lanes[:, 0] | lanes[:, 1] << 2 | lanes[:, 2] << 4 | lanes[:, 3] << 6
+        raise ValueError(f"a code of {bits} bits is in {low}..{high}, got {outside[0]}")
+    lanes = (flat[:, None] >> np.arange(bits)) & 1
+    return np.packbits(lanes.astype(np.uint8).reshape(-1), bitorder="little")
 
 
-def unpack(trits: Trits, count: int) -> Codes:
+def unpack(packed: Packed, count: int, bits: int = 2) -> Codes:
     """The first `count` codes, shape (count,).
 
-    Raises ValueError if there are more or fewer bytes than `count` trits need, if one of them
-    is illegal, or if the bits after the last one are not zero.
+    Raises ValueError if there are more or fewer bytes than they need, if one is the trit -2, or if
+    the bits after the last one are not zero.
     """
-    if trits.size != -(-count // 4):
-        raise ValueError(f"{count} trits take {-(-count // 4)} bytes, got {trits.size}")
-    lanes = np.stack([trits >> shift & 0b11 for shift in (0, 2, 4, 6)], axis=-1).reshape(-1)
-    illegal = np.flatnonzero(lanes == ILLEGAL)
-    if illegal.size:
+    size = -(-count * bits // 8)
+    if packed.size != size:
+        raise ValueError(f"{count} codes of {bits} bits take {size} bytes, got {packed.size}")
+    stream = np.unpackbits(packed, bitorder="little").astype(np.int64)
+    if stream[count * bits :].any():
+        raise ValueError(f"the bits after {count} codes are zero, got {int(packed[-1]):#010b}")
+    lanes = stream[: count * bits].reshape(count, bits)
+    codes = lanes @ (1 << np.arange(bits)) - (lanes[:, -1] << bits)
+    illegal = np.flatnonzero(codes == ILLEGAL) if bits == 2 else ()
+    if len(illegal):
         raise ValueError(f"a trit is 00, 01 or 11, got 10 at element {illegal[0]}")
-    if lanes[count:].any():
-        raise ValueError(f"the bits after {count} trits are zero, got {int(trits[-1]):#010b}")
-    return np.array([0, 1, 0, -1], dtype=np.int8)[lanes[:count]]
+    return codes.astype(np.int8)
 
 
 def widen(values: BFloat16) -> Real:

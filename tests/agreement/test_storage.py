@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cpu_room import Weights, storages
+from cpu_room import PACKED, Weights, storages
 
 from qcuda.kernels import abi, source
 from qreference import storage as plain
@@ -48,15 +48,17 @@ def test_visible_weights(room, lattice, threads):
             assert half.tobytes() == to_bfloat16(expected).tobytes()
 
 
-def test_pack_and_unpack(room):
+@pytest.mark.parametrize("storage", PACKED, ids=lambda one: one.name)
+def test_pack_and_unpack(room, storage):
+    low, high = (-1, 2) if storage is abi.Storage.TRITS else (-storage.levels // 2,) * 2
     for count in SIZES:
-        codes = np.random.default_rng(count).integers(-1, 2, count).astype(np.int8)
-        packed = np.full((count + 3) // 4 + 1, 0x5A, np.uint8)
-        room.library.qt_pack(codes.ctypes.data, count, packed.ctypes.data)
+        codes = np.random.default_rng(count).integers(low, abs(high), count).astype(np.int8)
+        packed = np.full(storage.bytes(count) + 1, 0x5A, np.uint8)
+        room.library.qt_pack(int(storage), codes.ctypes.data, count, packed.ctypes.data)
         assert packed[-1] == 0x5A
-        assert (packed[:-1] == plain.pack(codes)).all()
+        assert (packed[:-1] == plain.pack(codes, storage.bits)).all()
         back = np.full(count + 1, 99, np.int8)
-        room.library.qt_unpack(packed.ctypes.data, count, back.ctypes.data)
+        room.library.qt_unpack(int(storage), packed.ctypes.data, count, back.ctypes.data)
         assert back[-1] == 99
         assert (back[:-1] == codes).all()
 
@@ -64,8 +66,17 @@ def test_pack_and_unpack(room):
 def test_the_codes_are_the_published_ones(room):
     """00 / 01 / 11 for 0 / +1 / -1, the first in the lowest bits."""
     codes, packed = np.array([1, -1, 0, 1, -1], np.int8), np.zeros(2, np.uint8)
-    room.library.qt_pack(codes.ctypes.data, 5, packed.ctypes.data)
+    room.library.qt_pack(1, codes.ctypes.data, 5, packed.ctypes.data)
     assert packed.tolist() == [0b01_00_11_01, 0b00_00_00_11]
+    assert plain.pack(np.array([1, -1, -8], np.int8), 4).tolist() == [0b1111_0001, 0b1000]
+    assert plain.pack(np.array([1, -1, 31], np.int8), 6).tolist() == [
+        0b11_000001,
+        0b1111_1111,
+        0b01,
+    ]
+    for storage in (0, 4, -1):
+        assert room.library.qt_pack(storage, codes.ctypes.data, 5, packed.ctypes.data) != 0
+        assert room.library.qt_unpack(storage, packed.ctypes.data, 5, codes.ctypes.data) != 0
 
 
 def test_illegal_trits_are_counted(room):
@@ -96,7 +107,7 @@ def test_wrong_launches_are_refused_and_change_nothing(room):
     weights = Weights(np.ones(8, np.int64), np.ones(8, np.float32))
     good = room.launch(spec, None, abi.Storage.INT8, 1, weights)
     changes = {
-        "rule": (len(source.stems()), -1), "optimiser": (4, -1), "storage": (2, -1),
+        "rule": (len(source.stems()), -1), "optimiser": (4, -1), "storage": (4, -1),
         "gradient_type": (2, -1), "moment_type": (2, -1),
     }  # fmt: skip
     bad = [(name, value) for name, values in changes.items() for value in values]

@@ -15,7 +15,7 @@ import qcuda
 import qcuda.kernels.decoding
 from qcuda.kernels import native
 from qcuda.kernels import storage as stored
-from qcuda.kernels.abi import Error, Real
+from qcuda.kernels.abi import VISIBLE, Error, Real, Storage
 from qcuda.kernels.order import as_stored, as_weight, stored_shape
 from qreference import storage as plain
 from qtheory import DST, Lattice
@@ -102,12 +102,13 @@ def test_halves_are_rounded_as_numpy_rounds_them():
             assert (out == table.astype(np.float16).view(np.uint16)).all()
 
 
-@pytest.mark.parametrize("real", sorted(qcuda.kernels.decoding.MADE.values()))
-@pytest.mark.parametrize(("storage", "size"), [(0, 3), (0, 200), (1, 2), (1, 3)])
+@pytest.mark.parametrize("real", VISIBLE)
+@pytest.mark.parametrize(("storage", "size"), [(0, 3), (0, 200), (1, 2), (1, 3), (2, 5), (3, 63)])
 def test_a_code_off_the_lattice_is_not_a_number(storage, size, real):
     """Every byte there is: legal codes read as their level, all others as NaN, and it is told."""
     levels, state = np.linspace(1, 2, size, dtype=np.float32), np.arange(256).astype(np.uint8)
-    count = 256 if storage == 0 else 1024
+    bits = Storage(storage).bits
+    count = 256 * 8 // bits
     kind = np.float32 if real is Real.FLOAT32 else np.uint16
     out = np.zeros(count, kind)
     error = native.library().qt_decode(
@@ -118,8 +119,8 @@ def test_a_code_off_the_lattice_is_not_a_number(storage, size, real):
     if storage == 0:
         codes = state.view(np.int8).astype(int)
     else:
-        lanes = np.stack([state >> shift & 3 for shift in (0, 2, 4, 6)], -1).reshape(-1)
-        codes = np.array([0, 1, 99, -1])[lanes]
+        lanes = np.unpackbits(state, bitorder="little")[: count * bits].reshape(count, bits)
+        codes = lanes.astype(int) @ (1 << np.arange(bits)) - lanes[:, -1].astype(int) * 2**bits
     index = codes + size // 2
     legal = (0 <= index) & (index < size)
     if real is Real.FLOAT32:

@@ -57,14 +57,27 @@ def test_trits_come_back_whatever_their_number(count):
 
 def test_the_first_trit_is_in_the_lowest_bits_and_padding_is_zero():
     assert storage.pack(np.array([1, -1, 0, 1, -1], np.int8)).tolist() == [0b01_00_11_01, 0b11]
-    with pytest.raises(ValueError, match="the bits after 3 trits are zero, got 0b01001101"):
+    with pytest.raises(ValueError, match="the bits after 3 codes are zero, got 0b01001101"):
         storage.unpack(np.array([0b01_00_11_01], np.uint8), 3)
-    with pytest.raises(ValueError, match="5 trits take 2 bytes, got 1"):
+    with pytest.raises(ValueError, match="5 codes of 2 bits take 2 bytes, got 1"):
         storage.unpack(np.zeros(1, np.uint8), 5)
-    with pytest.raises(ValueError, match=r"a trit is -1, 0 or \+1, got 2"):
+    with pytest.raises(ValueError, match=r"a code of 2 bits is in -1\.\.1, got 2"):
         storage.pack(np.array([0, 2], np.int8))
     with pytest.raises(ValueError, match="got -128"):
         storage.pack(np.array([-128], np.int8))
+
+
+@pytest.mark.parametrize("bits", [4, 6])
+def test_every_code_of_four_and_six_bits_comes_back(bits):
+    codes = np.arange(-(2 ** (bits - 1)), 2 ** (bits - 1)).astype(np.int8)
+    for count in (0, 1, 2, 3, codes.size, codes.size - 1):
+        packed = storage.pack(codes[:count], bits)
+        assert packed.size == -(-count * bits // 8)
+        assert (storage.unpack(packed, count, bits) == codes[:count]).all()
+    with pytest.raises(ValueError, match=f"a code of {bits} bits is in -{2 ** (bits - 1)}"):
+        storage.pack(np.array([2 ** (bits - 1)], np.int8), bits)
+    with pytest.raises(ValueError, match="the bits after 1 codes are zero"):
+        storage.unpack(np.array([0xFF], np.uint8), 1, bits)
 
 
 def test_widening_is_exact_for_every_bfloat16():

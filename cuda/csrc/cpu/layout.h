@@ -11,11 +11,11 @@ namespace qt {
 
 // The codes of elements start .. start + count - 1: where they lie, or unpacked into `room`, which
 // has room for 3 more.
-inline const int8_t *codes_of(bool trits, const void *state, int64_t start, int64_t count,
+inline const int8_t *codes_of(int32_t bits, const void *state, int64_t start, int64_t count,
                               int8_t *room) {
-  if (!trits) return (const int8_t *)state + start;
+  if (bits == 8) return (const int8_t *)state + start;
   const int64_t before = start & 3;
-  unpack_trits((const uint8_t *)state + start / 4, before + count, room);
+  unpack(bits, (const uint8_t *)state + start / 4 * bits / 2, before + count, room);
   return room + before;
 }
 

@@ -38,11 +38,11 @@ Forget choose_forget(int32_t moment) {
 }
 
 int check(const Launch &launch) {
-  if (launch.storage != STORAGE_INT8 && launch.storage != STORAGE_TRITS) return BAD_STORAGE;
+  if (!bits_of(launch.storage)) return BAD_STORAGE;
   const int32_t gradient = launch.gradient_type, moment = launch.moment_type;
   if (gradient != REAL_FLOAT32 && gradient != REAL_BFLOAT16) return BAD_REAL;
   if (moment != REAL_FLOAT32 && moment != REAL_BFLOAT16 && moment != REAL_INT8) return BAD_REAL;
-  if (launch.spec.size < 2 || launch.spec.size > (launch.storage == STORAGE_TRITS ? 3 : 256))
+  if (launch.spec.size < 2 || launch.spec.size > most_levels(launch.storage))
     return BAD_SIZE;
   return OK;
 }
@@ -101,14 +101,14 @@ void step_run(const Launch &launch, const Functions &functions, const Tensor &te
   if (tensor.increment) memcpy(tensor.increment + start, increment, size_t(count) * sizeof(float));
   const uint32_t *words =
       buffer.fill(launch.seed, iteration, tensor.tensor, STREAM_MOVE, element, count);
-  const bool trits = launch.storage == STORAGE_TRITS;
-  uint8_t *bytes = (uint8_t *)tensor.state + start / 4;
-  if (trits) unpack_trits(bytes, count, codes);
-  int8_t *moving = trits ? codes : (int8_t *)tensor.state + start;
+  const int32_t bits = bits_of(launch.storage);
+  uint8_t *bytes = (uint8_t *)tensor.state + start / 4 * bits / 2;
+  if (bits < 8) unpack(bits, bytes, count, codes);
+  int8_t *moving = bits < 8 ? codes : (int8_t *)bytes;
   if (functions.forget) memcpy(before, moving, size_t(count));
   functions.move(launch.spec, count, increment, words, moving, counters);
   if (functions.forget) functions.forget(before, moving, count, tensor.first, start);
-  if (trits) pack_trits(codes, count, bytes);
+  if (bits < 8) pack(bits, codes, count, bytes);
 }
 
 int64_t minimum64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -259,9 +259,9 @@ QT_EXPORT int qt_outcomes(const Launch *launch, const int8_t *codes, const float
 QT_EXPORT int qt_decode(int32_t storage, const float *levels, const float *scale, int32_t size,
                         const void *state, int64_t count, void *out, int32_t real, int64_t places,
                         int64_t channels, int32_t threads) {
-  if (storage != STORAGE_INT8 && storage != STORAGE_TRITS) return BAD_STORAGE;
+  if (!bits_of(storage)) return BAD_STORAGE;
   if (real != REAL_FLOAT32 && real != REAL_BFLOAT16 && real != REAL_FLOAT16) return BAD_REAL;
-  if (size < 2 || size > (storage == STORAGE_TRITS ? 3 : 256)) return BAD_SIZE;
+  if (size < 2 || size > most_levels(storage)) return BAD_SIZE;
   alignas(64) uint32_t table[256];  // indexed by the code's low eight bits
   for (uint32_t &shown : table) shown = nearest(NAN_BITS, real);
   for (int32_t i = 0; i < size; ++i) {
@@ -282,7 +282,7 @@ QT_EXPORT int qt_decode(int32_t storage, const float *levels, const float *scale
     const int64_t end = minimum64((number + 1) * task, count);
     for (int64_t start = number * task; start < end; start += unit) {
       const int64_t length = minimum64(unit, end - start);
-      const int8_t *codes = codes_of(trits, state, start, length, room);
+      const int8_t *codes = codes_of(bits_of(storage), state, start, length, room);
       for (int64_t i = 0; i < length; ++i) illegal |= int8_t(codes[i] < low) | int8_t(codes[i] > high);
       const auto write = [&](auto *to) {
         if (turned)
@@ -325,12 +325,17 @@ QT_EXPORT int64_t qt_illegal(const uint8_t *trits, int64_t count) {
   return illegal;
 }
 
-QT_EXPORT void qt_pack(const int8_t *codes, int64_t count, uint8_t *trits) {
-  pack_trits(codes, count, trits);
+// Codes into a storage that packs, and back. Returns 0, or the number of the rule that is broken.
+QT_EXPORT int qt_pack(int32_t storage, const int8_t *codes, int64_t count, uint8_t *bytes) {
+  if (storage == STORAGE_INT8 || !bits_of(storage)) return BAD_STORAGE;
+  pack(bits_of(storage), codes, count, bytes);
+  return OK;
 }
 
-QT_EXPORT void qt_unpack(const uint8_t *trits, int64_t count, int8_t *codes) {
-  unpack_trits(trits, count, codes);
+QT_EXPORT int qt_unpack(int32_t storage, const uint8_t *bytes, int64_t count, int8_t *codes) {
+  if (storage == STORAGE_INT8 || !bits_of(storage)) return BAD_STORAGE;
+  unpack(bits_of(storage), bytes, count, codes);
+  return OK;
 }
 
 // The name of a rule or of an optimiser, null past the last: how Python learns their numbers.

@@ -82,26 +82,45 @@ inline uint32_t four_trits(uint32_t byte) {
   return word | (word & 0x02020202u) * 126u;
 }
 
-inline void unpack_trits(const uint8_t *__restrict bytes, int64_t count, int8_t *__restrict codes) {
-  int64_t whole = count / 4;
-  for (int64_t b = 0; b < whole; ++b) {
-    const uint32_t four = four_trits(bytes[b]);
-    memcpy(codes + 4 * b, &four, 4);
+// Codes of BITS bits, four in BITS / 2 bytes, and the bytes that a last quad of fewer needs.
+template <int BITS>
+void unpack(const uint8_t *__restrict bytes, int64_t count, int8_t *__restrict codes) {
+  constexpr int each = BITS / 2;
+  const int64_t whole = count / 4;
+  for (int64_t q = 0; q < whole; ++q) {
+    uint32_t quad = 0;
+    for (int k = 0; k < each; ++k) quad |= uint32_t(bytes[each * q + k]) << 8 * k;
+    for (int lane = 0; lane < 4; ++lane) codes[4 * q + lane] = int8_t(packed_code<BITS>(quad, lane));
   }
-  for (int64_t i = 4 * whole; i < count; ++i) codes[i] = int8_t(trit(bytes[whole], int(i & 3)));
+  uint32_t quad = 0;
+  const int left = int(count & 3);
+  for (int k = 0; k < (left * BITS + 7) / 8; ++k) quad |= uint32_t(bytes[each * whole + k]) << 8 * k;
+  for (int lane = 0; lane < left; ++lane) codes[4 * whole + lane] = int8_t(packed_code<BITS>(quad, lane));
 }
 
-inline void pack_trits(const int8_t *__restrict codes, int64_t count, uint8_t *__restrict bytes) {
-  int64_t whole = count / 4;
-  for (int64_t b = 0; b < whole; ++b) {
-    const int8_t *c = codes + 4 * b;
-    bytes[b] = uint8_t(trit_bits(c[0], 0) | trit_bits(c[1], 1) | trit_bits(c[2], 2) | trit_bits(c[3], 3));
+template <int BITS>
+void pack(const int8_t *__restrict codes, int64_t count, uint8_t *__restrict bytes) {
+  constexpr int each = BITS / 2;
+  const int64_t whole = count / 4;
+  for (int64_t q = 0; q < whole; ++q) {
+    uint32_t quad = 0;
+    for (int lane = 0; lane < 4; ++lane) quad |= code_bits<BITS>(codes[4 * q + lane], lane);
+    for (int k = 0; k < each; ++k) bytes[each * q + k] = uint8_t(quad >> 8 * k);
   }
-  if (count & 3) {
-    uint8_t last = 0;
-    for (int64_t i = 4 * whole; i < count; ++i) last |= trit_bits(codes[i], int(i & 3));
-    bytes[whole] = last;
-  }
+  uint32_t quad = 0;
+  const int left = int(count & 3);
+  for (int lane = 0; lane < left; ++lane) quad |= code_bits<BITS>(codes[4 * whole + lane], lane);
+  for (int k = 0; k < (left * BITS + 7) / 8; ++k) bytes[each * whole + k] = uint8_t(quad >> 8 * k);
+}
+
+// The same for the bits of a storage that packs: 2, 4 or 6.
+inline void unpack(int32_t bits, const uint8_t *bytes, int64_t count, int8_t *codes) {
+  if (bits == 2) return unpack<2>(bytes, count, codes);
+  return bits == 4 ? unpack<4>(bytes, count, codes) : unpack<6>(bytes, count, codes);
+}
+inline void pack(int32_t bits, const int8_t *codes, int64_t count, uint8_t *bytes) {
+  if (bits == 2) return pack<2>(codes, count, bytes);
+  return bits == 4 ? pack<4>(codes, count, bytes) : pack<6>(codes, count, bytes);
 }
 
 using MakeIncrements = void (*)(Scalars, const void *, void *, void *, int64_t, int64_t,

@@ -48,7 +48,7 @@ _WRONG = {
     Error.OK: "nothing wrong",
     Error.BAD_RULE: "an algorithm that the library does not have",
     Error.BAD_OPTIMISER: "an optimiser that the library does not have",
-    Error.BAD_STORAGE: "a storage that is neither int8 nor trits",
+    Error.BAD_STORAGE: "a storage that it does not have",
     Error.BAD_REAL: "a type of numbers that it does not read or write",
     Error.BAD_SIZE: "a lattice that does not fit the storage",
     Error.BAD_CODE: "a code that is off the lattice",
@@ -57,14 +57,26 @@ _WRONG = {
 
 
 class Storage(IntEnum):
-    """How indices are stored: one int8 code a byte, or four 2-bit trits a byte."""
+    """How indices are stored: codes of 8, 2, 4 or 6 bits, the first in the lowest bits."""
 
     INT8 = 0
     TRITS = 1
+    NIBBLES = 2
+    SIXES = 3
+
+    @property
+    def bits(self) -> int:
+        """Bits of a code."""
+        return (8, 2, 4, 6)[self]
+
+    @property
+    def levels(self) -> int:
+        """The most levels that it holds: one of the four trits is illegal."""
+        return (256, 3, 16, 64)[self]
 
     def bytes(self, count: int) -> int:
         """Bytes that `count` weights take."""
-        return count if self is Storage.INT8 else (count + 3) // 4
+        return (count * self.bits + 7) // 8
 
 
 class Real(IntEnum):

@@ -16,7 +16,7 @@ from torch import Tensor
 from qcuda.errors import InputError, require
 from qcuda.kernels import abi, native
 from qcuda.kernels.gpu import launcher
-from qcuda.kernels.ops import LIBRARY, check_state
+from qcuda.kernels.ops import LIBRARY, STATES, check_state
 from qcuda.kernels.order import as_weight, places_and_channels, stored_shape
 
 MADE = {
@@ -43,11 +43,11 @@ off the lattice, which reads as NaN elsewhere.
 def _check(
     state: Tensor, levels: Tensor, scale: Tensor, count: int, storage: int, dtype: torch.dtype
 ) -> None:
-    trits = storage == abi.Storage.TRITS
+    kind = abi.Storage(storage)
     good = (
         dtype in VISIBLE
-        and state.dtype is (torch.uint8 if trits else torch.int8)
-        and state.numel() == ((count + 3) // 4 if trits else count)
+        and state.dtype is STATES[kind]
+        and state.numel() == kind.bytes(count)
         and state.is_contiguous()
         and levels.dtype is scale.dtype is torch.float32
         and levels.is_contiguous()
@@ -108,11 +108,10 @@ def _decode_cpu(
 
 def _refuse(error: int, state: Tensor, count: int, storage: int, size: int) -> None:
     if error == abi.Error.BAD_CODE:
-        codes = state.to(torch.int64)
-        if storage == abi.Storage.TRITS:
-            lanes = torch.stack([codes >> shift & 3 for shift in (0, 2, 4, 6)], -1).reshape(-1)
-            codes = torch.tensor([0, 1, -2, -1])[lanes[:count]]
-        index = codes + size // 2
+        codes = torch.empty(count, dtype=torch.int8) if storage else state
+        if storage:
+            native.library().qt_unpack(storage, state.data_ptr(), count, codes.data_ptr())
+        index = codes.to(torch.int64) + size // 2
         off = int(((index < 0) | (index >= size)).sum())
         raise InputError(f"codes are of one of {size} levels, got {off} of {count} that are not")
     require(

@@ -79,8 +79,8 @@ SIGNATURES: native.Signatures = {
     ),
     "qt_squares": (ctypes.c_int, [_POINTER, _INT64, _INT32, _POINTER, _INT32]),
     "qt_illegal": (_INT64, [_POINTER, _INT64]),
-    "qt_pack": (None, [_POINTER, _INT64, _POINTER]),
-    "qt_unpack": (None, [_POINTER, _INT64, _POINTER]),
+    "qt_pack": (ctypes.c_int, [_INT32, _POINTER, _INT64, _POINTER]),
+    "qt_unpack": (ctypes.c_int, [_INT32, _POINTER, _INT64, _POINTER]),
     "qt_rule": (ctypes.c_char_p, [_INT32]),
     "qt_optimiser": (ctypes.c_char_p, [_INT32]),
     "qt_processor_level": (ctypes.c_int, []),
@@ -217,7 +217,7 @@ def known_answers(library: ctypes.CDLL, rule: str) -> dict[str, str]:
     """For each optimiser and storage: the codes after three steps, as hexadecimal."""
     return {
         f"{optimiser} {storage.name.lower()}": _three_steps(library, rule, optimiser, storage)
-        for storage in abi.Storage
+        for storage in (abi.Storage.INT8, abi.Storage.TRITS)
         for optimiser in abi.OPTIMISERS
     }
 

@@ -25,7 +25,7 @@ from qtheory.streams import MAX_ELEMENT, MAX_TENSOR
 
 REALS = {torch.float32: abi.Real.FLOAT32, torch.bfloat16: abi.Real.BFLOAT16}  # of gradients
 MOMENTS = {**REALS, torch.int8: abi.Real.INT8}
-STATES = {abi.Storage.INT8: torch.int8, abi.Storage.TRITS: torch.uint8}
+STATES = {kind: torch.int8 if kind.bits == 8 else torch.uint8 for kind in abi.Storage}
 
 LIBRARY = torch.library.Library("qtheory", "DEF")
 LIBRARY.define(
@@ -103,8 +103,10 @@ def check_reals(
 def _check_numbers(
     spacing: float, zero: float, size: int, parameters: list[float], rule: str, storage: abi.Storage
 ) -> None:
-    limit = 3 if storage is abi.Storage.TRITS else 256
-    require(2 <= size <= limit, f"{storage.name.lower()} holds 2 to {limit} levels, got {size}")
+    require(
+        2 <= size <= storage.levels,
+        f"{storage.name.lower()} holds 2 to {storage.levels} levels, got {size}",
+    )
     require(rule in source.stems(), f"a rule is one of {source.stems()}, got {rule!r}")
     native.check_rule(rule)
     wanted = len(contract(rule).knobs)

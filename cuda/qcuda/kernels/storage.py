@@ -11,19 +11,22 @@ from qcuda.kernels.ops import STATES, check_state
 from qtheory.lattice import Lattice
 
 
-def storage_for(lattice: Lattice) -> abi.Storage:
+def storage_for(lattice: Lattice, *, hidden: bool = False) -> abi.Storage:
     """Trits for two or three levels, int8 codes for up to 256.
 
+    hidden: whether levels are hidden; then 4 bits for up to 16 levels, and 6 for up to 64.
     Raises ValueError if the lattice has more levels than a byte tells apart.
     """
     require(lattice.size <= 256, f"a stored lattice has at most 256 levels, got {lattice.size}")
-    return abi.Storage.TRITS if lattice.size <= 3 else abi.Storage.INT8
+    packed = (abi.Storage.NIBBLES, abi.Storage.SIXES) if hidden else ()
+    some = (abi.Storage.TRITS, *packed, abi.Storage.INT8)
+    return next(one for one in some if lattice.size <= one.levels)
 
 
 def _check_fits(lattice: Lattice, storage: abi.Storage) -> None:
-    limit = 3 if storage is abi.Storage.TRITS else 256
     require(
-        lattice.size <= limit, f"{storage.name.lower()} holds {limit} levels, got {lattice.size}"
+        lattice.size <= storage.levels,
+        f"{storage.name.lower()} holds {storage.levels} levels, got {lattice.size}",
     )
 
 
@@ -37,7 +40,7 @@ def central(count: int, lattice: Lattice, storage: abi.Storage, device: torch.de
 
 
 def encode(index: Tensor, lattice: Lattice, storage: abi.Storage) -> Tensor:
-    """Store indices: flat int8 codes, or uint8 with four trits a byte.
+    """Store indices: flat int8 codes, or uint8 of packed ones.
 
     index: any integer dtype and shape, 0 .. size - 1, on the CPU. Raises ValueError if one is off
     the lattice, or the storage can not hold it.
@@ -54,20 +57,23 @@ def encode(index: Tensor, lattice: Lattice, storage: abi.Storage) -> Tensor:
     if storage is abi.Storage.INT8:
         return codes
     state = torch.zeros(storage.bytes(codes.numel()), dtype=torch.uint8, device="cpu")
-    native.library().qt_pack(codes.data_ptr(), codes.numel(), state.data_ptr())
+    native.library().qt_pack(int(storage), codes.data_ptr(), codes.numel(), state.data_ptr())
     return state
 
 
 def decode(state: Tensor, count: int, lattice: Lattice, storage: abi.Storage) -> Tensor:
     """The indices of a stored state, int64 of shape (count,), on the CPU."""
     check_legal(state, count, lattice, storage)
-    state = state.cpu()
+    return codes_of(state.cpu(), count, storage).to(torch.int64) + lattice.centre
+
+
+def codes_of(state: Tensor, count: int, storage: abi.Storage) -> Tensor:
+    """The codes of a state on the CPU, int8 of shape (count,), not checked."""
     if storage is abi.Storage.INT8:
-        codes = state
-    else:
-        codes = torch.empty(count, dtype=torch.int8, device="cpu")
-        native.library().qt_unpack(state.data_ptr(), count, codes.data_ptr())
-    return codes.to(torch.int64) + lattice.centre
+        return state
+    codes = torch.empty(count, dtype=torch.int8, device="cpu")
+    native.library().qt_unpack(int(storage), state.data_ptr(), count, codes.data_ptr())
+    return codes
 
 
 def check_legal(state: Tensor, count: int, lattice: Lattice, storage: abi.Storage) -> None:
@@ -77,12 +83,10 @@ def check_legal(state: Tensor, count: int, lattice: Lattice, storage: abi.Storag
     if storage is abi.Storage.TRITS:
         illegal = native.library().qt_illegal(state.data_ptr(), count)
         require(illegal == 0, f"a trit is 00, 01 or 11, got {illegal} of {count} with the code 10")
-        if count % 4 and int(state[-1]) >> (2 * (count % 4)):
-            raise ValueError(f"padding bits of packed trits are 0, got byte {int(state[-1]):#04x}")
-        codes = torch.empty(count, dtype=torch.int8, device="cpu")
-        native.library().qt_unpack(state.data_ptr(), count, codes.data_ptr())
-    else:
-        codes = state
+    used = count % 4 * storage.bits % 8  # bits of the last byte
+    if used and int(state[-1]) >> used:
+        raise ValueError(f"padding bits of packed codes are 0, got byte {int(state[-1]):#04x}")
+    codes = codes_of(state, count, storage)
     low, high = -lattice.centre, lattice.size - 1 - lattice.centre
     if count:
         least, most = int(codes.min()), int(codes.max())

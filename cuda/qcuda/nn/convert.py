@@ -24,6 +24,7 @@ from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
 
 LOG = logging.getLogger("qcuda")
+STORAGES = tuple(storage.name.lower() for storage in Storage)
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -38,14 +39,15 @@ class LatticeConfig:
     scale: factor of the visible weights. "layer" takes, for each layer, the power of two with the
     smallest squared error; "channel" one for each output channel, or row of an embedding. It is 1
     where levels are drawn.
-    storage: "trits", four weights a byte, or "int8"; None is trits for two or three levels.
+    storage: "trits", four weights a byte, "nibbles" of 4 bits, "sixes" of 6, or "int8"; None is
+    trits for two or three levels, the fewest bits for hidden levels, and int8 for others.
     seed: key of the words that draw levels.
     """
 
     lattice: Lattice = field(default_factory=Lattice.ternary)
     levels: Literal["nearest", "uniform"] = "nearest"
     scale: float | Literal["layer", "channel"] = "layer"
-    storage: Literal["trits", "int8"] | None = None
+    storage: Literal["trits", "nibbles", "sixes", "int8"] | None = None
     seed: int = 0
     readout: Stair | None = None
 
@@ -67,8 +69,8 @@ class LatticeConfig:
             f"a scale is positive and finite, or 'layer' or 'channel', got {self.scale!r}",
         )
         require(
-            self.storage in (None, "trits", "int8"),
-            f"a storage is trits or int8, got {self.storage!r}",
+            self.storage in (None, *STORAGES),
+            f"a storage is one of {', '.join(STORAGES)}, got {self.storage!r}",
         )
 
 

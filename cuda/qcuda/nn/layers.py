@@ -39,7 +39,9 @@ class LatticeLayer(nn.Module):
     float32, bfloat16, float16 or float64.
     gradient_dtype: of the slot, float32 or bfloat16; by default bfloat16 if the weight is.
 
-    Buffers: state (int8 codes or packed trits, in stored order), levels, scale. The parameter slot
+    storage: by default trits for up to three levels, the fewest bits for hidden ones, else int8.
+
+    Buffers: state (codes, one a byte or packed, in stored order), levels, scale. The parameter slot
     is where the weight's gradient arrives: it has a stored shape and no values.
     Raises ValueError if a number breaks its rule, or the storage can not hold the lattice.
     """
@@ -73,7 +75,8 @@ class LatticeLayer(nn.Module):
         device = torch.get_default_device() if device is None else torch.device(device)
         self.dtype = _visible(torch.get_default_dtype() if dtype is None else dtype)
         self.shape, self.lattice, self.readout = shape, lattice, readout
-        self.storage = stored.storage_for(lattice) if storage is None else storage
+        fewest = stored.storage_for(lattice, hidden=readout is not None)
+        self.storage = fewest if storage is None else storage
         self.gradient_dtype, self.channels_last = gradient_dtype, False
         self._numbers = saved.lattice_tensor(lattice)  # one for all layers that share a weight
         state = stored.central(math.prod(shape), lattice, self.storage, device)

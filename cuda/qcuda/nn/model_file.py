@@ -12,9 +12,11 @@ of NumPy give the visible weights, float32, by layer name:
         layers, weights = json.loads(file.metadata()["qcuda"])["layers"], {}
         for name, of in layers.items():
             code = file.get_tensor(of["state"])
-            if of["packing"] == "four trits a byte, the first in the lowest bits":
-                code = np.array([0, 1, 0, -1])[(code[:, None] >> [0, 2, 4, 6]) & 3].ravel()
-            index = code[: np.prod(of["stored_shape"])].astype(int) + of["index_of_code_0"]
+            bits, count = of["bits"], np.prod(of["stored_shape"])
+            if bits < 8:  # packed, in two's complement, the first in the lowest bits
+                code = np.unpackbits(code, bitorder="little")[: count * bits].reshape(-1, bits)
+                code = code @ (2 ** np.arange(bits)) - code[:, -1] * 2**bits
+            index = code.astype(int) + of["index_of_code_0"]
             stored = file.get_tensor(of["levels"])[index].reshape(of["stored_shape"])
             scale = file.get_tensor(of["scale"]).reshape(of["scale_shape"])
             scale = scale.repeat(of["scale_repeats"], axis=0)
@@ -34,17 +36,12 @@ from torch import Tensor, nn
 
 from qcuda.errors import InputError, require
 from qcuda.files import write_atomically
-from qcuda.kernels.abi import Storage
 from qcuda.kernels.order import as_weight
 from qcuda.nn.layers import LatticeLayer, lattice_layers
 from qcuda.nn.rules import channel_groups
 from qcuda.nn.saved import FORMAT
 
 KEY = "qcuda"
-PACKINGS = {
-    Storage.TRITS: "four trits a byte, the first in the lowest bits",
-    Storage.INT8: "one code a byte",
-}
 
 
 def save(model: nn.Module, path: str | Path) -> None:
@@ -133,7 +130,7 @@ def _about(name: str, layer: LatticeLayer, shared: dict[str, str]) -> dict[str, 
         "shape": list(layer.shape),
         "stored_shape": list(stored.shape),
         "axes": [size - 2 for size in turned.shape],  # of the stored weight, in the weight's order
-        "packing": PACKINGS[layer.storage],
+        "bits": layer.storage.bits,
         "index_of_code_0": lattice.centre,
         **_about_scale(layer),
         "lattice": {"size": lattice.size, "spacing": lattice.spacing, "low": lattice.low},

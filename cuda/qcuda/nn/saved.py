@@ -1,7 +1,7 @@
 """What a saved lattice weight is: four tensors, which can be read without this package.
 
-    state    flat, in stored order: int8 codes, or uint8 with four trits a byte, the first in the
-             lowest bits; a code is an index less size // 2
+    state    flat, in stored order: codes in int8, or packed in uint8 with 2, 4 or 6 bits each, the
+             first in the lowest bits; a code is an index less size // 2, in two's complement
     levels   float32, shape (size,): what each index shows, before the scale
     lattice  float64: size, spacing and lowest level
     scale    float32: one number, or one for each output channel

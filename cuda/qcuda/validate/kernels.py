@@ -117,15 +117,15 @@ def _state(library: ctypes.CDLL, codes: np.ndarray, storage: abi.Storage) -> np.
     if storage is abi.Storage.INT8:
         return codes
     state = np.zeros(storage.bytes(codes.size), np.uint8)
-    library.qt_pack(codes.ctypes.data, codes.size, state.ctypes.data)
+    library.qt_pack(int(storage), codes.ctypes.data, codes.size, state.ctypes.data)
     return state
 
 
 def _codes(library: ctypes.CDLL, state: np.ndarray, count: int, storage: abi.Storage) -> np.ndarray:
     """Codes as they are written, those off the lattice among them: judging them is for others."""
-    if storage is abi.Storage.TRITS:
+    if storage is not abi.Storage.INT8:
         codes = np.empty(count, np.int8)
-        library.qt_unpack(state.ctypes.data, count, codes.ctypes.data)
+        library.qt_unpack(int(storage), state.ctypes.data, count, codes.ctypes.data)
         state = codes
     return state.astype(np.int64)
 

@@ -261,7 +261,12 @@ def levels(layer: Owner, start: int, stop: int) -> np.ndarray:
     lattice = layer.lattice
     if layer.storage is abi.Storage.INT8:
         return layer.state[start:stop].cpu().numpy().astype(np.int32) + lattice.centre
-    bytes_ = layer.state[start // 4 : -(-stop // 4)].cpu().numpy()
+    bits, quads = layer.storage.bits, slice(start // 4, -(-stop // 4))
+    bytes_ = layer.state[quads.start * bits // 2 : quads.stop * bits // 2].cpu().numpy()
+    if layer.storage is not abi.Storage.TRITS:
+        lanes = np.unpackbits(bytes_, bitorder="little")[: (stop - start) * bits]
+        lanes = lanes.reshape(-1, bits).astype(np.int32)
+        return lanes @ (1 << np.arange(bits)) - (lanes[:, -1] << bits) + lattice.centre
     return _trits(lattice)[bytes_].reshape(-1)[: stop - start]
 
 

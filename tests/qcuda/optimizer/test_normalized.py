@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import qcuda
+from qcuda.kernels.abi import Storage
 from qcuda.nn import Linear
 from qreference import optimisers
 from qtheory.algorithms import DST, StochasticRounding, hidden
@@ -17,12 +18,13 @@ from qtheory.lattice import Lattice
 from qtheory.optimisers import Adam, Momentum, Normalized
 
 SPEC = StochasticRounding(**hidden(8))
+INT8 = Storage.INT8
 
 
-def network() -> nn.Sequential:
+def network(bits: int = 8) -> nn.Sequential:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(40, 30, bias=False), nn.BatchNorm1d(30), nn.Linear(30, 7))
-    return qcuda.quantize_(model, qcuda.LatticeConfig(**hidden(8), levels="uniform"))  # type: ignore[return-value]
+    return qcuda.quantize_(model, qcuda.LatticeConfig(**hidden(bits), levels="uniform"))  # type: ignore[return-value]
 
 
 def gradients(model: nn.Module, seed: int) -> None:
@@ -82,6 +84,27 @@ def test_a_weight_takes_eight_bits_in_all():
     with_momentum.step()
     with_momentum.zero_grad()
     assert qcuda.audit(model, with_momentum).total_bits == 16
+
+
+@pytest.mark.parametrize(("levels", "stored"), [(2, 2), (3, 4), (4, 4), (5, 6), (6, 6), (8, 8)])
+def test_hidden_levels_take_the_fewest_bits(levels: int, stored: int):
+    """And move as they do in int8, bit for bit; the last quads are not whole (1201 weights)."""
+    spec = StochasticRounding(**hidden(levels))
+    layers = [Linear(1201, 1, spec.lattice, bias=False, readout=spec.readout)]
+    layers.append(Linear(1201, 1, spec.lattice, bias=False, readout=spec.readout, storage=INT8))
+    assert layers[0].storage.bits == stored
+    for layer in layers:
+        layer.draw_levels(3, 0)
+        optimizer = qcuda.LatticeOptimizer([layer.slot], spec, base=Normalized(0.5), seed=5)
+        for iteration in (1, 2, 3):
+            gradients(layer, iteration)
+            optimizer.step()
+    assert torch.equal(layers[0].index, layers[1].index)
+    assert torch.equal(layers[0].weight, layers[1].weight)
+    assert set(layers[0].weight.unique().tolist()) == {-1.0, 0.0, 1.0}
+    optimizer = qcuda.LatticeOptimizer([layers[0].slot], spec, base=Normalized(0.5))
+    layers[0].slot.grad = None
+    assert qcuda.audit(layers[0], optimizer).total_bits == pytest.approx(stored, abs=0.01)
 
 
 def test_groups_of_both_kinds_are_split_and_follow_schedules():

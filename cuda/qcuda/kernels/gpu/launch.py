@@ -323,7 +323,10 @@ def step_kernel(launch: abi.Launch) -> str:
 
 def check_lattice(size: int, storage: int) -> None:
     """ValueError if that many levels do not fit the storage."""
-    most = 3 if abi.Storage(storage) is abi.Storage.TRITS else 256
+    kind = abi.Storage(storage)
+    if kind not in (abi.Storage.INT8, abi.Storage.TRITS):  # until kernels read them
+        raise ValueError(f"a GPU does not read {kind.name.lower()} yet, use int8")
+    most = kind.levels
     if not 2 <= size <= most:
         raise ValueError(f"{abi.Storage(storage).name} holds 2 to {most} levels, got {size}")
 
