@@ -33,7 +33,7 @@ def step_kernels() -> set[str]:
     for rule, optimiser, *types in product(
         source.stems(),
         abi.OPTIMISERS,
-        (abi.Storage.INT8, abi.Storage.TRITS),
+        abi.ON_GPU,
         abi.GRADIENTS,
         abi.GRADIENTS,
     ):

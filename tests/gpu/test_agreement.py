@@ -21,7 +21,7 @@ def test_every_kernel_is_a_case():
 
 
 @pytest.mark.parametrize("rule", source.stems())
-@pytest.mark.parametrize("storage", abi.Storage)
+@pytest.mark.parametrize("storage", abi.ON_GPU)
 def test_steps_agree(rule, storage, machine, launcher, cpu_library):
     chosen = [c for c in CASES if c.name.startswith(f"{rule} ") and c.launch.storage == storage]
     found = compare.check_steps(chosen, machine, launcher, cpu_library)
@@ -121,7 +121,7 @@ def test_the_comparison_sees_one_bit(machine, launcher, cpu_library):
     ]
 
 
-@pytest.mark.parametrize("storage", abi.Storage)
+@pytest.mark.parametrize("storage", abi.ON_GPU)
 @pytest.mark.parametrize("rule", ["stochastic_rounding", "deterministic_rounding"])
 def test_the_fused_step_is_the_reference(rule, storage, machine, launcher, allocate):
     """qreference.train_step, whose arithmetic is exactly the kernel's for these two rules."""

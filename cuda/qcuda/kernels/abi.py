@@ -79,6 +79,9 @@ class Storage(IntEnum):
         return (count * self.bits + 7) // 8
 
 
+ON_GPU = (Storage.INT8, Storage.TRITS)  # those that its kernels read so far
+
+
 class Real(IntEnum):
     """Type of numbers: float16 is for visible weights only, int8 for moments only."""
 

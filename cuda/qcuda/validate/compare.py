@@ -172,7 +172,7 @@ def cases() -> Iterator[Case]:
     seed = 0
     for rule in source.stems():
         for optimiser in abi.OPTIMISERS:
-            for storage in (abi.Storage.INT8, abi.Storage.TRITS):
+            for storage in abi.ON_GPU:
                 for gradient in abi.GRADIENTS:
                     for moment in abi.GRADIENTS[: 2 if abi.MOMENTS[optimiser] else 1]:
                         seed += 1

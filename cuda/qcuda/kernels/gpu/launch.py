@@ -324,11 +324,10 @@ def step_kernel(launch: abi.Launch) -> str:
 def check_lattice(size: int, storage: int) -> None:
     """ValueError if that many levels do not fit the storage."""
     kind = abi.Storage(storage)
-    if kind not in (abi.Storage.INT8, abi.Storage.TRITS):  # until kernels read them
+    if kind not in abi.ON_GPU:
         raise ValueError(f"a GPU does not read {kind.name.lower()} yet, use int8")
-    most = kind.levels
-    if not 2 <= size <= most:
-        raise ValueError(f"{abi.Storage(storage).name} holds 2 to {most} levels, got {size}")
+    if not 2 <= size <= kind.levels:
+        raise ValueError(f"{kind.name} holds 2 to {kind.levels} levels, got {size}")
 
 
 def check(launch: abi.Launch, tensors: Iterable[abi.Tensor]) -> None:
@@ -337,7 +336,7 @@ def check(launch: abi.Launch, tensors: Iterable[abi.Tensor]) -> None:
     needed = ("state", "gradient", "first", "second")[: 2 + moments]
     sizes = (1, abi.Real(launch.gradient_type).bytes, *(abi.Real(launch.moment_type).bytes,) * 2)
     for place, tensor in enumerate(tensors):
-        if tensor.gain:  # until kernels multiply by them
+        if tensor.gain:
             raise ValueError("a GPU does not normalise gradients yet, got gains")
         if tensor.count < 0 or not 0 <= tensor.offset <= abi.MAX_ELEMENT - tensor.count:
             raise ValueError(
