@@ -31,12 +31,7 @@ QT_FN uint32_t code_bits(int32_t code, int lane) {
   return (uint32_t(code) & ((1u << BITS) - 1)) << (BITS * lane);
 }
 
-// Trits: two bits in two's complement, so 00 / 01 / 11 are 0 / +1 / -1. 10 is illegal.
-QT_FN int32_t trit(uint8_t byte, int lane) { return int32_t(uint32_t(byte) << (30 - 2 * lane)) >> 30; }
-
-QT_FN uint8_t trit_bits(int32_t code, int lane) { return uint8_t((uint32_t(code) & 3u) << (2 * lane)); }
-
-// Number of illegal codes in a byte of four trits.
+// Number of illegal codes in a byte of four trits: 00 / 01 / 11 are 0 / +1 / -1.
 QT_FN int illegal_trits(uint8_t byte) {
   uint32_t high = (byte >> 1) & 0x55u, low = byte & 0x55u;
   uint32_t bad = high & ~low;

@@ -45,14 +45,14 @@ void store(Array &array, int32_t type, int64_t i, float x, uint32_t random) {
 
 int32_t get(const Array &state, int32_t storage, int64_t i) {
   if (storage == STORAGE_INT8) return int8_t(state.data()[i]);
-  return trit(state.data()[i / 4], int(i % 4));
+  return packed_code<2>(state.data()[i / 4], int(i % 4));
 }
 
 void set(Array &state, int32_t storage, int64_t i, int32_t code) {
   uint8_t *byte = state.data() + (storage == STORAGE_INT8 ? i : i / 4);
   const int lane = int(i % 4);
   *byte = storage == STORAGE_INT8 ? uint8_t(code)
-                                  : uint8_t((*byte & ~(3u << 2 * lane)) | trit_bits(code, lane));
+                                  : uint8_t((*byte & ~(3u << 2 * lane)) | code_bits<2>(code, lane));
 }
 
 uint32_t word(const Launch &l, uint32_t iteration, uint32_t tensor, Stream stream, uint64_t element) {

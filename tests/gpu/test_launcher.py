@@ -12,7 +12,7 @@ from generated import step_kernels
 
 from qcuda.kernels import abi, source
 from qcuda.kernels.gpu import launch
-from qcuda.kernels.gpu.launch import CHUNK, check, table_of
+from qcuda.kernels.gpu.table import CHUNK, check, table_of
 from qcuda.validate import compare
 from qtheory.algorithms import walkers
 

@@ -73,7 +73,8 @@ def agreement(room: cpu_room.Room) -> Iterator[Check]:
             lambda o=offset: test_words.test_every_stream_and_offset(room, Stream.READ, o),
         )
     yield "many words", lambda: test_words.test_counts_and_threads(room, 1)
-    yield "packing", lambda: test_storage.test_pack_and_unpack(room)
+    for kind in cpu_room.PACKED:
+        yield "packing", lambda k=kind: test_storage.test_pack_and_unpack(room, k)
     yield (
         "visible weights",
         lambda: test_storage.test_visible_weights(room, test_storage.LATTICES[0], 1),

@@ -75,13 +75,6 @@ void move(const Spec spec, int64_t count, const float *__restrict increment,
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first weight is in the lowest byte");
 
-// The codes of a byte's four trits in the bytes of a word: two bits each, then the sign's copies.
-inline uint32_t four_trits(uint32_t byte) {
-  uint32_t word = byte | byte << 12;
-  word = (word | word << 6) & 0x03030303u;
-  return word | (word & 0x02020202u) * 126u;
-}
-
 // Codes of BITS bits, four in BITS / 2 bytes, and the bytes that a last quad of fewer needs.
 template <int BITS>
 void unpack(const uint8_t *__restrict bytes, int64_t count, int8_t *__restrict codes) {

@@ -125,10 +125,10 @@ struct trits {
     return x;
   }
 
-  QT_DEVICE int32_t code(int i) const { return trit(byte[i / 4], i & 3); }
+  QT_DEVICE int32_t code(int i) const { return packed_code<2>(byte[i / 4], i & 3); }
 
   // Into a group that began as zeros, which is also what padding bits are.
-  QT_DEVICE void put(int i, int32_t code) { byte[i / 4] |= trit_bits(code, i & 3); }
+  QT_DEVICE void put(int i, int32_t code) { byte[i / 4] |= uint8_t(code_bits<2>(code, i & 3)); }
 
   QT_DEVICE void store(void *base, const Range &at) const {
     uint8_t *p = (uint8_t *)base + at.start / 4;

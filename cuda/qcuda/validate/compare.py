@@ -18,7 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from qcuda.kernels import abi, source
-from qcuda.kernels.gpu.launch import CHUNK, Launcher, Memory
+from qcuda.kernels.gpu.launch import Launcher, Memory
+from qcuda.kernels.gpu.table import CHUNK
 
 Bytes = np.ndarray  # uint8, one-dimensional
 

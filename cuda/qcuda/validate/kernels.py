@@ -102,7 +102,7 @@ def torch_kernel(device: str = "cpu") -> Kernel:
         storage = storage_for(lattice)
         state = torch.from_numpy(_state(library, index - lattice.centre, storage)).to(device)
         torch.ops.qtheory.step_(
-            [state], [torch.from_numpy(increments).to(device)], [], [], [], counters, scalars,
+            [state], [torch.from_numpy(increments).to(device)], [], [], [], [], counters, scalars,
             torch.tensor([iteration], device=device), [tensor], [0],
             as_signed(seed), stem(spec), "given", int(storage),
             lattice.spacing, lattice.zero, lattice.size, list(parameters(spec)),

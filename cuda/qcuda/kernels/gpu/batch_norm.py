@@ -11,7 +11,8 @@ from ctypes import c_int32, c_void_p
 from typing import NamedTuple
 
 from qcuda.kernels import abi
-from qcuda.kernels.gpu.launch import CHUNK, THREADS, Launcher
+from qcuda.kernels.gpu.launch import THREADS, Launcher
+from qcuda.kernels.gpu.table import CHUNK
 
 # As in cuda/csrc/batch_norm.h.
 PLANE_PIECE, LANES, STRANDS = 4096, 16, 64
