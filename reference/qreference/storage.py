@@ -60,7 +60,7 @@ def unpack(packed: Packed, count: int, bits: int = 2) -> Codes:
         raise ValueError(f"the bits after {count} codes are zero, got {int(packed[-1]):#010b}")
     lanes = stream[: count * bits].reshape(count, bits)
     codes = lanes @ (1 << np.arange(bits)) - (lanes[:, -1] << bits)
-    illegal = np.flatnonzero(codes == ILLEGAL) if bits == 2 else ()
+    illegal = np.flatnonzero((codes == ILLEGAL) & (bits == 2))
     if len(illegal):
         raise ValueError(f"a trit is 00, 01 or 11, got 10 at element {illegal[0]}")
     return codes.astype(np.int8)
