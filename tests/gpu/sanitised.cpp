@@ -134,7 +134,7 @@ bool agree(const char *name, Kernel kernel, Plain loop, int moments, const Launc
     const State &s = mine.back();
     tensors[t] = Tensor{s.state.data(), s.gradient.data(), moments > 0 ? s.first.data() : nullptr,
                         moments > 1 ? s.second.data() : nullptr,
-                        records ? (float *)s.increment.data() : nullptr, c.count, c.offset, ~t, 0};
+                        records ? (float *)s.increment.data() : nullptr, c.count, c.offset, ~t, 0, nullptr, 0};
     loop(l, c, scalars, uint32_t(*iteration), ~t, theirs.back());
     before[t] = chunks;
     chunks += uint32_t((c.count + CHUNK - 1) / CHUNK);

@@ -16,7 +16,7 @@ CASES = list(compare.cases())
 
 def test_every_kernel_is_a_case():
     names = {tuple(case.name.split()[:3]) for case in CASES}
-    assert len(names) == len(source.stems()) * len(abi.OPTIMISERS) * len(abi.Storage)
+    assert len(names) == len(source.stems()) * len(abi.OPTIMISERS) * len(abi.ON_GPU)
     assert len(CASES) == 24 * len(source.stems())  # 2 storages, 2 types of gradient, 6 of moments
 
 

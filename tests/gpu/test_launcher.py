@@ -231,7 +231,8 @@ def test_a_tensor_is_checked(change, rule):
     [
         ("rule", 99, r"a rule's number is in \[0, \d+\), got 99"),
         ("optimiser", -1, "an? optimiser's number"),
-        ("storage", 2, "2 is not a valid Storage"),
+        ("storage", 4, "4 is not a valid Storage"),
+        ("storage", 3, "a GPU does not read sixes yet"),
         ("gradient_type", 7, "7 is not a valid Real"),
     ],
 )
