@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -10,11 +11,14 @@ ROOT = Path(__file__).resolve().parents[1]
 CSRC = ROOT / "cuda" / "csrc"
 
 
-def include(csrc: Path = CSRC) -> tuple[str, str]:
-    """Flags for the sources, or a changed copy of them, and for the list of their algorithms."""
+def include(csrc: Path = CSRC, rules: Sequence[str] = ()) -> tuple[str, str]:
+    """Flags for the sources, or a changed copy of them, and for the list of their algorithms.
+
+    rules: the stems on that list; those of all headers that are there if none is given.
+    """
     from qcuda.kernels import source  # not above: mutants' processes import copies of it
 
-    text = source.registry(source.headers(csrc))
+    text = source.registry(rules or source.headers(csrc))
     folder = ROOT / "build" / "generated" / source.digest(text)[:16]
     file = folder / "registry.h"
     if not file.is_file():
@@ -25,11 +29,11 @@ def include(csrc: Path = CSRC) -> tuple[str, str]:
     return f"-I{csrc}", f"-I{folder}"
 
 
-def step_kernels() -> set[str]:
-    """The names of all step kernels."""
+def parts_of_steps() -> list[tuple[str, ...]]:
+    """Rule, optimiser, storage, type of gradients and of moments, if any, of each step kernel."""
     from qcuda.kernels import abi, source
 
-    names = set()
+    found = []
     for rule, optimiser, *types in product(
         source.stems(),
         abi.OPTIMISERS,
@@ -38,5 +42,12 @@ def step_kernels() -> set[str]:
         abi.GRADIENTS,
     ):
         used = types if abi.MOMENTS[optimiser] else types[:2]
-        names.add(source.step(rule, optimiser, *(kind.name.lower() for kind in used)))
-    return names
+        found.append((rule, optimiser, *(kind.name.lower() for kind in used)))
+    return sorted(set(found))
+
+
+def step_kernels() -> set[str]:
+    """The names of all step kernels."""
+    from qcuda.kernels import source
+
+    return {source.step(*parts) for parts in parts_of_steps()}

@@ -3,6 +3,9 @@
 PTX is where exactness is decided: division and square root become sequences of machine
 instructions, fused ones among them, whose result is correctly rounded; so PTX is what is linted.
 The one exception is named: csrc/tame.h writes its quotient in assembly, and proves it.
+
+A quick run compiles a sample of the step kernels: each rule, optimiser, storage and type of number
+at least once, for each machine. The profile `deep` compiles them all.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from generated import include, step_kernels
+from generated import CSRC, include, parts_of_steps
+from samples import deep, sample
 
 from qcuda.kernels import abi, source
 
-ROOT = Path(__file__).resolve().parents[2]
-KERNELS = ROOT / "cuda" / "csrc" / "gpu" / "kernels.cu"
+KERNELS = CSRC / "gpu" / "kernels.cu"
+ALL = "QT_ALGORITHMS(QT_STEPS)\n"
 HELPERS = {"qt_scalars", "qt_words", "qt_decode", "qt_outcomes", "qt_put"}
 HELPERS |= {f"qt_{name}_{kind}" for name in ("stair", "stair_slope") for kind in abi.NUMBERS}
 BATCHES = {"qt_batch_measured", "qt_batch_table", "qt_batch_returned"}
@@ -31,7 +35,6 @@ BATCHES |= {
     for kind in abi.NUMBERS[:3]
 }
 HELPERS |= BATCHES
-NAMES = step_kernels() | HELPERS
 
 FORBIDDEN = re.compile(r"\b(fma|mad\.(rn|f32)|ex2|lg2|sin|cos|tanh|rsqrt)\b|\.approx|\.ftz|\.full")
 FLOATING = re.compile(r"\b(add|sub|mul|div|rcp|sqrt)(\.\w+)*\.f(32|64)\b")
@@ -57,16 +60,38 @@ def inexact(ptx: str) -> list[str]:
     return wrong
 
 
-def ptx_of(compile_once, flags) -> str:
-    path = compile_once(
-        "nvcc", KERNELS, "kernels.ptx", ("-ptx", "-arch=compute_80", *include(), *flags)
-    )
-    return path.read_text()
+def chosen() -> list[str]:
+    """The step kernels that are compiled here."""
+    parts = parts_of_steps()
+    return [source.step(*each) for each in (parts if deep() else sample(parts, lambda p: p))]
 
 
-def test_ptx_is_exact(compile_once):
-    ptx = ptx_of(compile_once, source.EXACT)
-    assert set(re.findall(r"\.entry (\w+)\(", ptx)) == NAMES
+def sources(folder: Path, kernels: list[str]) -> Path:
+    """kernels.cu with these step kernels, in a copy of csrc beside the package's file that
+    the recipe needs. Skips without nvcc."""
+    if shutil.which("nvcc") is None:
+        pytest.skip("nvcc is not on PATH")
+    shutil.copytree(CSRC, folder / "csrc")
+    (folder / "qcuda" / "kernels").mkdir(parents=True)
+    shutil.copy(source.__file__, folder / "qcuda" / "kernels" / "source.py")
+    path = folder / "csrc" / "gpu" / "kernels.cu"
+    assert path.read_text().count(ALL) == 1
+    listed = (source.only(kernel)[0].removeprefix("QT_ONE_STEP=") for kernel in kernels)
+    steps = "".join(f"QT_STEP({arguments})\n" for arguments in listed)
+    path.write_text(path.read_text().replace(ALL, steps))
+    return path
+
+
+def ptx_of(file: Path, flags: tuple[str, ...]) -> str:
+    output = file.with_suffix(".ptx")
+    command = ["nvcc", "-ptx", "-arch=compute_80", *include(), *flags, file, "-o", output]
+    subprocess.run(command, check=True)
+    return output.read_text()
+
+
+def test_ptx_is_exact(tmp_path):
+    ptx = ptx_of(sources(tmp_path, chosen()), source.EXACT)
+    assert set(re.findall(r"\.entry (\w+)\(", ptx)) == {*chosen(), *HELPERS}
     assert inexact(ptx) == []
     assert {text.split()[0] for text in WRITTEN.findall(ptx)} == ASSEMBLY
     ptx = WRITTEN.sub("", ptx)
@@ -79,49 +104,38 @@ def test_ptx_is_exact(compile_once):
     assert {"div.rn.f32", "sqrt.rn.f32"} <= used
 
 
-def test_the_lint_bites(compile_once):
+def test_the_lint_bites(tmp_path):
+    file = sources(tmp_path, ["qt_step_dst_adam_int8_float32_float32"])
     fused = tuple("--fmad=true" if flag == "--fmad=false" else flag for flag in source.EXACT)
-    assert any("fma.rn.f32" in line for line in inexact(ptx_of(compile_once, fused)))
+    assert any("fma.rn.f32" in line for line in inexact(ptx_of(file, fused)))
     loose = {"--prec-div=true": "--prec-div=false", "--ftz=false": "--ftz=true"}
-    lines = inexact(ptx_of(compile_once, tuple(loose.get(flag, flag) for flag in source.EXACT)))
+    lines = inexact(ptx_of(file, tuple(loose.get(flag, flag) for flag in source.EXACT)))
     assert any("div.full" in line or "div.approx" in line for line in lines)
     assert any(re.search(r"\bmul(\.rn)?\.ftz\.f32", line) for line in lines)
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    """The recipe's folder, and what ptxas said of each kernel and machine."""
-    if shutil.which("nvcc") is None:
-        pytest.skip("nvcc is not on PATH")
-    folder = tmp_path_factory.mktemp("image")
-    command = [sys.executable, "-S", KERNELS.with_name("build.py"), folder, "--resources"]
+def test_the_recipe_makes_an_image_without_spills_and_within_the_budget(tmp_path):
+    file = sources(tmp_path, chosen())
+    command = [sys.executable, "-S", file.with_name("build.py"), tmp_path, "--resources"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return folder, done.stderr
-
-
-def test_no_spills_and_registers_within_budget(recipe):
+    image, note = tmp_path / "qtheory.fatbin", json.loads((tmp_path / "qtheory.json").read_text())
+    assert image.read_bytes()[:4] == b"\x50\xed\x55\xba"
+    assert note["source"] == source.digest(source.one_text(file))
+    assert note["machines"] in ([80, 90], [80, 90, 100, 120])
     rows = re.findall(
         r"entry function '(\w+)' for 'sm_(\d+)'.*?(\d+) bytes stack frame, (\d+) bytes spill "
         r"stores, (\d+) bytes spill loads.*?Used (\d+) registers",
-        recipe[1],
+        done.stderr,
         re.DOTALL,
     )
-    known = runpy.run_path(str(KERNELS.with_name("build.py")))["machines"](shutil.which("nvcc"))
-    assert {row[:2] for row in rows} == {(name, str(sm)) for name in NAMES for sm in known}
+    names = {*chosen(), *HELPERS}
+    assert {row[:2] for row in rows} == {(x, str(sm)) for x in names for sm in note["machines"]}
     for name, machine, stack, stores, loads, registers in rows:
         assert (stack, stores, loads) == ("0", "0", "0"), (name, machine)
         wide = name.startswith("qt_batch_slope_")
         roomy = machine == "120" or "_adam_" in name or "_metropolis_" in name or wide
         assert int(registers) <= BUDGET[roomy], (name, machine, registers)
-
-
-def test_the_recipe_makes_an_image_of_these_sources(recipe):
-    image = recipe[0] / "qtheory.fatbin"
-    note = json.loads((recipe[0] / "qtheory.json").read_text())
-    assert image.read_bytes()[:4] == b"\x50\xed\x55\xba"
-    assert note["source"] == source.digest(source.one_text(KERNELS))
-    assert note["machines"] in ([80, 90], [80, 90, 100, 120])
 
 
 def test_the_recipe_says_what_is_missing(monkeypatch, tmp_path, capsys):

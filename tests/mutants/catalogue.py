@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from samples import sample
+
 
 class Mutant(NamedTuple):
     name: str
@@ -18,6 +20,11 @@ class Mutant(NamedTuple):
     count: int = 1  # how often the text occurs
     level: str = "v3"
     flags: tuple[str, ...] = ()
+
+
+def few(mutants: list[Mutant]) -> list[Mutant]:
+    """What a quick run tries: one of each of twelve files."""
+    return sample(mutants, lambda mutant: [mutant.file])[:12]
 
 
 CORE, PHILOX, FILL = "core.h", "philox.h", "cpu/philox_fill.h"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import NamedTuple
 
 import pytest
@@ -32,15 +32,22 @@ class Verdict(NamedTuple):
     statistics: str | None
 
 
-def judge(ladders: Iterable[Ladder], battery: Callable[[], str | None] | None) -> Verdict:
+def judge(
+    ladders: Iterable[Ladder],
+    battery: Callable[[], str | None] | None = None,
+    only: Container[str] | None = None,
+) -> Verdict:
     """The first check that fails, and the battery's opinion if there is one.
 
+    only: the checks to ask, each as an outcome names it; None for all of them.
     Any exception is a catch: a broken kernel breaks its caller, and what was to raise did not.
     """
     start = time.process_time()
     caught, reason = None, ""
     for ladder, checks in ladders:
         for name, check in checks:
+            if only is not None and f"{ladder}: {name}" not in only:
+                continue
             try:
                 check()
             except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001
@@ -82,3 +89,8 @@ def try_out(name: str, room: str, action: Callable[[], Verdict], limit: float) -
     if not isinstance(verdict, Verdict):
         return Outcome(name, room, "the process", time.perf_counter() - start, None, str(ended))
     return Outcome(name, room, verdict.caught, verdict.seconds, verdict.statistics, verdict.reason)
+
+
+def caught_by(outcomes: Iterable[Outcome]) -> set[str]:
+    """The checks that caught something."""
+    return {outcome.caught for outcome in outcomes if outcome.caught is not None}

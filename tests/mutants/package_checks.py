@@ -1,8 +1,9 @@
 """Mutants of the Python packages: a copy with the mistake, and the tests that import the copy.
 
-    cd tests; python -m mutants.package_checks [--statistics] [--training]
+    cd tests; python -m mutants.package_checks [--statistics] [--training] [--sample]
 
-prints the outcomes as JSON, with --training those of the training job's mutants.
+prints the outcomes as JSON, with --training those of the training job's mutants. --sample tries
+a few, and asks of what is unchanged only the checks that caught one.
 
 It is a process of its own, which has imported none of the packages: each child imports the copy
 it is given. Test files are loaded by their path, as two of them may have one name.
@@ -23,20 +24,20 @@ from pathlib import Path
 from types import ModuleType
 
 import hypothesis
-import numpy as np  # noqa: F401  imported here once for all children
-import pytest  # noqa: F401
-import scipy.special
 import torch
-import torch._dynamo  # torch imports it at the first step of an optimiser
 from mutants import optimizer_checks, stair_checks, training, training_checks
 from mutants.builds import ROOT, out_of_date
-from mutants.catalogue import Mutant
-from mutants.forks import Outcome, Verdict, judge, try_out
+from mutants.catalogue import Mutant, few
+from mutants.forks import Outcome, Verdict, caught_by, judge, try_out
 from mutants.packages import EQUIVALENT, MUTANTS
 
 TESTS = Path(__file__).resolve().parents[1]
 FOLDERS = ("qtheory", "reference/qreference", "cuda/qcuda")
 UNCHANGED, TRAINING_UNCHANGED = "(packages unchanged)", "(training unchanged)"
+# What children would import each for itself, two thirds of the time of most; torch._dynamo comes
+# with the first step of an optimiser.
+ONCE = ("jaxtyping", "matplotlib.pyplot", "pytest", "scipy.ndimage", "scipy.stats", "sympy", "yaml")
+ONCE += ("sklearn.datasets", "torch._dynamo")
 SECONDS = 120  # a child that takes longer hangs
 STEPS = ("qcuda/optimizer.py", *(f"step/{p.name}" for p in (ROOT / "cuda/qcuda/step").glob("*.py")))
 LATER = "test_slots_that_rest_and_groups_that_come_later_keep_their_own_numbers"
@@ -183,7 +184,7 @@ def opinion(room: str) -> str | None:
     return kernels or battery.failing_training()
 
 
-def inside(folder: Path, mutant: Mutant, statistics: bool) -> Verdict:
+def inside(folder: Path, mutant: Mutant, statistics: bool, only: set[str] | None) -> Verdict:
     """In a child: the packages of `folder` and no others."""
     room = room_of(mutant)
     torch.set_num_threads(1)
@@ -199,17 +200,17 @@ def inside(folder: Path, mutant: Mutant, statistics: bool) -> Verdict:
         found = importlib.util.find_spec(name)
         assert found is not None and Path(str(found.origin)).is_relative_to(folder), found
     if mutant.name in TRAINING:
-        return judge([("training", training_checks.checks(load))], None)
+        return judge([("training", training_checks.checks(load))], only=only)
     ladders = [("exact", exact(room)), ("law", law()), ("agreement", agreement())]
     if room == "qcuda":
         ladders.pop(1)
     if mutant.file.endswith(STEPS) or not mutant.file:
         ladders.append(("exact", optimizer_checks.exact(load)))
     if mutant.file.endswith(("stairs.py", "activations.py", "fused.py")):
-        return judge(stairs(room), None)
+        return judge(stairs(room), only=only)
     if not mutant.file:
         ladders += stairs(room)
-    return judge(ladders, (lambda: opinion(room)) if statistics else None)
+    return judge(ladders, (lambda: opinion(room)) if statistics else None, only)
 
 
 def copy(mutant: Mutant, folder: Path) -> None:
@@ -226,36 +227,44 @@ def room_of(mutant: Mutant) -> str:
     return next((f.split("/")[-1] for f in FOLDERS if mutant.file.startswith(f)), "all")
 
 
-def everything_of(job: bool) -> list[Mutant]:
-    """Unchanged, equivalent, mutants; of the training job, or of the rest."""
+def harmless(job: bool) -> list[Mutant]:
+    """Unchanged and equivalent; of the training job, or of the rest."""
     if job:
-        unchanged = Mutant(TRAINING_UNCHANGED, "", "", "")
-        return [unchanged, *training.EQUIVALENT, *training.MUTANTS]
-    return [Mutant(UNCHANGED, "", "", ""), *EQUIVALENT, *MUTANTS]
+        return [Mutant(TRAINING_UNCHANGED, "", "", ""), *training.EQUIVALENT]
+    return [Mutant(UNCHANGED, "", "", ""), *EQUIVALENT]
 
 
-TRAINING = {mutant.name for mutant in everything_of(True)}
+TRAINING = {mutant.name for mutant in (*harmless(True), *training.MUTANTS)}
 
 
-def run(everything: list[Mutant], statistics: bool) -> list[Outcome]:
-    """In their order. Raises ValueError if a text is no longer in its file."""
+def run(same: list[Mutant], mutants: list[Mutant], statistics: bool, whole: bool) -> list[Outcome]:
+    """In their order. Raises ValueError if a text is no longer in its file.
+
+    whole: ask all checks of what is harmless, not only those that caught a mutant.
+    """
+    everything = [*same, *mutants]
     if stale := out_of_date(everything, ROOT):
         raise ValueError("the catalogue follows the sources:\n" + "\n".join(stale))
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
-        folders = [Path(name) / str(k) for k in range(len(everything))]
-        for mutant, folder in zip(everything, folders, strict=True):
-            copy(mutant, folder)
+        folders = {mutant.name: Path(name) / str(k) for k, mutant in enumerate(everything)}
+        for mutant in everything:
+            copy(mutant, folders[mutant.name])
 
-        def one(k: int) -> Outcome:
-            mutant = everything[k]
-            action = lambda: inside(folders[k], mutant, statistics)  # noqa: E731
+        def one(mutant: Mutant, only: set[str] | None = None) -> Outcome:
+            action = lambda: inside(folders[mutant.name], mutant, statistics, only)  # noqa: E731
             return try_out(mutant.name, room_of(mutant), action, SECONDS)
 
-        return list(pool.map(one, range(len(everything))))
+        tried = list(pool.map(one, mutants))
+        only = None if whole else caught_by(tried)
+        return [*pool.map(lambda mutant: one(mutant, only), same), *tried]
 
 
 if __name__ == "__main__":
     os.environ.setdefault("QTHEORY_LIB", str(ROOT / "build" / "native"))
-    assert scipy.special.erf(0) == 0
-    chosen = everything_of("--training" in sys.argv[1:])
-    print(json.dumps(run(chosen, "--statistics" in sys.argv[1:])))
+    for module in ONCE:
+        importlib.import_module(module)
+    job, part = "--training" in sys.argv[1:], "--sample" in sys.argv[1:]
+    chosen = training.MUTANTS if job else MUTANTS
+    tried = few(chosen) if part else chosen
+    same = harmless(job)[: 1 if part else None]
+    print(json.dumps(run(same, tried, "--statistics" in sys.argv[1:], not part)))

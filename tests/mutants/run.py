@@ -24,7 +24,7 @@ sys.path.extend(
 import cpu_room
 from mutants import battery, builds, catalogue, kernel_checks, packages, training
 from mutants.catalogue import Mutant
-from mutants.forks import Outcome, Verdict, judge, try_out
+from mutants.forks import Outcome, Verdict, caught_by, judge, try_out
 
 TESTS = Path(__file__).resolve().parents[1]
 README = TESTS / "README.md"
@@ -33,50 +33,54 @@ SECONDS = 30  # a kernel whose checks take longer hangs
 UNCHANGED = "(kernels unchanged)"
 
 
-def judge_kernel(library: Path, statistics: bool) -> Verdict:
+def judge_kernel(library: Path, statistics: bool, only: set[str] | None) -> Verdict:
     """No self-test on load: `Room` opens the file as it is."""
     os.environ["QTHEORY_LIB"] = str(library.parent)
     room = cpu_room.Room(library)
     ladders = ((name, checks(room)) for name, checks in kernel_checks.LADDERS.items())
-    return judge(ladders, (lambda: battery.failing(room)) if statistics else None)
+    return judge(ladders, (lambda: battery.failing(room)) if statistics else None, only)
 
 
-def run_kernels(statistics: bool) -> list[Outcome]:
-    """All builds in order: unchanged, equivalent, mutants.
+def run_kernels(statistics: bool, whole: bool) -> list[Outcome]:
+    """Builds in order: unchanged, equivalent, mutants.
 
+    whole: try all mutants and equivalents, not a sample of mutants, and ask all checks of what is
+    unchanged, not only those that caught a mutant.
     Raises ValueError if a mutant's text is no longer in the sources, or one does not compile.
     """
-    everything = [Mutant(UNCHANGED, "", "", ""), *catalogue.EQUIVALENT, *catalogue.MUTANTS]
-    if stale := builds.out_of_date(everything):
+    same = [Mutant(UNCHANGED, "", "", ""), *(catalogue.EQUIVALENT if whole else ())]
+    mutants = catalogue.MUTANTS if whole else catalogue.few(catalogue.MUTANTS)
+    if stale := builds.out_of_date([*same, *mutants]):
         raise ValueError("the catalogue follows the sources:\n" + "\n".join(stale))
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(os.cpu_count()) as pool:
-        folders = [Path(name) / str(k) for k in range(len(everything))]
+        folders = [Path(name) / str(k) for k in range(len(same) + len(mutants))]
         builds.precompile(Path(name))
-        libraries = list(pool.map(builds.build, everything, folders))
+        libraries = list(pool.map(builds.build, [*same, *mutants], folders))
         kernel_checks.warm_up(cpu_room.Room(libraries[0]))
-        return [
-            try_out(
-                mutant.name,
-                "all" if mutant.name == UNCHANGED else "kernels",
-                lambda path=library: judge_kernel(path, statistics),
-                SECONDS,
-            )
-            for mutant, library in zip(everything, libraries, strict=True)
-        ]
+
+        def one(mutant: Mutant, library: Path, only: set[str] | None) -> Outcome:
+            room = "all" if mutant.name == UNCHANGED else "kernels"
+            action = lambda: judge_kernel(library, statistics, only)  # noqa: E731
+            return try_out(mutant.name, room, action, SECONDS)
+
+        tried = [one(*pair, None) for pair in zip(mutants, libraries[len(same) :], strict=True)]
+        only = None if whole else caught_by(tried)
+        return [*(one(*pair, only) for pair in zip(same, libraries, strict=False)), *tried]
 
 
-def run_packages(statistics: bool) -> list[Outcome]:
+def run_packages(statistics: bool, whole: bool) -> list[Outcome]:
     """The mutants of the packages, in a process that has imported none of them."""
-    return _packages(["--statistics"] if statistics else [])
+    return _packages(whole, ["--statistics"] if statistics else [])
 
 
-def run_training(statistics: bool) -> list[Outcome]:
+def run_training(statistics: bool, whole: bool) -> list[Outcome]:
     """The mutants of the training job, which moves' statistics alone do not judge."""
-    return _packages(["--training"])
+    return _packages(whole, ["--training"])
 
 
-def _packages(options: list[str]) -> list[Outcome]:
-    command = [sys.executable, "-m", "mutants.package_checks", *options]
+def _packages(whole: bool, options: list[str]) -> list[Outcome]:
+    sample = [] if whole else ["--sample"]
+    command = [sys.executable, "-m", "mutants.package_checks", *options, *sample]
     done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise ValueError(f"package_checks.py fails:\n{done.stderr}")
@@ -84,7 +88,9 @@ def _packages(options: list[str]) -> list[Outcome]:
 
 
 def run(statistics: bool = False) -> list[Outcome]:
-    return [*run_kernels(statistics), *run_packages(statistics), *run_training(statistics)]
+    """All of them."""
+    parts = (run_kernels, run_packages, run_training)
+    return [outcome for part in parts for outcome in part(statistics, True)]
 
 
 def harmless() -> set[str]:

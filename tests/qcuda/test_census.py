@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -20,6 +21,18 @@ from qtheory.optimisers import Adam
 TERNARY = Lattice.ternary()
 FINE = Lattice.uniform(-1.0, 0.7, 256)
 LATTICES = [Lattice.binary(0.3), TERNARY, Lattice.z(3), FINE]
+
+
+@pytest.fixture(autouse=True)
+def _few_objects() -> Iterator[None]:
+    """What was there before a test is not searched: a suite's objects would take seconds each time.
+
+    Where tests of conversions and models ask for an audit, all of them are searched.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def drawn(layer: nn.Module, seed: int = 7) -> nn.Module:
