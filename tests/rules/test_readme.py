@@ -11,8 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 PRINTED = {  # what each block prints, among other things
-    "from qtheory.algorithms": "",
-    "qcuda.quantize_": "no floating-point copy of a lattice weight in the memory of",
+    "algorithms.dst import law": "",
+    "Normalized(0.1)": "8.00 bits in all",
+    "qcuda.words(seed=0": "no floating-point copy of a lattice weight in the memory of",
     "joint_chain": "",
     "judge(": "converges fails",
 }
