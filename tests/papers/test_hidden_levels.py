@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qpapers.hidden_levels import knee, masters, parallel
-from qpapers.hidden_levels.neuron import Neuron, from_temperature, trained
+from qpapers.hidden_levels.neuron import Neuron, _moved, from_temperature, trained
 from qpapers.hidden_levels.temperature import NOISE, WIDTH, slope, well
 from qtheory import Lattice, StochasticRounding
 from qtheory.algorithms.walker import hidden
@@ -23,8 +23,9 @@ from qtheory.chain import (
 from qtheory.increments import ContinuousIncrements
 from qtheory.limits.generator import limit_law
 from qtheory.limits.temperature import temperature_floor
-from qtheory.noise import Uniform
+from qtheory.noise import Gaussian, Uniform
 from qtheory.transition import weight_chain
+from qtheory.visible import hidden_chain, shown
 
 
 @pytest.mark.parametrize("h", [0.1, 0.4])
@@ -75,6 +76,19 @@ def test_the_temperature_gives_the_error_of_a_neuron(bits: int):
     found = trained(neuron, bits, 0.08)
     assert abs(found / from_temperature(neuron, bits) - 1) < 0.01
     assert abs(trained(neuron, bits, 0.04) / found - 1) < 0.01
+
+
+def test_an_iteration_of_a_neuron_is_that_of_its_chain():
+    """One iteration from a law with weight everywhere, against the chain of each teacher's weight.
+    Noise beyond 9 stds, 1e-19, is left out; an entry of the chain is good to 2**-48 (1 + 3)**2."""
+    spec = StochasticRounding(**hidden(4))
+    laws = np.random.default_rng(2).dirichlet(np.ones(15), 2)
+    step, std = 0.3, 0.9
+    found = _moved(laws, shown(spec), step, std, spec.lattice.spacing)
+    for teacher, before, after in zip((0.0, 1.0), laws, found, strict=True):
+        means = [-step * (level - teacher) for level in (-1.0, 0.0, 1.0)]
+        chain = hidden_chain(spec, [ContinuousIncrements(m, Gaussian(step * std)) for m in means])
+        assert np.abs(before @ chain.transition_matrix - after).max() < 1e-12
 
 
 def test_a_simulated_neuron_has_the_error_of_the_mean_field():

@@ -88,6 +88,7 @@ def fits() -> Values:
     return tuple(distance(nu)[0] for nu in (0.25, 1.0, 4.0))
 
 
+@cache
 def best() -> Values:
     """nu of the least chi**2 among powers of sqrt 2, chi**2 there, and the gaps it gives."""
     noises = 2.0 ** np.arange(-2.0, 12.1, 0.5)

@@ -169,6 +169,7 @@ CLAIMS = (
         tolerance=0.03,
         why="the next term is relative 1 / Z at 6 bits, 0.03, as the order is counted over ln 4",
         run=own_orders,
+        slow=True,
     ),
     Claim(
         id="limit-order-thirds",

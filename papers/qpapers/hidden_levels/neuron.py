@@ -82,7 +82,7 @@ def trained(neuron: Neuron, bits: int, learning_rate: float) -> float:
 def _moved(laws: Laws, blocks: Blocks, step: float, std: float, s: float) -> Laws:
     """One iteration: each block moves by its own law, and what leaves the lattice stops there."""
     size = laws.shape[1]
-    reach = min(math.ceil((REACH * std + 2.0) * step / s) + 1, size)
+    reach = math.ceil((REACH * std + 2.0) * step / s) + 1
     after = np.zeros((2, size + 2 * reach))
     k = np.arange(-reach - 1, reach + 2) * s
     noise = Gaussian(step * std)
@@ -98,11 +98,6 @@ def _moved(laws: Laws, blocks: Blocks, step: float, std: float, s: float) -> Law
     inside[:, -1] += after[:, -reach:].sum(axis=1)
     inside = np.maximum(inside, 0.0)
     return inside / inside.sum(axis=1, keepdims=True)
-
-
-def tuned(neuron: Neuron, bits: int, rates: tuple[float, ...]) -> tuple[float, float]:
-    """The least e over learning rates, and the rate that has it."""
-    return min((trained(neuron, bits, rate), rate) for rate in rates)
 
 
 def from_temperature(neuron: Neuron, bits: int) -> float:
