@@ -66,6 +66,7 @@ def test_a_study_that_was_stopped_goes_on(stop: int, whole, tmp_path: Path, monk
         patch.setattr(training, "train", counted)
         assert without_times(job.run(STUDY, broken)) == without_times(whole)
     assert count[0] == -100 + 10 - stop
+    assert without_times(job.run(STUDY, broken)) == without_times(whole)  # from its lines alone
 
 
 def test_results_do_not_depend_on_processes(whole, tmp_path: Path):

@@ -122,6 +122,19 @@ RULES: dict[str, Rule] = {
         moments=8,
         over="neuron",
     ),
+    "ternary_bop": Rule(
+        "ternary Bop, int8 momentum",
+        {
+            "momentum": MOMENTA,
+            "threshold": Between(1.0, 6.0),
+            "hysteresis": OneOf((0.7, 1.0, 1.4)),
+        },
+        {"learning_rate": 1.0},
+        stem="ternary_bop",
+        base="normalized",
+        over="neuron",
+        moments=8,
+    ),
     "dst": Rule(
         "DST, Adam",
         {

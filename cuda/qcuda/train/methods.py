@@ -49,7 +49,7 @@ BASELINES = {
 
 
 def _hidden(bits: int, colour: str) -> Method:
-    label = f"walker of {bits} bits, read as ternary; no moments"
+    label = f"{bits}-bit walker: read as ternary, no moments"
     return Method(0.1, label, colour, "stochastic_rounding", bits, normalized=True)
 
 
