@@ -88,8 +88,8 @@ class Rule:
     def state_bits(self) -> int:
         """Bits that training keeps for a weight: its level or latent, and the base's moments.
 
-        Levels of less than eight bits are counted by what they need, not by the byte that holds
-        them; a running number for a layer or neuron, and a gradient while it lives, are not.
+        Levels are counted by the bits that they need, though 3 and 5 are stored in 4 and 6. A
+        running number for a layer or neuron, and a gradient while it lives, are not counted.
         """
         own = 32 if self.stem is None else self.bits or 2
         return own + self.moments
