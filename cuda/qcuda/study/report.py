@@ -58,12 +58,16 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
     study = results["study"]
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
-        for name, one in results["rules"].items():
+        above: dict[int, float] = {}  # by bits, the accuracy of the rule before
+        rules = results["rules"].items()
+        for name, one in sorted(rules, key=lambda item: -item[1]["test_mean"]):
             colour = HIDDEN[0] if one["bits"] <= 16 else REAL
             y, bar = 100 * one["test_mean"], 100 * (one["test_spread"] or 0.0)
             axis.errorbar(one["bits"], y, bar, fmt="o", capsize=3, color=colour)
+            beside = -11 if above.get(one["bits"], 100.0) - y < 1 else 3
+            above[one["bits"]] = y
             axis.annotate(
-                name, (one["bits"], y), xytext=(6, 3), textcoords="offset points", fontsize=8
+                name, (one["bits"], y), xytext=(6, beside), textcoords="offset points", fontsize=8
             )
         axis.set_xscale("log", base=2)
         ticks = sorted({one["bits"] for one in results["rules"].values()})
