@@ -37,6 +37,7 @@ STEMS = (
     "xnor_net",
     "ternary_weights",
     "learned_steps",
+    "ana",
 )
 """Every algorithm. This is the one line that a new one adds outside its own files."""
 

@@ -48,6 +48,8 @@ State: TypeAlias = Mapping[str, Points]
 
 GROUPS = ("layer", "filter")
 UNITS = ("one", "mean", "largest", "power", "step")
+LEARNED = {"step": ("step",), "sides": ("positive", "negative")}
+"""Names of the numbers that a gain learns."""
 WORDS: dict[str, tuple[str, ...]] = {
     "unit": UNITS,
     "gain": (*UNITS, "survivors", "sides"),
@@ -142,10 +144,8 @@ class Reading:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """What it learns beside its latent."""
-        if self.gain == "step":
-            return (Parameter("step", self.start, of_mean=True),)
-        names = ("positive", "negative") if self.gain == "sides" else ()
-        return tuple(Parameter(name, self.start) for name in names)
+        names, of_mean = LEARNED.get(self.gain, ()), self.gain == "step"
+        return tuple(Parameter(name, self.start, of_mean) for name in names)
 
 
 def group_shape(reading: Reading, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -198,8 +198,8 @@ def reading_law(reading: Reading, latent: Points, state: State | None = None) ->
     unit, size = unit_of(reading, x, state or {}), len(reading.stair.levels)
     if reading.noise is None:
         index = np.zeros(x.shape, np.int64)
-        for t, up in zip(reading.stair.thresholds, reading.stair.reached, strict=True):
-            index += x >= t * unit if up else x > t * unit
+        for t in reading.stair.thresholds:
+            index += x >= t * unit if reading.stair.reaches(t) else x > t * unit
         return np.eye(size)[index]
     pmf = smoothing.law(reading.stair, reading.noise, x / unit)
     return np.eye(size)[pmf.argmax(axis=-1)] if reading.shown == "mode" else pmf

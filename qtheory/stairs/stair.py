@@ -154,20 +154,22 @@ class Stair:
         chosen = {"up": up, "down": down, "away": away, "inward": inward}[self.tie]
         return np.asarray(chosen, dtype=np.int64)
 
-    @property
-    def reached(self) -> tuple[bool, ...]:
-        """For each threshold, whether a value on it has the upper level.
+    def reaches(self, threshold: float) -> bool:
+        """Whether a value on a threshold has the upper level, by the tie rule.
 
-        >>> Stair((-1.0, 0.0, 1.0), (-0.5, 0.5), "inward").reached
+        >>> stair = Stair((-1.0, 0.0, 1.0), (-0.5, 0.5), "inward")
+        >>> stair.reaches(-0.5), stair.reaches(0.5)
         (True, False)
         """
-        rule = {
-            "up": lambda t: True,
-            "down": lambda t: False,
-            "away": lambda t: t >= 0,
-            "inward": lambda t: t <= 0,
-        }[self.tie]
-        return tuple(rule(t) for t in self.thresholds)
+        match self.tie:
+            case "up":
+                return True
+            case "down":
+                return False
+            case "away":
+                return threshold >= 0
+            case _:
+                return threshold <= 0
 
     def __call__(self, x: Points) -> Points:
         """The levels at x. Raises ValueError if a value is NaN."""

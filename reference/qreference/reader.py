@@ -44,7 +44,8 @@ def outcomes(spec: Spec, latent: Real, state: State | None = None) -> Outcomes:
     cuts, unit = np.array(reading.stair.thresholds), _unit(reading, x, state or {})[..., None]
     if reading.noise is None:
         at, on = x[..., None], cuts * unit
-        chance = np.where(np.array(reading.stair.reached), at >= on, at > on).astype(np.float64)
+        reached = np.array([reading.stair.reaches(t) for t in reading.stair.thresholds])
+        chance = np.where(reached, at >= on, at > on).astype(np.float64)
     else:
         chance = reading.noise.tail(cuts - x[..., None] / unit)
     if reading.shown == "mode":

@@ -29,7 +29,7 @@ MUTANTS = [
     Mutant("train: sign of the loss", LOOP, "(1 - target * logits)", "(1 + target * logits)"),
     Mutant("train: loss without the square", LOOP, ".clamp_min(0).square().mean()",
            ".clamp_min(0).mean()"),
-    Mutant("train: latents not clipped", LOOP, "        clip_latent(model)\n", ""),
+    Mutant("train: latents not clipped", LOOP, "        stop_latents(model)\n", ""),
     Mutant("train: loss of the last batch alone", LOOP,
            "sum(one.item() for one in losses) / len(losses)", "losses[-1].item()"),
     Mutant("train: schedule an epoch late", LOOP, "optimizer, trainee.epoch)",

@@ -13,11 +13,12 @@ from torch import nn
 from qcuda.data.source import opened
 from qcuda.errors import InputError
 from qcuda.kernels.order import as_stored
-from qcuda.models.baselines import RealLayer, clip_latent
+from qcuda.models.baselines import RealLayer
 from qcuda.models.cnn import network
 from qcuda.models.config import CNN
 from qcuda.models.weights import on_lattice, real, relu, weight_layers
 from qcuda.nn import Linear, NoisyStair, lattice_layers
+from qcuda.nn.latent import stop_latents
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.schedules.shapes import Cosine, Exponential, Shape
 from qcuda.schedules.table import Stretched, apply
@@ -185,7 +186,7 @@ def test_straight_through_weights_are_the_nearest_levels(levels: Literal[2, 3], 
     assert layer.latent.grad.tolist() == [list(range(9))]
     with torch.no_grad():
         layer.latent.mul_(3)
-    clip_latent(layer)
+    stop_latents(layer)
     assert layer.latent.abs().max() == 1
 
 

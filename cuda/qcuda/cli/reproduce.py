@@ -20,7 +20,7 @@ def parser() -> ArgumentParser:
         "if a number is not the one to match."
     )
     made.add_argument(
-        "papers", type=str, nargs="+", help="ledgers of papers/: li2017, ana, ste, ..."
+        "papers", type=str, nargs="+", help="ledgers of papers/: li2017, yin2019, ..."
     )
     made.add_argument("--only", type=str, nargs="+", default=[], help="ids of claims to run")
     made.add_argument("--write", type=bool, default=True, help="false: leave the ledger alone")

@@ -6,7 +6,8 @@ Both draw their first weights from words of the INITIALISE stream, as lattice la
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,24 +15,19 @@ from torch import Tensor, nn
 
 from qcuda.kernels.order import as_weight, stored_shape
 from qcuda.kernels.words import words
+from qcuda.nn.reader import Reader
+from qtheory.algorithms import readers, spec_class
+from qtheory.algorithms.reader import Reading, reading_of
+from qtheory.lattice import Lattice
 from qtheory.streams import Stream
 
 
-class _Nearest(torch.autograd.Function):
-    """One of -1, 0, +1 by a threshold or, for two levels, of -1, +1; going back, the identity.
-
-    The threshold itself goes away from 0; 0, half-way between two levels, goes to +1.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, latent: Tensor, levels: int, threshold: float) -> Tensor:
-        if levels == 2:
-            return 1.0 - 2.0 * (latent < 0).to(latent.dtype)
-        return latent.sign() * (latent.abs() >= threshold)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return gradients[0], None, None
+def read_as(levels: Literal[2, 3], threshold: float) -> Reading:
+    """The registry's first reader on -1 and +1, or on -1, 0 and +1 with a threshold of its own."""
+    lattice = Lattice.ternary() if levels == 3 else Lattice.binary()
+    own = reading_of(spec_class(readers()[0])(lattice))
+    thresholds = (-threshold, threshold) if levels == 3 else own.stair.thresholds
+    return replace(own, stair=replace(own.stair, thresholds=thresholds))
 
 
 class RealLayer(nn.Module):
@@ -41,8 +37,8 @@ class RealLayer(nn.Module):
 
     levels: the forward pass sees the weight rounded to -1, 0, +1 if 3, to -1, +1 if 2, as in
     BinaryConnect [courbariaux2015]: a straight-through estimator, whose latent weight is kept in
-    [-1, 1] by `clip_latent`. None: it sees the weight itself. threshold: from which |weight| on
-    three levels show -1 or +1.
+    [-1, 1] by `qcuda.stop_latents`. None: it sees the weight itself. threshold: from which |weight|
+    on three levels show -1 or +1.
     """
 
     def __init__(
@@ -51,6 +47,8 @@ class RealLayer(nn.Module):
         super().__init__()
         self.levels, self.threshold = levels, threshold
         self.latent = nn.Parameter(torch.zeros(shape))
+        reading = read_as(levels, threshold) if levels else None
+        self.reader = None if reading is None else Reader(reading, self.latent)
 
     def draw(self, seed: int, tensor: int) -> None:
         """Uniform on (-1, 1) if it is rounded, else on +-1 / sqrt(fan in).
@@ -66,9 +64,7 @@ class RealLayer(nn.Module):
     @property
     def visible(self) -> Tensor:
         """The weight that the forward pass sees."""
-        if self.levels is None:
-            return self.latent
-        return _Nearest.apply(self.latent, self.levels, self.threshold)
+        return self.latent if self.reader is None else self.reader(self.latent)
 
     @property
     def visible_index(self) -> Tensor | None:
@@ -82,11 +78,3 @@ class RealLayer(nn.Module):
         if self.latent.dim() == 2:
             return F.linear(inputs, self.visible)
         return F.conv2d(inputs, self.visible, padding=self.latent.shape[2] // 2)
-
-
-def clip_latent(model: nn.Module) -> None:
-    """Put latent weights that are rounded back into [-1, 1]."""
-    with torch.no_grad():
-        for layer in model.modules():
-            if isinstance(layer, RealLayer) and layer.levels:
-                layer.latent.clamp_(-1, 1)

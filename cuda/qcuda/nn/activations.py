@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from qcuda.errors import InputError, require
 from qcuda.kernels.words import as_signed
+from qcuda.nn.reader import Reader
 from qcuda.nn.stairs import (
     FAMILIES,
     FORWARDS,
@@ -206,7 +207,9 @@ def number_stairs(model: nn.Module, seed: int) -> None:
 
 
 def set_iteration(model: nn.Module, iteration: int, row: int = 0) -> None:
-    """Tell the noisy stairs of a model the iteration, in place, and the first row of their batch.
+    """Tell the noisy stairs and readers of a model the iteration, in place; and stairs the row.
+
+    The row is the first of their batch.
 
     row: how many rows of the whole batch of this iteration are before those of the next pass.
     Raises ValueError if the iteration is not in 0..MAX_ITERATION, or the row is below 0.
@@ -216,6 +219,8 @@ def set_iteration(model: nn.Module, iteration: int, row: int = 0) -> None:
         f"an iteration is in 0..{MAX_ITERATION}, got {iteration}",
     )
     require(row >= 0, f"the first row of a batch is >= 0, got {row}")
-    for layer in noise_stairs(model).values():
-        layer.iteration.fill_(iteration)
-        layer.row = row
+    for layer in model.modules():
+        if isinstance(layer, NoisyStair | Reader):
+            layer.iteration.fill_(iteration)
+        if isinstance(layer, NoisyStair):
+            layer.row = row

@@ -34,7 +34,7 @@ class HardStair(nn.Module):
         super().__init__()
         self.levels: list[float] = [float(level) for level in stair.levels]
         self.thresholds: list[float] = [float(t) for t in stair.thresholds]
-        self.up: list[bool] = list(stair.reached)
+        self.up: list[bool] = [stair.reaches(t) for t in stair.thresholds]
         self.mean, self.mirrored = mean, mirrored
 
     def forward(self, input: Tensor) -> Tensor:

@@ -82,11 +82,17 @@ def density(family: Family, a: Tensor) -> Tensor:
             return torch.sigmoid(a) * torch.sigmoid(-a)
 
 
+def goes_up(stair: Stair, threshold: float) -> bool:
+    """Whether an input on a threshold has the upper level."""
+    away, inward = stair.tie == "away", stair.tie == "inward"
+    return stair.tie == "up" or (away and threshold >= 0) or (inward and threshold <= 0)
+
+
 def hard(stair: Stair, x: Tensor) -> Tensor:
     """The stair at x, which is x - mean already; of NaN the lowest level."""
     out = torch.full_like(x, stair.levels[0])
-    for t, level, up in zip(stair.thresholds, stair.levels[1:], stair.reached, strict=True):
-        out = torch.where(x >= t if up else x > t, level, out)
+    for t, level in zip(stair.thresholds, stair.levels[1:], strict=True):
+        out = torch.where(x >= t if goes_up(stair, t) else x > t, level, out)
     return out
 
 

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from qcuda.data.config import MNIST1D
 from qcuda.data.mnist1d import TASK, Opened
 from qcuda.data.source import Examples
-from qcuda.models.baselines import RealLayer, clip_latent
+from qcuda.models.baselines import RealLayer
 from qcuda.models.build import build
 from qcuda.models.config import MLP, Activation
 from qcuda.models.weights import on_lattice, real, stepped, weight_layers
+from qcuda.nn.latent import stop_latents
 from qcuda.nn.slot import is_slot
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.study.rules import Rule, knobs_of
@@ -61,7 +62,7 @@ def train(
         loss = hinge_loss(model(batch.images), batch.labels)
         loss.backward()
         optimizer.step()
-        clip_latent(model)
+        stop_latents(model)
         if tested:
             before, shown = shown, _shown(model)
             moves += int((before != shown).sum())

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from qcuda.data.source import Examples
 from qcuda.errors import require
-from qcuda.models.baselines import clip_latent
 from qcuda.models.weights import weight_layers
 from qcuda.nn.census import audit
+from qcuda.nn.latent import stop_latents
 from qcuda.nn.slot import GradientSlot
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.schedules.table import Schedule, apply
@@ -142,7 +142,7 @@ def _pass(trainee: Trainee, batches: Iterable[Examples]) -> tuple[float, dict[st
             probe = _probed_step(trainee, optimizer)
         else:
             _step(trainee)
-        clip_latent(model)
+        stop_latents(model)
         losses.append(loss.detach())  # read at the end: each reading waits for a device
     return sum(one.item() for one in losses) / len(losses), probe
 

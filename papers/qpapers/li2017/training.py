@@ -30,8 +30,9 @@ from torch import Tensor, nn
 from qcuda.data.config import Digits
 from qcuda.data.digits import TASK, batches, load, shifted, split
 from qcuda.data.source import Examples
-from qcuda.models.baselines import RealLayer, clip_latent
+from qcuda.models.baselines import RealLayer
 from qcuda.nn import Conv2d
+from qcuda.nn.latent import stop_latents
 from qcuda.optimizer import LatticeOptimizer
 from qtheory.algorithms import DeterministicRounding, StochasticRounding
 from qtheory.lattice import Lattice
@@ -198,7 +199,7 @@ def iterate(
     watched = optimizer.slots if watch else []
     with optimizer.recorded(watched) as increments:
         optimizer.step()
-    clip_latent(model)
+    stop_latents(model)
     if not watched:
         return 0.0
     asked = torch.cat([increments[slot].reshape(-1) for slot in watched])
