@@ -129,7 +129,7 @@ def _seen(spec: LatentReader) -> Iterator[tuple[LatentLaw, list[int]]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Bop:
+class AverageFlip:
     """A binary weight that follows a strong enough average of its increments [helwegen2019].
 
     average: the fine lattice of the average and how it is rounded. gain: g in (0, 1], the weight
@@ -146,12 +146,12 @@ class Bop:
 
     def __post_init__(self) -> None:
         if not 0 < self.gain <= 1:
-            raise ValueError(f"the gain of Bop is in (0, 1], got {self.gain}")
+            raise ValueError(f"the gain of an average is in (0, 1], got {self.gain}")
         if not (math.isfinite(self.threshold) and self.threshold > 0):
             raise ValueError(f"a threshold is positive and finite, got {self.threshold}")
 
 
-def bop_chain(spec: Bop, increments: Sequence[Increments]) -> MarkovChain:
+def average_flip_chain(spec: AverageFlip, increments: Sequence[Increments]) -> MarkovChain:
     """The chain of (weight, average), 2 * averages states; weight 0 is low, 1 is high.
 
     increments: of learning rate 1 at the two levels. States whose average asks for the other
@@ -159,7 +159,7 @@ def bop_chain(spec: Bop, increments: Sequence[Increments]) -> MarkovChain:
     averages * 2**-53. Raises ValueError if there are not two laws.
     """
     if len(increments) != 2:
-        raise ValueError(f"Bop moves between two levels and needs two laws, got {len(increments)}")
+        raise ValueError(f"a flip is between two levels and needs two laws, got {len(increments)}")
     averages = spec.average.lattice.levels
     wanted = np.where(averages >= spec.threshold, 1, np.where(averages <= -spec.threshold, 0, -1))
     size = averages.size

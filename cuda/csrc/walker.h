@@ -4,7 +4,7 @@
 //
 //   destinations(spec)                    how many places there are
 //   outcomes(spec, index, increment)      an object with threshold(k) and place(k), the thresholds
-//                                         not decreasing
+//                                         not decreasing, and asked once each, from k = 0 on
 //
 // where spec is a Spec or, with fewer tests for each weight, a Tame one.
 #pragma once
@@ -27,6 +27,11 @@ QT_FN Threshold threshold(float p) {
 #else
   return Threshold{uint32_t(minimum(p, 0x1.fffffep-1f) * 0x1p32f), p >= 1.0f};
 #endif
+}
+
+// The same of a sum in double precision.
+QT_FN Threshold threshold(double p) {
+  return Threshold{uint32_t((p < 1.0 ? p : 0.0) * 0x1p32), p >= 1.0};
 }
 
 // 2^32 - floor(p 2^32) for p < 1: words from here on are those that an event of probability p takes.
@@ -90,6 +95,11 @@ QT_FN Neighbours neighbours(int32_t index, float down, float up) {
   return Neighbours{threshold(down), threshold_from_above(up), index};
 }
 
+// One level in the direction of x where |x| > threshold, else none, whatever the word.
+QT_FN Neighbours one_level(int32_t index, float x, float threshold) {
+  return Neighbours{Threshold{0, x < -threshold}, Threshold{0, x <= threshold}, index};
+}
+
 QT_FN int32_t stopped(const Spec &spec, int32_t place) {
   int32_t last = spec.size - 1;
   place = place > 0 ? place : 0;
@@ -103,7 +113,7 @@ constexpr bool forgets = false;
 // The next index. A NaN increment does not move the weight.
 template <class Rule, class AnySpec>
 QT_FN int32_t step(const AnySpec &spec, int32_t index, float increment, uint32_t word) {
-  const auto outcomes = Rule::outcomes(spec, index, increment);
+  auto outcomes = Rule::outcomes(spec, index, increment);
   int32_t next = outcomes.place(0);
   for (int k = 1; k < Rule::destinations(spec); ++k)
     next = below(word, outcomes.threshold(k - 1)) ? next : outcomes.place(k);
@@ -115,7 +125,7 @@ QT_FN int32_t step(const AnySpec &spec, int32_t index, float increment, uint32_t
 template <class Rule>
 QT_FN void tell_outcomes(const Spec &spec, int32_t index, float increment, uint64_t *thresholds,
                          int32_t *destinations) {
-  const auto outcomes = Rule::outcomes(spec, index, increment);
+  auto outcomes = Rule::outcomes(spec, index, increment);
   const bool number = increment == increment;
   for (int k = 0; k < Rule::destinations(spec); ++k) {
     destinations[k] = number ? stopped(spec, outcomes.place(k)) : index;

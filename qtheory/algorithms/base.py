@@ -33,6 +33,7 @@ STEMS = (
     "stochastic_rounding",
     "deterministic_rounding",
     "metropolis",
+    "bop",
     "binary_connect",
     "xnor_net",
     "ternary_weights",

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qtheory.algorithms.base import Contract, Knob
+from qtheory.algorithms.walker import on_lattice
 from qtheory.arrays import Numbers, Pmf
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
@@ -81,9 +82,7 @@ def law(spec: Metropolis, index: Numbers, increment: Numbers) -> Pmf:
     """
     size = spec.lattice.size
     i, d = np.broadcast_arrays(np.asarray(index), np.asarray(increment, dtype=np.float64))
-    off = (i < 0) | (i >= size)
-    if off.any():
-        raise ValueError(f"an index is in 0..{size - 1}, got {i[off].flat[0]}")
+    on_lattice(spec.lattice, i)
     with np.errstate(over="ignore", under="ignore"):
         z = d / spec.lattice.spacing / spec.temperature
         unlikely = np.exp(-np.abs(z))

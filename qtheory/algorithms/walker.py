@@ -38,9 +38,7 @@ def split(lattice: Lattice, index: Numbers, increment: Numbers) -> Split:
     Raises ValueError if an index is not on the lattice.
     """
     i, x = np.broadcast_arrays(np.asarray(index), np.asarray(increment, dtype=np.float64))
-    off = (i < 0) | (i >= lattice.size)
-    if off.any():
-        raise ValueError(f"an index is in 0..{lattice.size - 1}, got {i[off].flat[0]}")
+    on_lattice(lattice, i)
     with np.errstate(over="ignore"):
         distance = np.minimum(np.abs(x) / lattice.spacing, lattice.size)
     distance = np.where(np.isnan(x), 0.0, distance)
@@ -89,6 +87,29 @@ def walker_law(lattice: Lattice, parts: Split, probability: Numbers) -> Pmf:
         end = np.clip(position, 0, lattice.size - 1)[..., None]
         np.put_along_axis(pmf, end, np.take_along_axis(pmf, end, -1) + mass[..., None], -1)
     return pmf
+
+
+def one_level_law(lattice: Lattice, index: Numbers, increment: Numbers, threshold: Numbers) -> Pmf:
+    """Law of walkers that go one level where |x| > threshold, in spacings, shape (..., size).
+
+    index, increment, in weight units, and threshold broadcast. NaN is no move.
+    Raises ValueError if an index is not on the lattice.
+    """
+    i, d = np.broadcast_arrays(np.asarray(index), np.asarray(increment, dtype=np.float64))
+    on_lattice(lattice, i)
+    with np.errstate(over="ignore", under="ignore"):
+        x = d / lattice.spacing
+    move = (x > threshold).astype(np.int64) - (x < -np.asarray(threshold))
+    end = (i + move).clip(0, lattice.size - 1)
+    return (np.arange(lattice.size) == end[..., None]).astype(np.float64)
+
+
+def on_lattice(lattice: Lattice, index: Numbers) -> None:
+    """Raises ValueError if an index is not on the lattice."""
+    i = np.asarray(index)
+    off = i[(i < 0) | (i >= lattice.size)]
+    if off.size:
+        raise ValueError(f"an index is in 0..{lattice.size - 1}, got {off[0]}")
 
 
 def coin_panels(lattice: Lattice, steepness: float = 1.0) -> np.ndarray:

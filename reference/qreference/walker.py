@@ -54,6 +54,17 @@ def coin(lattice: Lattice, index: Index, increment: Increment, more: Thresholds)
     return Outcomes(more[..., None], places)
 
 
+def one_level(lattice: Lattice, index: Index, increment: Increment, threshold: Real) -> Outcomes:
+    """One level in the direction of x where |x| > threshold, in spacings, else none.
+
+    Thresholds on words are 0 and 2**32: the words decide nothing.
+    """
+    x = spacings(lattice, increment)
+    certain = np.stack([x < -threshold, x <= threshold], axis=-1)
+    thresholds = np.where(certain, np.uint64(2**32), np.uint64(0))
+    return Outcomes(thresholds, index[..., None] + np.array([-1, 0, 1]))
+
+
 def outcomes(spec: Spec, index: Index, increment: Increment) -> Outcomes:
     """The thresholds of a spec's algorithm and the places between them, stopped at the ends.
 

@@ -118,7 +118,7 @@ def test_a_lattice_where_an_algorithm_does_not_live_is_refused(name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"algorithm": "bop"}, "an algorithm is one of .*, got 'bop'"),
+        ({"algorithm": "nosuch"}, "an algorithm is one of .*, got 'nosuch'"),
         ({"speed": 1.0}, "has the keys .*'speed'"),
         ({"lattice": None}, "Lattice is written as a table of its fields, got None"),
         ({"lattice": {"size": 3, "spacing": 1.0}}, "Lattice has the keys"),

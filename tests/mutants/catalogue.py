@@ -31,7 +31,7 @@ CORE, PHILOX, FILL = "core.h", "philox.h", "cpu/philox_fill.h"
 WALKER, STORAGE, OPTIMISERS, TAME = "walker.h", "storage.h", "optimisers.h", "tame.h"
 SCALARS, SQUARES, SUM_OF_SQUARES = "scalars.h", "squares.h", "cpu/squares.h"
 DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
-METROPOLIS = "algorithms/metropolis.h"
+METROPOLIS, EXPONENTIAL = "algorithms/metropolis.h", "exponential.h"
 STEP, LIBRARY, POOL = "cpu/step.h", "cpu/library.cpp", "cpu/pool.h"
 STAIR, STAIRS, HALF = "stair.h", "cpu/stairs.h", "half.h"
 HALVES = "cpu/folded_halves.h"
@@ -85,10 +85,15 @@ MUTANTS = [
     Mutant("proposals at half the rate", METROPOLIS, "0.5f * proposal", "0.25f * proposal"),
     Mutant("temperature ignored", METROPOLIS, "absolute(x) / temperature",
            "absolute(x) + 0.0f * temperature"),
-    Mutant("exponential off by 1e-5", METROPOLIS, "r * 0.5f * p", "r * 0.50005f * p"),
-    Mutant("lower part of ln 2 dropped", METROPOLIS, " - float(n) * 1.428606765330187e-06f", ""),
+    Mutant("exponential off by 1e-5", EXPONENTIAL, "r * 0.5f * p", "r * 0.50005f * p"),
+    Mutant("lower part of ln 2 dropped", EXPONENTIAL, " - float(n) * 1.428606765330187e-06f", ""),
     Mutant("one word more goes up", WALKER, "Threshold{0u - part, part == 0}",
            "Threshold{~part, false}"),
+    Mutant("one level: a tie moves down", WALKER, "x < -threshold}", "x <= -threshold}"),
+    Mutant("one level: a tie moves up", WALKER, "x <= threshold}", "x < threshold}"),
+    Mutant("one level: up and down swapped", WALKER,
+           "Threshold{0, x < -threshold}, Threshold{0, x <= threshold}",
+           "Threshold{0, x > threshold}, Threshold{0, x >= -threshold}"),
     # Random words
     Mutant("counter without tensor", FILL, "uint64_t(iteration) | uint64_t(tensor) << 32",
            "uint64_t(iteration)"),

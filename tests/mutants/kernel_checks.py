@@ -32,6 +32,7 @@ from qtheory.algorithms import (
     DeterministicRounding,
     StochasticRounding,
     contract,
+    parameters,
     spec_class,
     walkers,
 )
@@ -197,7 +198,8 @@ def warm_up(room: cpu_room.Room) -> None:
 def outcomes_of(room: cpu_room.Room, stem: str) -> None:
     """Thresholds within the declared edge, and moves explained, at each example of each knob.
 
-    Where the law has no knob that bends it, the edge is 0 and one word too many is seen.
+    Where the law has no knob that bends it, the edge is 0 and one word too many is seen. Some
+    increments are as many spacings as the spec's numbers, and as their product: ties of thresholds.
     """
     rng, count = np.random.default_rng(len(stem)), 4001
     turned = [{k.name: v} for k in contract(stem).knobs for v in k.choices or k.examples]
@@ -207,6 +209,9 @@ def outcomes_of(room: cpu_room.Room, stem: str) -> None:
         spread = rng.choice([1e-3, 0.1, 1.0], count)
         increment = (rng.normal(0, 1, count) * spread).astype(np.float32)
         increment[:3] = 0.0, np.inf, -np.inf
+        numbers = np.array(parameters(spec), np.float32)
+        ties = np.append(numbers, numbers.prod(dtype=np.float32)) * np.float32(spec.lattice.spacing)
+        increment[3:603] = np.resize(np.append(ties, -ties), 600)
         ours, theirs = (r.outcomes(spec, index, increment) for r in (room, walker))
         apart = ours.thresholds.astype(np.int64) - theirs.thresholds.astype(np.int64)
         assert (np.abs(apart) <= qreference.edge(spec, theirs.thresholds)).all()

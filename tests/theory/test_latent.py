@@ -16,10 +16,10 @@ from qtheory.chain import (
 )
 from qtheory.increments import noisy_increments, noisy_increments_at_levels
 from qtheory.latent import (
-    Bop,
+    AverageFlip,
     LatentReader,
     MomentumWalker,
-    bop_chain,
+    average_flip_chain,
     flip_rate,
     momentum_chain,
     reader_chain,
@@ -204,12 +204,12 @@ def test_the_average_of_bop_is_its_simulation():
     to the fine lattice by the rule. A wrong comparison (> for >=) changes nothing here, as the
     threshold lies between levels; a gain that is off by a factor two is found."""
     fine, rate_noise, walkers, iterations = Lattice(121, 0.025, -1.5), 1.0, 20_000, 40
-    spec = Bop(DeterministicRounding(fine), 0.2, 0.5125)
+    spec = AverageFlip(DeterministicRounding(fine), 0.2, 0.5125)
     levels = Lattice.binary()
     laws = noisy_increments_at_levels(lambda w: w - 0.4, levels, 1.0, Gaussian(rate_noise))
     start = np.zeros((2, 121))
     start[0, 60] = 1.0
-    law = weight_law(evolve(bop_chain(spec, laws), start.ravel(), iterations), 2)
+    law = weight_law(evolve(average_flip_chain(spec, laws), start.ravel(), iterations), 2)
     draw = np.random.default_rng(5)
     weight, average = np.full(walkers, -1.0), np.zeros(walkers)
     for _ in range(iterations):
@@ -219,7 +219,7 @@ def test_the_average_of_bop_is_its_simulation():
         weight = np.where(np.abs(average) >= spec.threshold, np.sign(average), weight)
     bound = hoeffding(walkers, 2)
     assert abs((weight > 0).mean() - law[1]) <= bound
-    wrong = bop_chain(Bop(spec.average, 0.1, spec.threshold), laws)
+    wrong = average_flip_chain(AverageFlip(spec.average, 0.1, spec.threshold), laws)
     assert abs((weight > 0).mean() - weight_law(evolve(wrong, start.ravel(), 40), 2)[1]) > bound
 
 
@@ -230,7 +230,9 @@ def bop_flips(gain: float, threshold: float, spacings: int = 12) -> float:
     std = math.sqrt(gain / (2 - gain))
     assert fine.high > 6 * std
     laws = [noisy_increments(0.0, 1.0, Gaussian(1.0))] * 2
-    return weight_flip_rate(bop_chain(Bop(StochasticRounding(fine), gain, threshold), laws), 2)
+    return weight_flip_rate(
+        average_flip_chain(AverageFlip(StochasticRounding(fine), gain, threshold), laws), 2
+    )
 
 
 def test_flips_of_bop_are_rare_events_in_the_threshold():
@@ -255,9 +257,9 @@ def test_bop_anneals_by_its_gain():
 def test_the_tie_of_bop_flips():
     fine = DeterministicRounding(Lattice(3, 0.5, -0.5))
     laws = [noisy_increments(-0.5, 1.0, None), noisy_increments(0.5, 1.0, None)]
-    chain = bop_chain(Bop(fine, 1.0, 0.5), laws)
+    chain = average_flip_chain(AverageFlip(fine, 1.0, 0.5), laws)
     assert hitting_times(chain, [5])[1] == 1.0  # (low, 0) goes to (high, 0.5) at once
-    never = bop_chain(Bop(fine, 1.0, 0.51), laws)
+    never = average_flip_chain(AverageFlip(fine, 1.0, 0.51), laws)
     assert hitting_times(never, [5])[1] == math.inf
 
 
@@ -310,12 +312,12 @@ def test_momentum_cools_stochastic_rounding_like_a_larger_batch():
     ("call", "message"),
     [
         (lambda f: BinaryConnect(Lattice.binary(), "up"), "a reading is"),
-        (lambda f: Bop(f, 0.0, 1.0), "the gain of Bop"),
-        (lambda f: Bop(f, 0.5, -1.0), "a threshold is positive"),
+        (lambda f: AverageFlip(f, 0.0, 1.0), "the gain of an average"),
+        (lambda f: AverageFlip(f, 0.5, -1.0), "a threshold is positive"),
         (lambda f: MomentumWalker(f, f, 1.0, 0.1), "a decay is in"),
         (lambda f: MomentumWalker(f, f, 0.5, math.nan), "a learning rate is finite"),
         (lambda f: reader_chain(LatentReader(f, BinaryConnect()), []), "needs 2 laws"),
-        (lambda f: bop_chain(Bop(f, 0.5, 1.0), []), "needs two laws"),
+        (lambda f: average_flip_chain(AverageFlip(f, 0.5, 1.0), []), "needs two laws"),
         (lambda f: momentum_chain(MomentumWalker(f, f, 0.5, 0.1), []), "needs 3 laws"),
     ],
 )

@@ -14,9 +14,9 @@ from qtheory.arrays import Pmf
 from qtheory.chain import MarkovChain, stationary_distribution
 from qtheory.increments import noisy_increments, noisy_increments_at_levels
 from qtheory.latent import (
-    Bop,
+    AverageFlip,
     LatentReader,
-    bop_chain,
+    average_flip_chain,
     flip_rate,
     reader_chain,
     visible_law,
@@ -79,7 +79,9 @@ def flips(gain: float, threshold: float, levels: int) -> float:
     spacing = threshold / (levels + 0.5)
     fine = Lattice(16 * levels + 1, spacing, -8 * levels * spacing)
     laws = [noisy_increments(0.0, 1.0, Gaussian(1.0))] * 2
-    return weight_flip_rate(bop_chain(Bop(StochasticRounding(fine), gain, threshold), laws), 2)
+    return weight_flip_rate(
+        average_flip_chain(AverageFlip(StochasticRounding(fine), gain, threshold), laws), 2
+    )
 
 
 def bop_slope() -> Values:
@@ -184,7 +186,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="bop-rare",
         statement="Bop under pure noise flips as a rare event: ln(rate) falls by t²/2v, v = g / "
         "(2 - g), between thresholds of 3 and 4 stds; SR flips linearly: slope",
-        code=bop_chain,
+        code=average_flip_chain,
         test=f"{TEST}::test_flips_of_bop_are_rare_events_in_the_threshold",
         printed="-1",
         number="ours",
