@@ -29,8 +29,11 @@ def include(csrc: Path = CSRC, rules: Sequence[str] = ()) -> tuple[str, str]:
     return f"-I{csrc}", f"-I{folder}"
 
 
-def parts_of_steps() -> list[tuple[str, ...]]:
-    """Rule, optimiser, storage, type of gradients and of moments, if any, of each step kernel."""
+def parts_of_steps(shipped: bool = True) -> list[tuple[str, ...]]:
+    """Rule, optimiser, storage, type of gradients and of moments, if any, of each step kernel.
+
+    shipped: of those that an image holds, otherwise those that are made when needed.
+    """
     from qcuda.kernels import abi, source
 
     found = []
@@ -39,15 +42,18 @@ def parts_of_steps() -> list[tuple[str, ...]]:
         abi.OPTIMISERS,
         abi.ON_GPU,
         abi.GRADIENTS,
-        abi.GRADIENTS,
+        abi.MOMENT_TYPES,
     ):
+        int8 = types[2] is abi.Real.INT8
+        if int8 == shipped or (int8 and abi.MOMENTS[optimiser] != 1):
+            continue
         used = types if abi.MOMENTS[optimiser] else types[:2]
         found.append((rule, optimiser, *(kind.name.lower() for kind in used)))
     return sorted(set(found))
 
 
-def step_kernels() -> set[str]:
-    """The names of all step kernels."""
+def step_kernels(shipped: bool = True) -> set[str]:
+    """The names of the step kernels that an image holds, or of those that are made when needed."""
     from qcuda.kernels import source
 
-    return {source.step(*parts) for parts in parts_of_steps()}
+    return {source.step(*parts) for parts in parts_of_steps(shipped)}

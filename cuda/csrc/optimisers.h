@@ -138,8 +138,11 @@ struct normalized {
 
 }  // namespace qt
 
-// The only list of base optimisers: those without moments, and those with. An optimiser's number is
-// its place here.
+// The only list of base optimisers: those without moments, with one, and with two. An optimiser's
+// number is its place here.
 #define QT_PLAIN_OPTIMISERS_OF(X, rule) X(rule, given) X(rule, sgd)
-#define QT_MOMENT_OPTIMISERS_OF(X, rule) X(rule, momentum) X(rule, adam)
+#define QT_ONE_MOMENT_OPTIMISERS_OF(X, rule) X(rule, momentum)
+#define QT_TWO_MOMENT_OPTIMISERS_OF(X, rule) X(rule, adam)
+#define QT_MOMENT_OPTIMISERS_OF(X, rule) \
+  QT_ONE_MOMENT_OPTIMISERS_OF(X, rule) QT_TWO_MOMENT_OPTIMISERS_OF(X, rule)
 #define QT_OPTIMISERS_OF(X, rule) QT_PLAIN_OPTIMISERS_OF(X, rule) QT_MOMENT_OPTIMISERS_OF(X, rule)

@@ -22,6 +22,22 @@ struct Rows {
 constexpr int SQUARE_LANES = 32;
 constexpr int64_t SQUARE_PART = 4096;
 
+// The parts of all rows of a tensor, in order.
+struct Parts {
+  int64_t row, of_row, all;
+
+  QT_FN explicit Parts(const Rows &rows)
+      : row(rows.row),
+        of_row(row > 0 ? (row + SQUARE_PART - 1) / SQUARE_PART : 0),
+        all(row > 0 ? rows.count / row * of_row : 0) {}
+
+  QT_FN int64_t start(int64_t part) const { return part / of_row * row + part % of_row * SQUARE_PART; }
+  QT_FN int64_t count(int64_t part) const {
+    const int64_t left = row - part % of_row * SQUARE_PART;
+    return left < SQUARE_PART ? left : SQUARE_PART;
+  }
+};
+
 // What an iteration makes of a row with a sum of squares: the running mean square, and the gain.
 // A sum that is not finite, or whose mean could not be kept, changes nothing and has the gain NaN.
 QT_FN float next_gain(const Scalars &s, double sum, int64_t row, float &square) {

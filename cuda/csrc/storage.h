@@ -75,6 +75,17 @@ QT_FN uint32_t round_two_stochastically(float x, uint32_t sixteen_x, float y, ui
 #endif
 }
 
+// Of four words the bytes that are third from below.
+QT_FN uint32_t third_bytes(const uint32_t x[4]) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(__byte_perm(x[0], x[1], 0x0062), __byte_perm(x[2], x[3], 0x0062), 0x5410);
+#else
+  uint32_t bytes = 0;
+  for (int i = 0; i < 4; ++i) bytes |= (x[i] >> 16 & 0xffu) << 8 * i;
+  return bytes;
+#endif
+}
+
 // A type of gradients and moments: how one is read, and written with sixteen random bits.
 struct Float32 {
   using Stored = float;
@@ -95,9 +106,13 @@ struct Int8 {
   using Stored = int8_t;
   static QT_FN float load(int8_t x) { return float(x) * 0.0625f; }
   static QT_FN int8_t store(float x, uint32_t sixteen_bits) {
-    // 128 more is positive, and has 16 bits behind the point or is rounded to them.
-    const float units = absolute(x) < 7.9375f ? x * 16.0f : (x < 0.0f ? -127.0f : 127.0f);
-    return int8_t(int32_t((uint32_t((units + 128.0f) * 0x1p16f) + sixteen_bits) >> 16) - 128);
+    return int8_t(int32_t(rounded(x, sixteen_bits) >> 16) - 128);
+  }
+  // The code plus 128 above 16 bits that are behind the point: a sum to which floats are rounded.
+  static QT_FN uint32_t rounded(float x, uint32_t sixteen_bits) {
+    const float most = x < 7.9375f ? x : 7.9375f;
+    const float units = (most > -7.9375f ? most : -7.9375f) * 16.0f;
+    return uint32_t((units + 128.0f) * 0x1p16f) + sixteen_bits;
   }
 };
 

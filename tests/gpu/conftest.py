@@ -19,7 +19,8 @@ import pytest
 from generated import include
 
 from qcuda.kernels.gpu.driver import VARIABLE, Driver
-from qcuda.kernels.gpu.launch import Launcher, Memory
+from qcuda.kernels.gpu.launch import Launcher
+from qcuda.kernels.gpu.table import Memory
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "cuda" / "csrc"
@@ -36,8 +37,8 @@ Compile = Callable[..., Path]
 
 
 def _digest(sources: Path, command: list[str]) -> str:
-    files = sorted(path for path in sources.rglob("*") if path.suffix in (".h", ".cu", ".cpp"))
-    files += sorted(Path(__file__).parent.glob("*.[ch]*"))
+    every = [*sources.rglob("*"), *Path(__file__).parent.rglob("*")]
+    files = sorted(path for path in every if path.suffix in (".h", ".cu", ".cpp"))
     parts = [path.read_bytes() for path in files]
     return hashlib.sha256(b"\0".join([*parts, " ".join(command).encode()])).hexdigest()[:20]
 

@@ -51,7 +51,7 @@ struct Grid {
   Three thread, block, threads, blocks;
   std::vector<Fibre> fibres;
   std::vector<char> stacks;
-  std::vector<uint32_t> exchanged;
+  std::vector<uint64_t> exchanged;
   const std::function<void()> *body = nullptr;
   jmp_buf scheduler;
   const void *bottom = nullptr;  // of the scheduler's stack, and its size
@@ -153,11 +153,13 @@ std::function<void()> with_arguments(void (*kernel)(A...), void **arguments) {
 
 inline void __syncthreads() { emulation::wait(); }
 
-inline uint32_t __shfl_xor_sync(uint32_t, uint32_t value, int lanes) {
+template <class Number>
+Number __shfl_xor_sync(uint32_t, Number value, int lanes) {
   const unsigned thread = threadIdx.x;
-  emulation::grid.exchanged[thread] = value;
+  Number other;
+  memcpy(&emulation::grid.exchanged[thread], &value, sizeof value);
   emulation::wait();
-  const uint32_t other = emulation::grid.exchanged[thread ^ unsigned(lanes)];
+  memcpy(&other, &emulation::grid.exchanged[thread ^ unsigned(lanes)], sizeof other);
   emulation::wait();
   return other;
 }

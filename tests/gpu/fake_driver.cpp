@@ -12,6 +12,7 @@
 #include <map>
 #include <string>
 
+#define QT_INT8_MOMENTS  // what an image may lack: one that says "only" does
 #include "kernels.cu"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -57,9 +58,10 @@ std::map<std::string, Kernel> kernels = {
   QT_ENTRY(qt_batch_sums_##type) QT_ENTRY(qt_batch_stair_##type) \
   QT_ENTRY(qt_batch_back_sums_##type) QT_ENTRY(qt_batch_slope_##type)
 #define QT_STAIR_ENTRIES(type, As) QT_ENTRY(qt_stair_##type) QT_ENTRY(qt_stair_slope_##type)
-    QT_ALGORITHMS(QT_STEPS) QT_ENTRY(qt_scalars) QT_ENTRY(qt_words) QT_ENTRY(qt_decode) QT_ENTRY(qt_outcomes)
-        QT_ENTRY(qt_put) QT_STAIR_TYPES(QT_STAIR_ENTRIES) QT_BATCH_TYPES(QT_BATCH_ENTRIES)
-            QT_ENTRY(qt_batch_measured) QT_ENTRY(qt_batch_table) QT_ENTRY(qt_batch_returned)};
+    QT_ALGORITHMS(QT_STEPS) QT_ALGORITHMS(QT_INT8_STEPS) QT_ENTRY(qt_scalars) QT_ENTRY(qt_words)
+        QT_ENTRY(qt_decode) QT_ENTRY(qt_outcomes) QT_ENTRY(qt_squares) QT_ENTRY(qt_gains)
+            QT_ENTRY(qt_put) QT_STAIR_TYPES(QT_STAIR_ENTRIES) QT_BATCH_TYPES(QT_BATCH_ENTRIES)
+                QT_ENTRY(qt_batch_measured) QT_ENTRY(qt_batch_table) QT_ENTRY(qt_batch_returned)};
 
 std::vector<int> contexts;               // the stack of current contexts, as device numbers
 std::map<void *, std::vector<Work>> captures;  // streams that capture, and what they captured
@@ -229,10 +231,10 @@ EXPORT const char *fakecuda_kernel(int64_t number) {
   if (number >= int64_t(kernels.size())) return nullptr;
   return std::next(kernels.begin(), number)->first.c_str();
 }
-EXPORT void fakecuda_layout(int64_t out[27]) {
+EXPORT void fakecuda_layout(int64_t out[33]) {
   using namespace qt;
   const int64_t layout[] = {
-      sizeof(Spec), sizeof(Launch), sizeof(Tensor), sizeof(Counters),
+      sizeof(Spec), sizeof(Launch), sizeof(Tensor), sizeof(Counters), sizeof(Rows),
       offsetof(Spec, spacing), offsetof(Spec, zero), offsetof(Spec, size), offsetof(Spec, parameter),
       offsetof(Launch, seed), offsetof(Launch, rule), offsetof(Launch, optimiser),
       offsetof(Launch, storage), offsetof(Launch, gradient_type), offsetof(Launch, moment_type),
@@ -241,6 +243,7 @@ EXPORT void fakecuda_layout(int64_t out[27]) {
       offsetof(Tensor, count),
       offsetof(Tensor, offset), offsetof(Tensor, tensor), offsetof(Tensor, gain),
       offsetof(Tensor, row), offsetof(Counters, moved),
-      offsetof(Counters, nan)};
+      offsetof(Counters, nan), offsetof(Rows, gradient), offsetof(Rows, square), offsetof(Rows, gain),
+      offsetof(Rows, count), offsetof(Rows, row)};
   memcpy(out, layout, sizeof layout);
 }

@@ -5,8 +5,18 @@
 #include <memory>
 #include <vector>
 
+#define QT_INT8_MOMENTS
+#if defined(FORGETTING)  // the rule of this name begins first moments of weights that move anew
+#include "walker.h"
+namespace qt {
+struct FORGETTING;
+template <>
+constexpr bool forgets<FORGETTING> = true;
+}  // namespace qt
+#endif
 #include "gpu/kernels.cu"
-#include "plain_batch_norm.h"
+#include "plain/batch_norm.h"
+#include "plain/squares.h"
 
 namespace plain {
 
@@ -17,7 +27,15 @@ struct Case {
   int64_t count, offset;
   int shift;           // elements between a 16-byte boundary and the data
   int gradient_shift;  // the same of the gradient
+  int64_t row;         // weights of a row with a gain, 0 without gains
 };
+
+template <class Number>
+constexpr int32_t real_of = sizeof(typename Number::Stored) == 4   ? REAL_FLOAT32
+                            : sizeof(typename Number::Stored) == 2 ? REAL_BFLOAT16
+                                                                   : REAL_INT8;
+
+size_t size_of(int32_t type) { return type == REAL_FLOAT32 ? 4 : type == REAL_BFLOAT16 ? 2 : 1; }
 
 // An allocation that ends where its data ends.
 struct Array {
@@ -33,12 +51,15 @@ struct Array {
 
 float load(const Array &array, int32_t type, int64_t i) {
   if (type == REAL_FLOAT32) return ((const float *)array.data())[i];
+  if (type == REAL_INT8) return Int8::load(((const int8_t *)array.data())[i]);
   return widen(((const uint16_t *)array.data())[i]);
 }
 
 void store(Array &array, int32_t type, int64_t i, float x, uint32_t random) {
   if (type == REAL_FLOAT32)
     ((float *)array.data())[i] = x;
+  else if (type == REAL_INT8)
+    ((int8_t *)array.data())[i] = Int8::store(x, random);
   else
     ((uint16_t *)array.data())[i] = round_stochastically(x, random);
 }
@@ -60,7 +81,7 @@ uint32_t word(const Launch &l, uint32_t iteration, uint32_t tensor, Stream strea
 }
 
 struct State {
-  Array state, gradient, first, second, increment;
+  Array state, gradient, first, second, increment, gain;
   Counters counters{0, 0};
 };
 
@@ -71,13 +92,16 @@ void step(const Launch &l, const Case &c, const Scalars &scalars, uint32_t itera
     const uint64_t element = uint64_t(c.offset + i);
     float first = Optimiser::moments > 0 ? load(s.first, l.moment_type, i) : 0.0f;
     float second = Optimiser::moments > 1 ? load(s.second, l.moment_type, i) : 0.0f;
-    float x = Optimiser::increment(scalars, load(s.gradient, l.gradient_type, i), first, second);
+    const float g = load(s.gradient, l.gradient_type, i);
+    const float scaled = c.row ? load(s.gain, REAL_FLOAT32, i / c.row) * g : g;
+    float x = Optimiser::increment(scalars, scaled, first, second);
     const uint32_t random = word(l, iteration, tensor, STREAM_MOMENT, element);
     if (Optimiser::moments > 0) store(s.first, l.moment_type, i, first, random >> 16);
     if (Optimiser::moments > 1) store(s.second, l.moment_type, i, second, random & 0xffffu);
     const int32_t index = get(s.state, l.storage, i) + centre(l.spec);
     const int32_t next =
         qt::step<Rule>(l.spec, index, x, word(l, iteration, tensor, STREAM_MOVE, element));
+    if (forgets<Rule> && Optimiser::moments > 0 && next != index) store(s.first, l.moment_type, i, 0.0f, 0);
     s.counters.moved += next != index;
     s.counters.nan += x != x;
     set(s.state, l.storage, i, next - centre(l.spec));
@@ -97,13 +121,14 @@ float noise(int64_t i) {
 
 State make(const Launch &l, const Case &c, bool records) {
   auto reals = [&](int32_t type, int shift) {
-    const size_t size = type == REAL_FLOAT32 ? 4 : 2;
-    return Array(size_t(c.count) * size, size_t(shift) * size);
+    return Array(size_t(c.count) * size_of(type), size_t(shift) * size_of(type));
   };
+  const int64_t rows = c.row ? c.count / c.row : 0;
   const size_t bytes = size_t(l.storage == STORAGE_INT8 ? c.count : (c.count + 3) / 4);
   State s{Array(bytes, size_t(c.shift)), reals(l.gradient_type, c.gradient_shift),
           reals(l.moment_type, c.shift), reals(l.moment_type, c.shift),
-          Array(records ? size_t(c.count) * 4 : 0, 0)};
+          Array(records ? size_t(c.count) * 4 : 0, 0), Array(size_t(rows) * 4, 0)};
+  for (int64_t r = 0; r < rows; ++r) store(s.gain, REAL_FLOAT32, r, 0.5f + float(r % 7) * 0.375f, 0);
   for (int64_t i = 0; i < c.count; ++i) {
     store(s.gradient, l.gradient_type, i, noise(i), 0);
     store(s.first, l.moment_type, i, noise(i + 99), 0);
@@ -134,7 +159,8 @@ bool agree(const char *name, Kernel kernel, Plain loop, int moments, const Launc
     const State &s = mine.back();
     tensors[t] = Tensor{s.state.data(), s.gradient.data(), moments > 0 ? s.first.data() : nullptr,
                         moments > 1 ? s.second.data() : nullptr,
-                        records ? (float *)s.increment.data() : nullptr, c.count, c.offset, ~t, 0, nullptr, 0};
+                        records ? (float *)s.increment.data() : nullptr, c.count, c.offset, ~t, 0,
+                        c.row ? (const float *)s.gain.data() : nullptr, c.row};
     loop(l, c, scalars, uint32_t(*iteration), ~t, theirs.back());
     before[t] = chunks;
     chunks += uint32_t((c.count + CHUNK - 1) / CHUNK);
@@ -255,17 +281,19 @@ int main() {
   using namespace plain;
   const int64_t far = (int64_t{1} << 58) - CHUNK;  // the last elements that have a word
   // Odd addresses, offsets and ends; then those that go wide, with the gradient at any address; and
-  // a chunk in which the high half of the number of a block of words changes.
-  const std::vector<Case> cases = {{1, 0, 0, 0},    {21, 3, 1, 0},        {0, 8, 0, 0},
-                                   {2051, 6, 0, 0}, {CHUNK + 4, 1, 3, 1}, {256, 4, 0, 0},
-                                   {4099, 0, 0, 1}, {CHUNK + 300, 8, 0, 0}, {CHUNK, far, 0, 0},
-                                   {512, 0, 3, 0},
-                                   {2048, (int64_t{1} << 34) - 1024, 0, 0}};
+  // a chunk in which the high half of the number of a block of words changes. Rows: one, of odd
+  // length, of quads, of one weight, longer than a chunk, and a chunk or a weight more.
+  const std::vector<Case> cases = {{1, 0, 0, 0, 1},       {21, 3, 1, 0, 7},      {0, 8, 0, 0, 1},
+                                   {2051, 6, 0, 0, 2051}, {CHUNK + 4, 1, 3, 1, 683}, {256, 4, 0, 0, 256},
+                                   {4099, 0, 0, 1, 0},    {CHUNK + 300, 8, 0, 0, 44}, {CHUNK, far, 0, 0, CHUNK},
+                                   {512, 0, 3, 0, 8},     {516, 4, 2, 0, 12},     {2 * (CHUNK + 1), 4, 0, 0, CHUNK + 1},
+                                   {770, 8, 0, 0, 1}, {1540, 8, 0, 0, 5},
+                                   {2048, (int64_t{1} << 34) - 1024, 0, 0, 0}};
   int32_t rule = -1, kernels = 0, wrong = 0;
 #define QT_STEP(name, rule_name, optimiser, storage_name, gradient, moment)                          \
   {                                                                                                 \
-    const Launch l{99, rule, 0, storage_name::each == QUAD, sizeof(gradient::Stored) == 2,          \
-                   sizeof(moment::Stored) == 2, {0.25f, 1.0f, 3, {2.0f, 1.0f, 0.0f, 0.0f}}};        \
+    const Launch l{99, rule, 0, storage_name::each == QUAD, real_of<gradient>, real_of<moment>,      \
+                   {0.25f, 1.0f, 3, {2.0f, 1.0f, 0.0f, 0.0f}}};                                     \
     wrong += !agree("qt_step_" #name, qt_step_##name, step<rule_name, optimiser>, optimiser::moments, \
                     l, cases, kernels % 5 != 0, kernels % 7 == 0);                                  \
     ++kernels;                                                                                      \
@@ -273,9 +301,10 @@ int main() {
 #define TRY_RULE(name)                   \
   ++rule;                                \
   wrong += !check_outcomes<name>(rule);  \
-  QT_STEPS(name)
+  QT_STEPS(name) QT_INT8_STEPS(name)
   QT_ALGORITHMS(TRY_RULE)
   wrong += !check_words() + !check_decode() + !check_put() + !check_stairs() + !check_batch_norm();
+  wrong += !check_squares<float>(REAL_FLOAT32) + !check_squares<uint16_t>(REAL_BFLOAT16);
   printf("%d kernels, %d differ\n", kernels, wrong);
   return wrong != 0;
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qcuda.kernels import abi, source
-from qcuda.validate import compare
+from qcuda.validate import compare, helpers
 
 CASES = list(compare.cases())
 
@@ -17,7 +17,7 @@ CASES = list(compare.cases())
 def test_every_kernel_is_a_case():
     names = {tuple(case.name.split()[:3]) for case in CASES}
     assert len(names) == len(source.stems()) * len(abi.OPTIMISERS) * len(abi.ON_GPU)
-    assert len(CASES) == 24 * len(source.stems())  # 2 storages, 2 types of gradient, 6 of moments
+    assert len(CASES) == 28 * len(source.stems())  # 2 storages, 2 types of gradient, 7 of moments
 
 
 @pytest.mark.parametrize("rule", source.stems())
@@ -25,7 +25,7 @@ def test_every_kernel_is_a_case():
 def test_steps_agree(rule, storage, machine, launcher, cpu_library):
     chosen = [c for c in CASES if c.name.startswith(f"{rule} ") and c.launch.storage == storage]
     found = compare.check_steps(chosen, machine, launcher, cpu_library)
-    assert len(found) == len(chosen) == 12
+    assert len(found) == len(chosen) == 14
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
@@ -38,7 +38,7 @@ def test_the_cases_move_weights_and_meet_nan(cpu_library):
 
 
 def test_scalars_agree(machine, launcher, cpu_library):
-    assert compare.check_scalars(machine, launcher, cpu_library) == []
+    assert helpers.check_scalars(machine, launcher, cpu_library) == []
 
 
 def test_a_captured_iteration_counts_itself(machine, launcher, allocate):
@@ -87,15 +87,19 @@ def test_a_captured_iteration_counts_itself(machine, launcher, allocate):
 
 
 def test_words_agree(machine, launcher, cpu_library):
-    assert compare.check_words(machine, launcher, cpu_library) == []
+    assert helpers.check_words(machine, launcher, cpu_library) == []
 
 
 def test_decoding_agrees(machine, launcher, cpu_library):
-    assert compare.check_decode(machine, launcher, cpu_library) == []
+    assert helpers.check_decode(machine, launcher, cpu_library) == []
+
+
+def test_mean_squares_agree(machine, launcher, cpu_library):
+    assert helpers.check_squares(machine, launcher, cpu_library) == []
 
 
 def test_outcomes_agree(machine, launcher, cpu_library):
-    assert compare.check_outcomes(machine, launcher, cpu_library) == []
+    assert helpers.check_outcomes(machine, launcher, cpu_library) == []
 
 
 def test_a_captured_graph_replays(machine, launcher, cpu_library):

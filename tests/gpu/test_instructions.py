@@ -45,4 +45,4 @@ def test_no_more_instructions_than_recorded(kernel):
         pytest.skip("needs nvcc and nvdisasm (nvidia-cuda-nvdisasm)")
     found = COUNTING["count"](kernel, RECORD["machine"], nvcc, nvdisasm)
     assert found <= 1.1 * RECORD["instructions_a_weight"][kernel]
-    assert found <= 90
+    assert found <= (100 if "_int8" in kernel else 90)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import re
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ from generated import step_kernels
 
 from qcuda.kernels import abi, source
 from qcuda.kernels.gpu import launch
-from qcuda.kernels.gpu.table import CHUNK, check, table_of
+from qcuda.kernels.gpu.table import CHUNK, check, of_squares, table_of
 from qcuda.validate import compare
 from qtheory.algorithms import walkers
 
@@ -21,9 +22,9 @@ LAUNCH = abi.launch(SPEC, seed=1, rule="dst", optimiser="momentum")
 
 
 def test_the_structures_are_the_compilers(machine):
-    layout = (ctypes.c_int64 * 27)()
+    layout = (ctypes.c_int64 * 33)()
     machine.library.fakecuda_layout(layout)
-    structures = (abi.Spec, abi.Launch, abi.Tensor, abi.Counters)
+    structures = (abi.Spec, abi.Launch, abi.Tensor, abi.Counters, abi.Rows)
     expected = [ctypes.sizeof(structure) for structure in structures]
     for structure in structures:
         names = [name for name, _ in structure._fields_ if name != "unused"]
@@ -36,11 +37,17 @@ def test_the_registry_is_the_headers(machine):
     names = set(itertools.takewhile(bool, map(machine.library.fakecuda_kernel, numbers)))
     steps = {name.decode() for name in names if name.startswith(b"qt_step")}
     stairs, norms = 2 * len(abi.NUMBERS), 4 * 3 + 3  # of each type of number
-    assert len(names) == len(steps) + 5 + stairs + norms
-    assert steps == step_kernels()
-    lists = (source.kernels().parents[1] / "optimisers.h").read_text().splitlines()[-3:-1]
-    listed = " ".join(line.partition("(X, rule) ")[2] for line in lists)
-    assert listed == " ".join(f"X(rule, {name})" for name in abi.OPTIMISERS)
+    assert len(names) == len(steps) + len(launch._HELPERS) + stairs + norms
+    assert steps == step_kernels() | step_kernels(shipped=False)
+    assert not step_kernels() & step_kernels(shipped=False)
+    text = (source.kernels().parents[1] / "optimisers.h").read_text()
+    lists = [
+        (moments, name)
+        for moments, listed in re.findall(r"#define QT_(\w+)_OPTIMISERS_OF\(X, rule\) (X.*)", text)
+        for name in re.findall(r"X\(rule, (\w+)\)", listed)
+    ]
+    words = ("PLAIN", "ONE_MOMENT", "TWO_MOMENT")
+    assert lists == [(words[abi.MOMENTS[name]], name) for name in abi.OPTIMISERS]
     assert source.stems() == tuple(sorted(walkers()))
 
 
@@ -198,20 +205,65 @@ def test_chunks_are_found_among_empty_tensors(machine, launcher, allocate, cpu_l
     cpu_library.qt_step_all(ctypes.byref(launch_), tables[1], count, *pointers, 1)
     assert all(map(np.array_equal, *states)) and np.array_equal(*counters)
     assert np.count_nonzero(counters[0][:, 0]) == 4
-    table, blocks = table_of(bytes(tables[0]), counts)
-    before = np.frombuffer(table[len(counts) * ctypes.sizeof(abi.Tensor) :], np.uint32)
-    assert blocks == 6 and before.tolist() == [0, 0, 0, 1, 2, 2, 5, 5, 6, 0]
+    table = table_of(bytes(tables[0]), [[-(-count // CHUNK) for count in counts]])
+    before = np.frombuffer(table.data[len(counts) * ctypes.sizeof(abi.Tensor) :], np.uint32)
+    assert table.totals == (6,) and before.tolist() == [0, 0, 0, 1, 2, 2, 5, 5, 6, 0]
 
 
 def test_a_launch_has_a_number_of_blocks_that_fits():
-    counts = [2**31 * CHUNK]
     with pytest.raises(ValueError, match=r"at most 2\*\*31 - 1 blocks, got 2147483648"):
-        table_of(b"", counts)
+        table_of(b"", [[1], [2**31 - 1, 1]])
+
+
+def test_mean_squares_are_two_launches_and_a_table(machine, launcher, allocate):
+    gradient, square, gain = np.ones(60, np.float32), np.ones(9, np.float32), np.ones(9, np.float32)
+    scalars = np.ones(7, np.float32)
+
+    def rows(*lengths):
+        starts = [array.ctypes.data for array in (gradient, square, gain)]
+        return abi.rows([[s] * len(lengths) for s in starts] + [[60] * len(lengths), list(lengths)])
+
+    def launches(table):
+        before = machine.launches()
+        launcher.squares(table, abi.Real.FLOAT32, scalars.ctypes.data, 0, allocate)
+        return machine.launches() - before
+
+    assert [launches(rows(60, 20)) for _ in range(2)] == [3, 2]
+    layout = of_squares(rows(60, 20), abi.Real.FLOAT32)
+    assert layout.totals == (4, 4) and allocate.sizes == [layout.bytes] == [2 * 48 + 4 * 8]
+    assert np.frombuffer(layout.data[80:], np.uint32).tolist() == [0, 1, 0, 1]
+    assert launches(rows(10, 60)) == 3  # more parts: other memory
+    assert allocate.sizes == [128, 2 * 48 + 7 * 8]
+    assert launches(abi.rows([[0]] * 5)) == launches(abi.rows([[]] * 5)) == 0
 
 
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
+        ({"row": 0}, "whole rows of at least one weight, got 60 in rows of 0 in tensor 1"),
+        ({"row": 7}, "whole rows of at least one weight, got 60 in rows of 7 in tensor 1"),
+        ({"count": -4}, "whole rows .* got -4 in rows of 20"),
+        ({"gradient": 8, "square": 6}, "mean square is an address divisible by 4, got 0x6"),
+        ({"gain": None}, "gain is an address divisible by 4, got 0x0 in tensor 1"),
+    ],
+)
+def test_rows_are_checked(change, rule):
+    good = {"gradient": 16, "square": 16, "gain": 16, "count": 60, "row": 20}
+    of_squares((abi.Rows * 1)(abi.Rows(**good)), abi.Real.BFLOAT16)
+    with pytest.raises(ValueError, match=rule):
+        of_squares((abi.Rows * 2)(abi.Rows(**good), abi.Rows(**good | change)), abi.Real.BFLOAT16)
+
+
+def test_mean_squares_are_of_gradients(launcher):
+    with pytest.raises(ValueError, match="float32 or bfloat16, got float16"):
+        launcher.squares(abi.rows([[0]] * 5), abi.Real.FLOAT16, 0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"gain": 6, "row": 3}, "gain is an address divisible by 4, got 0x6 in tensor 1"),
+        ({"gain": 8, "row": 4}, "whole rows of at least one weight, got 9 in rows of 4"),
         ({"count": -1}, r"are in 0..288230376151711743, got -1 from 0 on in tensor 1"),
         ({"offset": 2**58 - 5}, r"are in 0..288230376151711743, got 9 from 288230376151711739"),
         ({"state": 0}, "state is an address"),
@@ -234,12 +286,24 @@ def test_a_tensor_is_checked(change, rule):
         ("storage", 4, "4 is not a valid Storage"),
         ("storage", 3, "a GPU does not read sixes yet"),
         ("gradient_type", 7, "7 is not a valid Real"),
+        ("gradient_type", abi.Real.INT8, "a gradient is one of float32, bfloat16, got int8"),
+        (
+            "moment_type",
+            abi.Real.FLOAT16,
+            "a moment is one of float32, bfloat16, int8, got float16",
+        ),
     ],
 )
 def test_a_launch_is_checked(field, value, rule, launcher):
     launch = abi.Launch.from_buffer_copy(LAUNCH)
     setattr(launch, field, value)
     with pytest.raises(ValueError, match=rule):
+        launcher.step_all(launch, abi.tensors([abi.Tensor(count=1)]), 0, 0, 0, 0, None)
+
+
+def test_two_moments_are_not_in_int8(launcher):
+    launch = abi.launch(SPEC, seed=1, rule="dst", optimiser="adam", moment_type=abi.Real.INT8)
+    with pytest.raises(ValueError, match="a moment is one of float32, bfloat16, got int8"):
         launcher.step_all(launch, abi.tensors([abi.Tensor(count=1)]), 0, 0, 0, 0, None)
 
 

@@ -19,6 +19,8 @@ from qcuda.kernels.gpu.driver import Driver
 SPEC = abi.spec(1.0, 1.0, 3, [3.0])
 LAUNCH = abi.launch(SPEC, seed=1, rule="dst", optimiser="momentum")
 STEP = "qt_step_dst_momentum_int8_float32_float32"
+RARE = abi.launch(SPEC, seed=1, rule="dst", optimiser="momentum", moment_type=abi.Real.INT8)
+RARE_STEP = "qt_step_dst_momentum_int8_float32_int8"
 
 
 def fresh(fake_driver, number=0):
@@ -31,7 +33,7 @@ def compiler(monkeypatch, tmp_path):
     units = []
 
     def compile_(self, text, target, defines=()):
-        unit = next(u for u in (STEP, source.HELPERS) if source.only(u) == defines)
+        unit = next(u for u in (STEP, RARE_STEP, source.HELPERS) if source.only(u) == defines)
         names = [unit] if unit != source.HELPERS else launch._HELPERS
         units.append(unit)
         return b"\x7fELF only " + " ".join(names).encode()
@@ -260,6 +262,36 @@ def test_a_fatbin_of_other_sources_is_refused(fake_driver, monkeypatch, tmp_path
     digest = source.digest(source.one_text(source.kernels()))
     (tmp_path / "qtheory.json").write_text(f'{{"source": "{digest}"}}')
     assert fresh(fake_driver).images == [str(fatbin)]
+
+
+def test_moments_in_int8_are_compiled_beside_an_image_without_them(
+    fake_driver, compiler, image, monkeypatch, tmp_path
+):
+    image.write_bytes(b"\x7fELF only " + " ".join((*launch._HELPERS, STEP)).encode())
+    named = fresh(fake_driver)
+    named.prepare([LAUNCH])
+    with pytest.raises(
+        gpu.ImageMissing,
+        match=f"has {RARE_STEP}; looked for:(?s:.*)no kernels with moments in int8",
+    ):
+        named.prepare([RARE])
+    digest = source.digest(source.one_text(source.kernels()))
+    image.with_name("qtheory.json").write_text(f'{{"source": "{digest}"}}')
+    monkeypatch.delenv("QTHEORY_CUDA_IMAGE")
+    monkeypatch.setattr(
+        images, "fatbin_places", lambda: [image.rename(tmp_path / "qtheory.fatbin")]
+    )
+    launcher = fresh(fake_driver)
+    launcher.prepare([LAUNCH])
+    assert compiler.units == []
+    launcher.prepare([RARE, LAUNCH])
+    assert compiler.units == [RARE_STEP] and len(launcher.images) == 2
+
+
+def test_an_image_with_moments_in_int8_is_enough(fake_driver, compiler, image):
+    launcher = fresh(fake_driver)
+    launcher.prepare([RARE, LAUNCH])
+    assert compiler.units == [] and launcher.images == [str(image)]
 
 
 def test_an_unknown_kernel_is_a_driver_error(launcher):

@@ -47,11 +47,13 @@ def test_it_compiles_one_unit_and_keeps_it(compiler, monkeypatch, tmp_path):
     monkeypatch.setattr(image, "fatbin_places", list)
     tried: list[str] = []
     step = "qt_step_stochastic_rounding_adam_trits_bfloat16_float32"
+    rare = "qt_step_dst_momentum_int8_float32_int8"  # in no image
     for unit, names in (
         (source.HELPERS, set(launch._HELPERS)),
         (source.STAIRS, STAIRS),
         (source.BATCH_NORM, BATCH_NORM),
         (step, {step}),
+        (rare, {rare}),
     ):
         found = next(find(unit, compiler, tried))
         assert found.data[:4] == b"\x7fELF" and tried == [] and not found.whole

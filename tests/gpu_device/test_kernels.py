@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qcuda.kernels import gpu, native, source
-from qcuda.validate import compare
+from qcuda.validate import compare, helpers
 from qcuda.validate.acceptance import TorchMachine
 
 CASES = list(compare.cases())
@@ -33,10 +33,11 @@ def test_captured_steps_agree(arguments):
 @pytest.mark.parametrize(
     "check",
     [
-        compare.check_scalars,
-        compare.check_words,
-        compare.check_decode,
-        compare.check_outcomes,
+        helpers.check_scalars,
+        helpers.check_words,
+        helpers.check_decode,
+        helpers.check_outcomes,
+        helpers.check_squares,
     ],
 )
 def test_other_kernels_agree(check, arguments):

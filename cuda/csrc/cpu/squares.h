@@ -33,20 +33,4 @@ inline double sum_of_squares(const void *gradient, int32_t type, int64_t start, 
   return sum_of_squares(x, count);
 }
 
-// The parts of all rows of a tensor, in order.
-struct Parts {
-  int64_t row, of_row, all;
-
-  explicit Parts(const Rows &rows)
-      : row(rows.row),
-        of_row(row > 0 ? (row + SQUARE_PART - 1) / SQUARE_PART : 0),
-        all(row > 0 ? rows.count / row * of_row : 0) {}
-
-  int64_t start(int64_t part) const { return part / of_row * row + part % of_row * SQUARE_PART; }
-  int64_t count(int64_t part) const {
-    const int64_t left = row - part % of_row * SQUARE_PART;
-    return left < SQUARE_PART ? left : SQUARE_PART;
-  }
-};
-
 }  // namespace qt

@@ -11,10 +11,13 @@
 #if defined(__CUDACC__)
 #define QT_UNROLL _Pragma("unroll")
 #define QT_LOOP _Pragma("unroll 1")
+#define QT_UNROLL_BY(n) QT_PRAGMA(unroll n)
+#define QT_PRAGMA(words) _Pragma(#words)
 #define QT_GLOBAL(p) __builtin_assume(__isGlobal(p))  // an address read from memory says not where
 #else
 #define QT_UNROLL
 #define QT_LOOP
+#define QT_UNROLL_BY(n)
 #define QT_GLOBAL(p)
 #endif
 
@@ -42,6 +45,17 @@ struct Range {
 QT_DEVICE Range range(int64_t start, int64_t end, bool aligned) {
   int32_t count = end - start < GROUP ? int32_t(end - start) : GROUP;
   return Range{start, count, aligned && count == GROUP};
+}
+
+// Of things that are counted one after the other, with before[k] of them before kind k: the kind
+// of a number's thing.
+QT_DEVICE int32_t kind_of(const uint32_t *before, int32_t kinds, uint32_t number) {
+  int32_t low = 0, high = kinds;  // it is in low .. high - 1
+  QT_LOOP while (high - low > 1) {
+    const int32_t middle = (low + high) / 2;
+    (before[middle] <= number ? low : high) = middle;
+  }
+  return low;
 }
 
 QT_DEVICE bool divisible(const void *a, uint32_t by) { return ((uint64_t)a & (by - 1)) == 0; }

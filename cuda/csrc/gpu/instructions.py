@@ -30,6 +30,7 @@ KERNELS = {
     "dst_momentum_trits_float32_bfloat16": (3, 1, "U16", 1),
     "dst_momentum_int8_bfloat16_bfloat16": (2, 1, "64", 1),
     "dst_momentum_trits_float32_float32": (4, 2, "U8", 2),
+    "dst_momentum_trits_bfloat16_int8": (1, 0, "U16", 1),
     "dst_adam_trits_bfloat16_bfloat16": (3, 2, "U16", 1),
     "dst_adam_trits_float32_float32": (6, 4, "U8", 2),
     "dst_adam_int8_float32_float32": (6, 4, "", 2),
@@ -38,6 +39,12 @@ KERNELS = {
     "deterministic_rounding_momentum_trits_bfloat16_bfloat16": (2, 1, "U16", 1),
     "metropolis_momentum_trits_bfloat16_bfloat16": (2, 1, "U16", 1),
 }  # 16-byte loads and stores; then of what kind those of states are, and how many of each
+GAINS = " with gains"  # behind a kernel's name: gradients are multiplied by those of their rows
+for _kernel in (
+    "dst_sgd_trits_bfloat16",
+    *(k for k in KERNELS if k.startswith("dst_momentum_trits")),
+):
+    KERNELS[_kernel + GAINS] = KERNELS[_kernel]
 
 
 def find_nvdisasm() -> str | None:
@@ -53,6 +60,11 @@ def shortest_way(listing: str, kernel: str) -> int | None:
     state = f".{kind}" if kind else ""
     wanted = Counter({"LDG.E.128": wide_loads, "STG.E.128": wide_stores})
     wanted += Counter({f"LDG.E{state}": narrow, f"STG.E{state}": narrow})
+    kernel, gains, _ = kernel.partition(GAINS)
+    if gains:
+        wanted += Counter({"LDG.E": 2})
+    if kernel.endswith("_int8"):  # moments
+        wanted += Counter({"LDG.E.64": 1, "STG.E.64": 1})
     section = re.split(rf"^\s*\.section\s+\.text\.qt_step_{kernel}\b", listing, flags=re.MULTILINE)[
         1
     ]
@@ -108,7 +120,10 @@ def count(kernel: str, machine: int, nvcc: str, nvdisasm: str) -> float:
     source = runpy.run_path(str(HERE / "build.py"))["load_source"]()
     with tempfile.TemporaryDirectory() as scratch:
         file, cubin = Path(scratch) / "kernel.cu", Path(scratch) / "kernel.cubin"
-        defines = [macro.replace("=", " ", 1) for macro in source.only(f"qt_step_{kernel}")]
+        defines = [
+            macro.replace("=", " ", 1)
+            for macro in source.only(f"qt_step_{kernel.partition(GAINS)[0]}")
+        ]
         lines = [*(f"#define {macro}" for macro in defines), source.one_text(HERE / "kernels.cu")]
         file.write_text("\n".join(lines), encoding="utf-8")  # nvcc's -D splits at commas
         command = [nvcc, "-cubin", f"-arch=sm_{machine}", *source.EXACT]

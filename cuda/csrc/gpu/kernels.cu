@@ -10,6 +10,7 @@
 #include "../storage.h"
 #include "group.h"
 #include "registry.h"
+#include "squares.h"
 #include "step.h"
 
 // resident: how many blocks share a multiprocessor, which bounds the registers of a thread.
@@ -53,6 +54,8 @@ struct Payload {
 #define QT_MOMENT_STEP(rule, optimiser, storage, real, Real)                                         \
   QT_STEP(rule##_##optimiser##_##storage##_##real##_float32, rule, optimiser, storage, Real, Float32) \
   QT_STEP(rule##_##optimiser##_##storage##_##real##_bfloat16, rule, optimiser, storage, Real, BFloat16)
+#define QT_INT8_STEP(rule, optimiser, storage, real, Real) \
+  QT_STEP(rule##_##optimiser##_##storage##_##real##_int8, rule, optimiser, storage, Real, Int8)
 #define QT_STORED(X, rule, optimiser)                                                        \
   X(rule, optimiser, int8, float32, Float32) X(rule, optimiser, int8, bfloat16, BFloat16)    \
   X(rule, optimiser, trits, float32, Float32) X(rule, optimiser, trits, bfloat16, BFloat16)
@@ -60,6 +63,10 @@ struct Payload {
 #define QT_MOMENT_STEPS(rule, optimiser) QT_STORED(QT_MOMENT_STEP, rule, optimiser)
 #define QT_STEPS(rule) \
   QT_PLAIN_OPTIMISERS_OF(QT_PLAIN_STEPS, rule) QT_MOMENT_OPTIMISERS_OF(QT_MOMENT_STEPS, rule)
+// With moments in int8: not in the package's image, which they would make larger by a sixth for one
+// base optimiser; a run-time compiler makes the one that is needed. QT_INT8_MOMENTS puts them in.
+#define QT_INT8_MOMENT_STEPS(rule, optimiser) QT_STORED(QT_INT8_STEP, rule, optimiser)
+#define QT_INT8_STEPS(rule) QT_ONE_MOMENT_OPTIMISERS_OF(QT_INT8_MOMENT_STEPS, rule)
 
 #define QT_STEP(name, rule, optimiser, storage, gradient, moment)                              \
   QT_KERNEL(QT_STEP_BLOCKS(qt::optimiser::moments > 1 ? 2 : qt::rule::resident))               \
@@ -72,7 +79,7 @@ struct Payload {
 
 // A run-time compiler makes what is needed at the moment: one step kernel (QT_ONE_STEP is what
 // QT_STEP takes), the stairs (QT_STAIRS), those behind batch norm (QT_BATCH_NORM) or the others
-// (QT_HELPERS). Without any, all.
+// (QT_HELPERS). Without any, all but the rare.
 #if !defined(QT_ONE_STEP) && !defined(QT_STAIRS) && !defined(QT_BATCH_NORM) && !defined(QT_HELPERS)
 #define QT_ALL
 #endif
@@ -82,6 +89,9 @@ struct Payload {
 QT_STEP_OF(QT_ONE_STEP)
 #elif defined(QT_ALL)
 QT_ALGORITHMS(QT_STEPS)
+#if defined(QT_INT8_MOMENTS)
+QT_ALGORITHMS(QT_INT8_STEPS)
+#endif
 #endif
 #undef QT_STEP
 
@@ -144,6 +154,17 @@ QT_KERNEL(3) qt_outcomes(const qt::Launch launch, const int8_t *codes, const flo
   }
   QT_ALGORITHMS(QT_OUTCOMES)
 #undef QT_OUTCOMES
+}
+
+// The sums of squares of all parts of the rows of tensors, whose gradients have one type.
+QT_KERNEL(3) qt_squares(const qt::Rows *tensors, int32_t count, uint32_t parts, int32_t type, double *sums) {
+  qt::sum_part(tensors, count, parts, type, sums);
+}
+
+// The running mean squares and gains of all rows of tensors, from the sums of their parts.
+QT_KERNEL(3) qt_gains(const qt::Rows *tensors, int32_t count, uint32_t rows, const qt::Scalars *scalars,
+                      const double *sums) {
+  qt::finish_row(tensors, count, rows, *scalars, sums);
 }
 
 // Copies the first `count` numbers of a launch's payload to device memory.

@@ -6,7 +6,7 @@
 
 #include "../optimisers.h"
 #include "../walker.h"
-#include "wide.h"
+#include "gains.h"
 
 namespace qt {
 
@@ -19,12 +19,8 @@ struct Chunk {
 // The chunk of this block. Behind the rows of the table is, for each, how many chunks are before it.
 QT_DEVICE Chunk chunk_of(const Tensor *tensors, int32_t count) {
   const uint32_t *before = (const uint32_t *)(tensors + count);
-  int32_t low = 0, high = count;  // it is of a tensor in low .. high - 1
-  QT_LOOP while (high - low > 1) {
-    const int32_t middle = (low + high) / 2;
-    (before[middle] <= blockIdx.x ? low : high) = middle;
-  }
-  return Chunk{low, blockIdx.x - before[low]};
+  const int32_t tensor = kind_of(before, count, blockIdx.x);
+  return Chunk{tensor, blockIdx.x - before[tensor]};
 }
 
 // Sum of x over the threads of a block, for the first thread. At most 2^32 - 1.
@@ -52,6 +48,7 @@ QT_DEVICE void add_counts(Counters *counters, uint32_t counts) {
 struct Shared {
   Launch launch;
   Tensor tensor;
+  Gains gains;
   Scalars scalars;
   uint32_t iteration;
 };
@@ -77,7 +74,7 @@ struct Extremes {
 template <class Rule, class Optimiser, class State, class Gradient, class Moment>
 struct Step {
   static constexpr int moments = Optimiser::moments;
-  static constexpr bool rounds = moments > 0 && sizeof(typename Moment::Stored) == 2;
+  static constexpr bool rounds = moments > 0 && sizeof(typename Moment::Stored) < 4;
   // Float32 moments are written 16 bytes at a time: neighbouring lanes take neighbouring quads.
   static constexpr uint32_t gap = moments > 0 && !rounds ? 32 * QUAD : QUAD;
   using Codes = Indices<State, gap>;
@@ -100,13 +97,16 @@ struct Step {
     float m = 0.0f, v = 0.0f;
     if constexpr (moments > 0) m = read<Moment>(t.first, i);
     if constexpr (moments > 1) v = read<Moment>(t.second, i);
-    const float increment = Optimiser::increment(all.scalars, read<Gradient>(t.gradient, i), m, v);
+    float gradient = read<Gradient>(t.gradient, i);
+    if (all.gains.first) gradient *= all.gains.at(i);
+    const float increment = Optimiser::increment(all.scalars, gradient, m, v);
     if (t.increment) write<Float32>(t.increment, i, increment, 0);
-    if constexpr (moments > 0) write<Moment>(t.first, i, m, moment_word >> 16);
-    if constexpr (moments > 1) write<Moment>(t.second, i, v, moment_word & 0xffffu);
     const Spec &spec = all.launch.spec;
     const int32_t index = code + centre(spec);
     const int32_t next = step<Rule>(spec, index, increment, word);
+    if (forgets<Rule> && next != index) m = 0.0f;
+    if constexpr (moments > 0) write<Moment>(t.first, i, m, moment_word >> 16);
+    if constexpr (moments > 1) write<Moment>(t.second, i, v, moment_word & 0xffffu);
     counts += uint32_t(next != index) | uint32_t(increment != increment) << 16;
     return next - centre(spec);
   }
@@ -137,8 +137,9 @@ struct Step {
     bool wide = is_tame(all.launch.spec) && is_tame(all.scalars);
     wide = wide && first % QUAD == 0 && first >> 34 == last >> 34;
     wide = wide && !t.increment && Codes::aligned(t.state);
-    if (moments > 0) wide = wide && divisible(t.first, 16);
-    if (moments > 1) wide = wide && divisible(t.second, 16);
+    constexpr uint32_t by = sizeof(typename Moment::Stored) == 1 ? 8 : 16;
+    if (moments > 0) wide = wide && divisible(t.first, by);
+    if (moments > 1) wide = wide && divisible(t.second, by);
     return wide;
   }
 
@@ -150,6 +151,16 @@ struct Step {
       Words w = philox(low + k * (gap / QUAD), high, all.iteration, all.tensor.tensor, all.launch.seed);
       QT_UNROLL for (int i = 0; i < QUAD; ++i) out[QUAD * k + i] = w.lane[i];
     }
+  }
+
+  // Writes the moments of the quads at start and start + gap.
+  static QT_DEVICE void keep(const Shared &all, uint32_t start, const float m[GROUP], const float v[GROUP]) {
+    uint32_t words[GROUP] = {}, high[GROUP], low[GROUP];
+    if constexpr (rounds) draw(all, STREAM_MOMENT, start, words);
+    QT_UNROLL for (int i = 0; i < GROUP; ++i) high[i] = words[i] >> 16, low[i] = words[i] & 0xffffu;
+    Row<Moment, gap> first, second;
+    if constexpr (moments > 0) first.encode(m, high), first.store(all.tensor.first, start);
+    if constexpr (moments > 1) second.encode(v, low), second.store(all.tensor.second, start);
   }
 
   // The quads at start and start + gap; or false, and nothing is done, if one weight is not tame.
@@ -169,6 +180,7 @@ struct Step {
 
     float increment[GROUP], m[GROUP] = {}, v[GROUP] = {};
     gradient.decode(increment);
+    if (all.gains.first) all.gains.template scale<gap>(start, increment);
     if constexpr (moments > 0) first.decode(m);
     if constexpr (moments > 1) second.decode(v);
     Extremes numbers, increments;
@@ -180,16 +192,16 @@ struct Step {
     }
     if (!before.legal() || !numbers.within(limit) || !increments.within(tame_reach(spec))) return false;
 
-    uint32_t words[GROUP] = {}, high[GROUP], low[GROUP];
-    if constexpr (rounds) draw(all, STREAM_MOMENT, start, words);
-    QT_UNROLL for (int i = 0; i < GROUP; ++i) high[i] = words[i] >> 16, low[i] = words[i] & 0xffffu;
-    if constexpr (moments > 0) first.encode(m, high), first.store(t.first, start);
-    if constexpr (moments > 1) second.encode(v, low), second.store(t.second, start);
-
+    if constexpr (!forgets<Rule>) keep(all, start, m, v);
+    uint32_t words[GROUP];
     draw(all, STREAM_MOVE, start, words);
     after.middle = before.middle = centre(spec);
-    QT_UNROLL for (int i = 0; i < GROUP; ++i)
-      after.put(i, step<Rule>(spec, before.index(i), increment[i], words[i]));
+    QT_UNROLL for (int i = 0; i < GROUP; ++i) {
+      const int32_t index = before.index(i), next = step<Rule>(spec, index, increment[i], words[i]);
+      if (forgets<Rule> && next != index) m[i] = 0.0f;
+      after.put(i, next);
+    }
+    if constexpr (forgets<Rule>) keep(all, start, m, v);
     counts += after.moved(before);
     after.store(t.state, start);
     return true;
@@ -217,8 +229,9 @@ QT_DEVICE void step_chunk(const Launch &launch, const Tensor *tensors, int32_t c
   const int64_t begin = int64_t(chunk.number) * CHUNK;
   const Tensor tensor = tensors[chunk.tensor];
   const int64_t left = tensor.count - begin;
-  const Tensor part = Step::part(tensor, begin, int32_t(left < CHUNK ? left : CHUNK));
-  const Shared all = {launch, part, *scalars, uint32_t(*iteration)};
+  const int32_t size = int32_t(left < CHUNK ? left : CHUNK);
+  const Gains gains = Gains::of(tensor, begin, size);
+  const Shared all = {launch, Step::part(tensor, begin, size), gains, *scalars, uint32_t(*iteration)};
   add_counts(counters ? counters + chunk.tensor : nullptr, Step::steps(all));
 }
 

@@ -110,6 +110,32 @@ struct Row<BFloat16, gap> {
   }
 };
 
+// Codes of moments, which are rounded, so that quads are neighbours.
+template <>
+struct Row<Int8, QUAD> {
+  Eight codes;
+
+  QT_DEVICE void load(const void *base, uint32_t start) { codes = read_at<Eight, int8_t>(base, start); }
+
+  QT_DEVICE void decode(float out[GROUP]) const {
+    QT_UNROLL for (int i = 0; i < GROUP; ++i) {
+      // 2^23 and the code plus 128, by its bits.
+      const uint32_t byte = (codes.part[i / QUAD] ^ 0x80808080u) >> 8 * (i % QUAD) & 0xffu;
+      out[i] = (real(0x4b000000u | byte) - (0x1p23f + 128.0f)) * 0.0625f;
+    }
+  }
+
+  QT_DEVICE void encode(const float x[GROUP], const uint32_t random[GROUP]) {
+    QT_UNROLL for (int k = 0; k < 2; ++k) {
+      uint32_t high[QUAD];
+      QT_UNROLL for (int i = 0; i < QUAD; ++i) high[i] = Int8::rounded(x[QUAD * k + i], random[QUAD * k + i]);
+      codes.part[k] = third_bytes(high) ^ 0x80808080u;
+    }
+  }
+
+  QT_DEVICE void store(void *base, uint32_t start) const { write_at<Eight, int8_t>(base, start, codes); }
+};
+
 // Indices of a group.
 template <class State, uint32_t gap>
 struct Indices;

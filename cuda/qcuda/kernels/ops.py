@@ -47,21 +47,43 @@ def check_state(state: Tensor, storage: abi.Storage, count: int) -> None:
         raise InputError(f"{count} weights take {size} bytes, got {state.numel()}")
 
 
-def check_backend(rule: str, optimiser: str, storage: abi.Storage, state: Tensor) -> None:
-    """Raise BackendUnavailable unless the kernel of a step can run where a state is.
+def check_backend(
+    rule: str,
+    optimiser: str,
+    storage: abi.Storage,
+    state: Tensor,
+    gradient_type: torch.dtype,
+    moment_type: torch.dtype,
+) -> None:
+    """Raise BackendUnavailable unless the kernels of a step can run where a state is.
 
-    On a GPU it is compiled and loaded, if need be. A pretended tensor, as of a compiler, has none.
+    On a GPU they are compiled and loaded, if need be. A compiler's pretended tensor has none.
     """
     if type(state) in (Tensor, torch.nn.Buffer):
-        _prepare(state.device, rule, optimiser, storage)
+        types = REALS[gradient_type], MOMENTS[moment_type]
+        _prepare(state.device, rule, optimiser, storage, *types)
 
 
 @cache
-def _prepare(device: torch.device, rule: str, optimiser: str, storage: abi.Storage) -> None:
+def _prepare(
+    device: torch.device,
+    rule: str,
+    optimiser: str,
+    storage: abi.Storage,
+    gradient_type: abi.Real,
+    moment_type: abi.Real,
+) -> None:
     native.check_rule(rule)
     if device.type == "cuda":
-        numbers = abi.spec(1.0, 0.0, 2)
-        launch = abi.launch(numbers, seed=0, rule=rule, optimiser=optimiser, storage=storage)
+        launch = abi.launch(
+            abi.spec(1.0, 0.0, 2),
+            seed=0,
+            rule=rule,
+            optimiser=optimiser,
+            storage=storage,
+            gradient_type=gradient_type,
+            moment_type=moment_type,
+        )
         launcher(device.index).prepare([launch])
     elif device.type == "cpu":
         native.library()

@@ -7,13 +7,15 @@ the operators.
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
 from torch import Tensor
 
 from qcuda.errors import InputError, require
 from qcuda.kernels import abi, native
 from qcuda.kernels.gpu import launcher
-from qcuda.kernels.ops import LIBRARY, REALS, check_gains, check_reals, of_gains
+from qcuda.kernels.ops import LIBRARY, REALS, check_gains, check_reals, memory, of_gains
 
 LIBRARY.define(
     "squares_(Tensor[] gradients, Tensor(a!)[] squares, Tensor(b!)[] gains, Tensor scalars) -> ()"
@@ -74,17 +76,39 @@ def _squares_cpu(
     if not gradients:
         return
     _check_squares(gradients, squares, gains, scalars)
-    counts = [gradient.numel() for gradient in gradients]
-    addresses = [[t.data_ptr() for t in part] for part in (gradients, squares)]
-    of_gain, row = of_gains(gains, counts)
     error = native.library().qt_squares(
-        abi.rows([*addresses, of_gain, counts, row]),
+        _rows(gradients, squares, gains),
         len(gradients),
         int(REALS[gradients[0].dtype]),
         scalars.data_ptr(),
         torch.get_num_threads(),
     )
     require(error == 0, f"the kernel takes these gradients, got {abi.Error(error).words}")
+
+
+def _squares_cuda(
+    gradients: list[Tensor], squares: list[Tensor], gains: list[Tensor], scalars: Tensor
+) -> None:
+    if not gradients:
+        return
+    _check_squares(gradients, squares, gains, scalars)
+    device = scalars.device
+    launcher(device.index).squares(
+        _rows(gradients, squares, gains),
+        int(REALS[gradients[0].dtype]),
+        scalars.data_ptr(),
+        torch.cuda.current_stream(device).cuda_stream,
+        lambda size: memory(size, device),
+    )
+
+
+def _rows(
+    gradients: list[Tensor], squares: list[Tensor], gains: list[Tensor]
+) -> ctypes.Array[abi.Rows]:
+    counts = [gradient.numel() for gradient in gradients]
+    addresses = [[t.data_ptr() for t in part] for part in (gradients, squares)]
+    of_gain, row = of_gains(gains, counts)
+    return abi.rows([*addresses, of_gain, counts, row])
 
 
 def _squares_fake(
@@ -149,5 +173,6 @@ def _scalars_fake(
 LIBRARY.impl("scalars_", _scalars_cpu, "CPU")
 LIBRARY.impl("scalars_", _scalars_cuda, "CUDA")
 LIBRARY.impl("squares_", _squares_cpu, "CPU")
+LIBRARY.impl("squares_", _squares_cuda, "CUDA")
 torch.library.register_fake("qtheory::scalars_", _scalars_fake, lib=LIBRARY)
 torch.library.register_fake("qtheory::squares_", _squares_fake, lib=LIBRARY)

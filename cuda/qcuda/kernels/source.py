@@ -20,7 +20,8 @@ _HERE = Path(__file__).resolve().parent
 PLACES = (_HERE.parents[1] / "csrc", _HERE.parent / "_native" / "csrc")
 
 _INCLUDE = re.compile(r'^[ \t]*#include "([^"]+)"[^\n]*$', re.MULTILINE)
-_REALS = {"float32": "Float32", "bfloat16": "BFloat16"}  # what a kernel's name and source say
+# What a kernel's name and source say: types of gradients and moments.
+_REALS = {"float32": "Float32", "bfloat16": "BFloat16", "int8": "Int8"}
 _STEP, _STAIR, _BATCH = "qt_step_", "qt_stair_", "qt_batch_"
 _REGISTRY = "registry.h"  # not a file of the sources: `registry` says what is in it
 
@@ -103,17 +104,26 @@ def only(unit: str) -> tuple[str, ...]:
     ('QT_HELPERS=1',)
     >>> only("qt_step_stochastic_rounding_adam_int8_float32_bfloat16")[0].split(",", 1)[1]
     'stochastic_rounding,adam,int8,Float32,BFloat16'
+    >>> only("qt_step_dst_momentum_int8_float32_int8")[0].split(",", 1)[1]
+    'dst,momentum,int8,Float32,Int8'
     """
     if unit in UNITS:
         return (f"QT_{unit.upper()}=1",)
     name = unit.removeprefix(_STEP)
-    rest, reals = name, []
-    while rest.rpartition("_")[2] in _REALS:
-        rest, _, real = rest.rpartition("_")
-        reals.insert(0, _REALS[real])
-    if len(reals) == 1:  # no moments
-        reals.append(_REALS["float32"])
-    return ("QT_ONE_STEP=" + ",".join((name, *rest.rsplit("_", 2), *reals)),)
+    *_, before_last, _ = name.split("_")
+    if before_last in ("int8", "trits"):  # a storage, and no type of moments
+        rest, gradient = name.rsplit("_", 1)
+        moment = "float32"
+    else:
+        rest, gradient, moment = name.rsplit("_", 2)
+    parts = (name, *rest.rsplit("_", 2), _REALS[gradient], _REALS[moment])
+    return (f"QT_ONE_STEP={','.join(parts)}",)
+
+
+def is_shipped(unit: str) -> bool:
+    """Whether an image of many kernels has a unit. Step kernels with moments in int8 are left to
+    a run-time compiler, as cuda/csrc/gpu/kernels.cu says."""
+    return not unit.endswith("_int8")
 
 
 def digest(text: str) -> str:

@@ -96,8 +96,11 @@ def planned(
             batch.params.append(param)
             batch.gradients.append(gradient)
             batch.states.append(state)
+    rule, kernel = stem(numbers.spec), numbers.kernel
     for kind, launch in plan.launches.items():
-        check_backend(stem(numbers.spec), numbers.kernel, kind.storage, launch.states[0])
+        first = launch.kept["first"]
+        types = kind.gradient_type, first[0].dtype if first else torch.float32
+        check_backend(rule, kernel, kind.storage, launch.states[0], *types)
     return plan
 
 

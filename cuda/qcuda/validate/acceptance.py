@@ -32,7 +32,7 @@ import numpy as np
 from qcuda.kernels import abi, source
 from qcuda.kernels.gpu import GPUError, cache, image, launch
 from qcuda.kernels.gpu.driver import Driver
-from qcuda.validate import compare
+from qcuda.validate import compare, helpers
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 SCHEMA = 2
@@ -85,7 +85,7 @@ def build_cpu_library(folder: Path) -> ctypes.CDLL:
 
 
 def build_image(folder: Path) -> Path | None:
-    """A fatbin by nvcc, or None if there is no nvcc."""
+    """A fatbin by nvcc of all kernels, those with moments in int8 too; None if there is no nvcc."""
     recipe = CSRC / "gpu" / "build.py"
     spec = importlib.util.spec_from_file_location("qtheory_gpu_build", recipe)
     if spec is None or spec.loader is None:
@@ -93,7 +93,7 @@ def build_image(folder: Path) -> Path | None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     nvcc = module.find_nvcc()
-    return module.build(folder, nvcc) if nvcc else None
+    return module.build(folder, nvcc, "-DQT_INT8_MOMENTS") if nvcc else None
 
 
 def launchers(folder: Path, driver: str | None = None) -> dict[str, launch.Launcher]:
@@ -133,10 +133,11 @@ def check_all(
     found = compare.check_steps(cases, *arguments)
     for case in cases[::7]:
         found[f"graph {case.name}"] = compare.check_graph(case, *arguments)
-    found["scalars"] = compare.check_scalars(*arguments)
-    found["words"] = compare.check_words(*arguments)
-    found["decode"] = compare.check_decode(*arguments)
-    found["outcomes"] = compare.check_outcomes(*arguments)
+    found["scalars"] = helpers.check_scalars(*arguments)
+    found["words"] = helpers.check_words(*arguments)
+    found["decode"] = helpers.check_decode(*arguments)
+    found["squares"] = helpers.check_squares(*arguments)
+    found["outcomes"] = helpers.check_outcomes(*arguments)
     rows = [{"image": name, "name": n, "differences": wrong} for n, wrong in found.items()]
     different = [row for row in rows if row["differences"]]
     for row in different:

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from qcuda.kernels import abi, source
-from qcuda.kernels.gpu.launch import Launcher, Memory
-from qcuda.kernels.gpu.table import CHUNK
+from qcuda.kernels.gpu.launch import Launcher
+from qcuda.kernels.gpu.table import CHUNK, Memory
 
 Bytes = np.ndarray  # uint8, one-dimensional
 
@@ -29,7 +29,7 @@ SHAPES = (
     (7, 3, 1),
     (1021, 4 * 2**34 + 2, 0),
     (CHUNK + 5, 8, 3),
-    (3 * CHUNK, 1, 0),
+    (3 * CHUNK, 4, 0),
 )
 ITERATIONS = (1, 2, 2**32 - 1)
 GUARD = 32  # bytes before and after an array that no kernel may touch
@@ -77,6 +77,11 @@ class Array:
         data[lead : lead + body.size] = body
         return Array(data, lead, kind)
 
+    @property
+    def items(self) -> int:
+        """How many float32 it has."""
+        return (self.data.size - self.lead - GUARD) // 4
+
     def same(self, other: Bytes) -> bool:
         """Equal bits, guards included, NaN for NaN."""
         return np.array_equal(self._canonical(self.data), self._canonical(other))
@@ -109,12 +114,17 @@ class Case:
         for place, (count, offset, _) in enumerate(SHAPES):
             names = ("state", "gradient", "first", "second", "increment")
             pointers = [address(place, n) if n in self.tensors[place] else 0 for n in names]
-            rows.append(abi.Tensor(*pointers, count, offset, 11 + place, 0))
+            gain = self.tensors[place].get("gain")
+            row = count // gain.items if gain else 0
+            gains = address(place, "gain") if gain else 0
+            rows.append(abi.Tensor(*pointers, count, offset, 11 + place, 0, gains, row))
         return abi.tensors(rows)
 
 
-def _reals(rng: np.random.Generator, count: int, kind: abi.Real, spread: float) -> np.ndarray:
+def reals(rng: np.random.Generator, count: int, kind: abi.Real, spread: float) -> np.ndarray:
     """Normal numbers, a third of them replaced by everything that is special."""
+    if kind is abi.Real.INT8:
+        return rng.integers(-127, 128, count).astype(np.int8)
     x = (rng.standard_normal(count) * spread).astype(np.float32)
     special = [0.0, -0.0, 0.5, -0.5, 1.5, -2.5, np.inf, -np.inf, np.nan]
     special += [1e-40, -1e-45, 3.4e38, -1e30, 1e-20]
@@ -126,7 +136,7 @@ def _reals(rng: np.random.Generator, count: int, kind: abi.Real, spread: float) 
     return np.where(np.isnan(x), np.uint16(0x7FC0), half)
 
 
-def _state(rng: np.random.Generator, count: int, size: int, storage: abi.Storage) -> np.ndarray:
+def codes_of(rng: np.random.Generator, count: int, size: int, storage: abi.Storage) -> np.ndarray:
     codes = rng.integers(0, size, count) - size // 2
     if storage is abi.Storage.INT8:
         return codes.astype(np.int8)
@@ -136,7 +146,7 @@ def _state(rng: np.random.Generator, count: int, size: int, storage: abi.Storage
     return (lanes << np.array([0, 2, 4, 6], np.uint8)).sum(axis=1).astype(np.uint8)
 
 
-def _case(seed: int, rule: str, optimiser: str, *types: int) -> Case:
+def case_of(seed: int, rule: str, optimiser: str, *types: int) -> Case:
     rng = np.random.default_rng(seed)
     storage, gradient, moment = abi.Storage(types[0]), abi.Real(types[1]), abi.Real(types[2])
     size = int(rng.choice([2, 3] if storage is abi.Storage.TRITS else [2, 3, 16, 255, 256]))
@@ -156,12 +166,16 @@ def _case(seed: int, rule: str, optimiser: str, *types: int) -> Case:
     case = Case(f"{name} size {size}", launch, scalars)
     for count, _, shift in SHAPES:
         arrays = {
-            "state": Array.of(_state(rng, count, size, storage), shift),
-            "gradient": Array.of(_reals(rng, count, gradient, 1.0), shift),
+            "state": Array.of(codes_of(rng, count, size, storage), shift),
+            "gradient": Array.of(reals(rng, count, gradient, 1.0), shift),
         }
         for which in ("first", "second")[: abi.MOMENTS[optimiser]]:
-            values = _reals(rng, count, moment, 1.0)
+            values = reals(rng, count, moment, 1.0)
             arrays[which] = Array.of(values, shift, moment.name.lower())
+        if seed % 2 == 0 or moment is abi.Real.INT8:
+            rows = int(rng.choice([n for n in range(1, count + 1) if count % n == 0]))
+            gain = np.abs(reals(rng, rows, abi.Real.FLOAT32, 1.0))
+            arrays["gain"] = Array.of(np.where(gain > 0, gain, 1), shift, "float32")
         if seed % 3 == 0:  # a launch may also tell the increments it used
             arrays["increment"] = Array.of(np.zeros(count, np.float32), shift, "float32")
         case.tensors.append(arrays)
@@ -175,9 +189,9 @@ def cases() -> Iterator[Case]:
         for optimiser in abi.OPTIMISERS:
             for storage in abi.ON_GPU:
                 for gradient in abi.GRADIENTS:
-                    for moment in abi.GRADIENTS[: 2 if abi.MOMENTS[optimiser] else 1]:
+                    for moment in abi.MOMENT_TYPES[: (1, 3, 2)[abi.MOMENTS[optimiser]]]:
                         seed += 1
-                        yield _case(seed, rule, optimiser, storage, gradient, moment)
+                        yield case_of(seed, rule, optimiser, storage, gradient, moment)
 
 
 def expected(case: Case, library: Any) -> tuple[Case, np.ndarray]:
@@ -288,110 +302,3 @@ def check_graph(case: Case, machine: Machine, launcher: Launcher, library: Any) 
 
     machine.capture(work)()
     return steps.differences(*expected(case, library))
-
-
-def check_scalars(machine: Machine, launcher: Launcher, library: Any) -> list[str]:
-    """qt_scalars of every optimiser at random numbers and iterations, skipped ones among them."""
-    rng, wrong = np.random.default_rng(4), []
-    for number in range(400):
-        optimiser = abi.OPTIMISERS[number % len(abi.OPTIMISERS)]
-        rate, epsilon = 10.0 ** rng.uniform(-9, 2, 2)
-        numbers = np.array([rate, rng.uniform(), 1 - 10.0 ** rng.uniform(-9, 0), epsilon])
-        iteration = np.array([int(2.0 ** rng.uniform(0, 32)) - 1], np.int64)
-        found_inf = np.array([number % 7 == 0], np.float32)
-        scalars = np.zeros(7, np.float32)
-        memory = [
-            machine.upload(a.view(np.uint8)) for a in (numbers, iteration, found_inf, scalars)
-        ]
-        told, now, infinite, made = map(machine.address, memory)
-        launcher.scalars(optimiser, told, now, infinite, made, machine.stream())
-        arrays = (numbers, iteration, found_inf, scalars)
-        pointers = [ctypes.c_void_p(array.ctypes.data) for array in arrays]
-        library.qt_scalars(number % len(abi.OPTIMISERS), *pointers)
-        for name, array, got in zip(
-            ("iteration", "scalars"), arrays[1::2], memory[1::2], strict=True
-        ):
-            if machine.download(got).tobytes() != array.tobytes():
-                wrong.append(f"{name} of {optimiser} {numbers.tolist()}")
-    return wrong
-
-
-def check_words(machine: Machine, launcher: Launcher, library: Any) -> list[str]:
-    """qt_words at every offset within two blocks, at block 2**32, and unaligned."""
-    wrong = []
-    for first in (*range(8), 4 * 2**32 - 3, 2**58 - 3000):
-        for count, shift in ((1, 0), (9, 1), (2053, 0)):
-            want = np.zeros(count, np.uint32)
-            seed, now, tensor, stream = 2**63 + 12345, np.array([2**32 - 1]), 77, 3
-            c, at = ctypes, ctypes.c_void_p
-            library.qt_words(
-                c.c_uint64(seed), at(now.ctypes.data), c.c_uint32(tensor), c.c_uint32(stream),
-                c.c_int64(first), c.c_int64(count), at(want.ctypes.data), 1,
-            )  # fmt: skip
-            out = Array.of(np.zeros(count, np.uint32), shift)
-            memory, iteration = machine.upload(out.data), machine.upload(now.view(np.uint8))
-            address = machine.address(memory) + out.lead
-            launcher.words(
-                seed, machine.address(iteration), tensor, stream, first, count, address,
-                machine.stream(),
-            )  # fmt: skip
-            if not Array.of(want, shift).same(machine.download(memory)):
-                wrong.append(f"words of {count} elements from {first} on")
-    return wrong
-
-
-def check_decode(machine: Machine, launcher: Launcher, library: Any) -> list[str]:
-    """Visible weights of every storage and type, codes off the lattice among them."""
-    rng, wrong = np.random.default_rng(1), []
-    for storage, size in ((0, 2), (0, 3), (0, 256), (0, 16), (1, 2), (1, 3)):
-        levels = rng.standard_normal(size).astype(np.float32)
-        scale = np.array([0.3], np.float32)
-        for real in abi.VISIBLE:
-            for count, shift in ((5, 1), (4099, 0), (8192, 0), (4097, 3)):
-                state = Array.of(rng.integers(0, 256, count).astype(np.uint8), shift)
-                kind = np.float32 if real is abi.Real.FLOAT32 else np.uint16
-                out = Array.of(np.zeros(count, kind), shift)
-                numbers = (levels.view(np.uint8), scale.view(np.uint8))
-                device = [machine.upload(a) for a in (*numbers, state.data, out.data)]
-                table, factor, source, to = map(machine.address, device)
-                launcher.decode(
-                    storage, table, factor, size, source + state.lead, count, to + out.lead, real,
-                    machine.stream(),
-                )  # fmt: skip
-                c = ctypes
-                library.qt_decode(
-                    storage, c.c_void_p(levels.ctypes.data), c.c_void_p(scale.ctypes.data), size,
-                    c.c_void_p(state.data.ctypes.data + state.lead), c.c_int64(count),
-                    c.c_void_p(out.data.ctypes.data + out.lead), real, *[c.c_int64(1)] * 2, 1,
-                )  # fmt: skip
-                if not out.same(machine.download(device[3])):
-                    wrong.append(f"decode storage {storage} size {size} {real.name} {count}")
-    return wrong
-
-
-def check_outcomes(machine: Machine, launcher: Launcher, library: Any) -> list[str]:
-    """Thresholds and destinations of every rule, ties and specials among the increments."""
-    wrong, count = [], 5001
-    for rule in source.stems():
-        case = _case(len(rule), rule, "given", 0, 0, 0)
-        rng = np.random.default_rng(2)
-        codes = _state(rng, count, case.launch.spec.size, abi.Storage.INT8)
-        increments = _reals(rng, count, abi.Real.FLOAT32, 1.0)
-        places = library.qt_destinations(ctypes.byref(case.launch))
-        want = np.zeros((count, places - 1), np.uint64), np.zeros((count, places), np.int32)
-        library.qt_outcomes(
-            ctypes.byref(case.launch),
-            *(ctypes.c_void_p(array.ctypes.data) for array in (codes, increments)),
-            ctypes.c_int64(count),
-            *(ctypes.c_void_p(array.ctypes.data) for array in want),
-        )
-        empty = [np.zeros(array.nbytes, np.uint8) for array in want]
-        parts = (codes.view(np.uint8), increments.view(np.uint8), *empty)
-        memory = [machine.upload(part) for part in parts]
-        a, b, thresholds, destinations = map(machine.address, memory)
-        stream = machine.stream()
-        launcher.outcomes(case.launch, a, b, count, thresholds, destinations, stream)
-        for name, array, got in zip(("thresholds", "destinations"), want, memory[2:], strict=True):
-            if machine.download(got).tobytes() != array.tobytes():
-                wrong.append(f"{name} of {rule}")
-    return wrong

@@ -1,8 +1,8 @@
 """Kernels on NVIDIA GPUs, through the driver's C ABI alone. Importing this loads nothing.
 
 `launcher(device)` finds driver, device and kernel image at its first call, and its methods
-`step_all`, `words`, `decode` and `outcomes` mirror the CPU library's functions. `prepare(device)`
-does so ahead of the first step.
+`step_all`, `squares`, `words`, `decode` and `outcomes` mirror the CPU library's functions.
+`prepare(device)` does so ahead of the first step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from qcuda.kernels.gpu.errors import (
     GPUError,
     ImageMissing,
 )
-from qcuda.kernels.gpu.launch import Launcher, Memory, launcher, prepare
+from qcuda.kernels.gpu.launch import Launcher, launcher, prepare
+from qcuda.kernels.gpu.table import Memory
 
 __all__ = [
     "DeviceMissing",

@@ -5,8 +5,8 @@ Looked for in this order, and each that fails leaves a sentence that says why:
 2. qtheory.fatbin beside the CPU libraries, if it was made from the sources that are here;
 3. an image that NVRTC made before, from the cache (cache.py);
 4. NVRTC, which compiles only the kernels that are asked for, and says so on stderr.
-The first two hold every kernel, the others a unit of source.py: helpers, stairs, batch norm, or one
-step kernel.
+The first two hold every kernel, but the second those with moments in int8 not (source.is_shipped);
+the others a unit of source.py: helpers, stairs, batch norm, or one step kernel.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def find(
         yield from _read(Path(named), tried, f"${VARIABLE}")
         return
     text = _source(tried)
-    for path in fatbin_places():
+    for path in fatbin_places() if source.is_shipped(unit) else ():
         yield from _fatbin(path, text, tried)
     if text is not None:
         yield from _compiled(text, unit, capability, driver, tried)

@@ -15,7 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from ctypes import c_int32, c_int64, c_uint32, c_uint64, c_void_p
-from typing import NamedTuple
+from functools import partial
 
 from qcuda.kernels import abi, source
 from qcuda.kernels.gpu import image
@@ -23,32 +23,26 @@ from qcuda.kernels.gpu.driver import VARIABLE, Device, Driver
 from qcuda.kernels.gpu.errors import DriverError, GPUError, ImageMissing
 from qcuda.kernels.gpu.table import (
     CHUNK,
+    GROUP,
     MAX_BLOCKS,
+    THREADS,
+    WARPS,
+    Layout,
+    Memory,
+    Table,
     check,
     check_lattice,
+    of_squares,
+    of_steps,
     step_kernel,
-    table_of,
 )
 
-GROUP, THREADS = 8, 256  # as in cuda/csrc/gpu/group.h
-_ALL = "all"  # the unit of an image that holds every kernel
-_HELPERS = ("qt_scalars", "qt_words", "qt_decode", "qt_outcomes", "qt_put")
+_HELPERS = tuple(
+    f"qt_{name}" for name in ("scalars", "words", "decode", "outcomes", "squares", "gains", "put")
+)
+_STEP, _SQUARES = 0, 1  # kinds of tables
+_NOT_FOUND = 500  # what a driver returns for a kernel that a module has not got
 TABLES = 32  # that a launcher keeps
-
-
-class Memory(NamedTuple):
-    """Device memory: its address, divisible by 16, and whatever keeps it from being freed."""
-
-    address: int
-    owner: object
-
-
-class Table(NamedTuple):
-    """The rows of a launch in device memory, as they were written there."""
-
-    rows: bytes
-    blocks: int
-    memory: Memory
 
 
 class Payload(ctypes.Structure):
@@ -64,8 +58,9 @@ class Launcher:
         self.device = device
         self._lock = threading.Lock()
         self._functions: dict[str, c_void_p] = {}
-        self._modules: dict[str, c_void_p | ImageMissing] = {}
-        self._tables: OrderedDict[tuple[int, int, int], Table] = OrderedDict()
+        self._whole: c_void_p | None = None  # the module of an image that holds every kernel
+        self._modules: dict[str, c_void_p | ImageMissing] = {}  # of others, by unit
+        self._tables: OrderedDict[tuple[int, int, int, int], Table] = OrderedDict()
         self.images: list[str] = []  # where kernels came from
         with device.current():
             self._module(source.HELPERS)
@@ -82,9 +77,10 @@ class Launcher:
 
     def _module(self, unit: str) -> c_void_p:
         """The module that has the kernels of a unit; found once, or missing once and for all."""
-        found = self._modules.get(_ALL) or self._modules.get(unit)
+        found = self._modules.get(unit)
         if found is None:
-            found = self._load(unit)
+            whole = self._whole
+            found = whole if whole and self._has(whole, unit) else self._load(unit)
         if isinstance(found, ImageMissing):
             raise found.with_traceback(None)
         return found
@@ -97,8 +93,14 @@ class Launcher:
             except DriverError as error:
                 tried.append(f"{found.origin}: {error}")
                 continue
+            if found.whole and not self._has(module, unit):
+                tried.append(f"{found.origin}: has no kernels with moments in int8")
+                continue
             self.images.append(found.origin)
-            self._modules[_ALL if found.whole else unit] = module
+            if found.whole:
+                self._whole = module
+            else:
+                self._modules[unit] = module
             return module
         major, minor = self.device.capability
         missing = ImageMissing(
@@ -107,6 +109,18 @@ class Launcher:
         )
         self._modules[unit] = missing
         return missing
+
+    def _has(self, whole: c_void_p, unit: str) -> bool:
+        """Whether the module of an image of many kernels has a unit's: it may lack rare ones."""
+        if source.is_shipped(unit):
+            return True
+        try:
+            self.device.function(whole, unit)
+        except DriverError as error:
+            if error.code != _NOT_FOUND:
+                raise
+            return False
+        return True
 
     def step_all(
         self,
@@ -130,10 +144,11 @@ class Launcher:
             check(launch, tensors)
             return
         with self._lock, self.device.current():
-            table = self._table(launch, tensors, stream, allocate)
+            key, data = (_STEP, len(tensors), tensors[0].state or 0), bytes(tensors)
+            table = self._table(key, data, partial(of_steps, launch, tensors), stream, allocate)
             self._launch(
                 name,
-                table.blocks,
+                table.layout.totals[0],
                 stream,
                 launch,
                 c_void_p(table.memory.address),
@@ -142,6 +157,37 @@ class Launcher:
                 c_void_p(iteration_pointer),
                 c_void_p(counters_pointer),
             )
+
+    def squares(
+        self,
+        tensors: ctypes.Array[abi.Rows],
+        gradient_type: int,
+        scalars_pointer: int,
+        stream: int,
+        allocate: Callable[[int], Memory],
+    ) -> None:
+        """The running mean squares, in place, and the gains of the rows of every tensor.
+
+        gradient_type: of all of them. scalars: 7 float32 of "normalized". allocate: as for
+        `step_all`; beside the table, 8 bytes for every 4096 weights and for every row's rest.
+        """
+        kind = abi.Real(gradient_type)
+        if kind not in abi.GRADIENTS:
+            raise ValueError(f"a gradient is float32 or bfloat16, got {kind.name.lower()}")
+        if not any(tensor.count for tensor in tensors):
+            of_squares(tensors, kind)
+            return
+        with self._lock, self.device.current():
+            key, data = (_SQUARES, len(tensors), tensors[0].gradient or 0), bytes(tensors)
+            table = self._table(key, data, partial(of_squares, tensors, kind), stream, allocate)
+            parts, rows = table.layout.totals
+            where = (c_void_p(table.memory.address), c_int32(len(tensors)))
+            sums, numbers = c_void_p(table.work), c_void_p(scalars_pointer)
+            blocks = (-(-parts // WARPS), -(-rows // WARPS))
+            told = (*where, c_uint32(parts), c_int32(kind), sums)
+            self._launch("qt_squares", blocks[0], stream, *told)
+            told = (*where, c_uint32(rows), numbers, sums)
+            self._launch("qt_gains", blocks[1], stream, *told)
 
     def scalars(
         self,
@@ -158,7 +204,7 @@ class Launcher:
         is zero, the iteration is not counted and the scalars are NaN.
         """
         pointers = (numbers_pointer, iteration_pointer, found_inf_pointer, scalars_pointer)
-        number = c_int32(abi.OPTIMISERS.index(optimiser))
+        number = c_int32(abi.SCALARS.index(optimiser))
         with self._lock, self.device.current():
             self._launch("qt_scalars", 1, stream, number, *map(c_void_p, pointers))
 
@@ -270,28 +316,28 @@ class Launcher:
 
     def _table(
         self,
-        launch: abi.Launch,
-        tensors: ctypes.Array[abi.Tensor],
+        key: tuple[int, int, int],
+        rows: bytes,
+        make: Callable[[], Layout],
         stream: int,
         allocate: Callable[[int], Memory],
     ) -> Table:
-        """The tensors' table on the device, where a stream finds it when the launch runs.
+        """A launch's table on the device, where a stream finds it when the launch runs.
 
         The tables of eager launches are kept, each rewritten in stream order when an address
         changes, and the one that was not used for longest goes. The table of a captured launch is
         written by the graph itself, at each replay.
         """
-        data, key = bytes(tensors), (stream, len(tensors), tensors[0].state or 0)
-        capturing = self.device.is_capturing(stream)
-        kept = None if capturing else self._tables.pop(key, None)
-        if kept is None or kept.rows != data:
-            check(launch, tensors)
-            rows, blocks = table_of(data, [tensor.count for tensor in tensors])
-            memory = kept.memory if kept else allocate(len(rows))
-            self._put(rows, memory.address, stream)
-            kept = Table(data, blocks, memory)
+        place, capturing = (stream, *key), self.device.is_capturing(stream)
+        kept = None if capturing else self._tables.pop(place, None)
+        if kept is None or kept.rows != rows:
+            layout = make()
+            fits = kept is not None and kept.layout.bytes == layout.bytes
+            memory = kept.memory if kept is not None and fits else allocate(layout.bytes)
+            self._put(layout.data, memory.address, stream)
+            kept = Table(rows, layout, memory)
         if not capturing:
-            self._tables[key] = kept
+            self._tables[place] = kept
             if len(self._tables) > TABLES:
                 self._tables.popitem(last=False)
         return kept

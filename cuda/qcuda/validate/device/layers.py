@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Iterable
 from itertools import product
 from typing import Any, get_args
 
@@ -15,11 +16,14 @@ from qcuda.validate.device.card import Card
 from qcuda.validate.device.nets import (
     BASES,
     MOMENTS,
+    NORMALISED,
+    RULE,
     RULES,
     SIXTEEN,
     TERNARY,
     copy_gradients,
     expect,
+    expect_equal_kept,
     expect_equal_states,
     loss_of,
     optimizer_of,
@@ -27,12 +31,26 @@ from qcuda.validate.device.nets import (
     states,
     twins,
 )
+from qtheory import Lattice
 
 
 def updates(card: Card) -> dict[str, Any]:
     """Every walker, base, storage and type of moments: three steps, given the CPU's gradients."""
+    made, moved = _equal_steps(card, product(RULES, (TERNARY, SIXTEEN), BASES, MOMENTS))
+    return {"cases": made, "moves": moved}
+
+
+def normalised(card: Card) -> dict[str, Any]:
+    """Gradients over their running rms, of layers and neurons, with moments in int8 too."""
+    kinds = product((RULE,), (TERNARY, SIXTEEN), NORMALISED, (*MOMENTS, "int8"))
+    made, moved = _equal_steps(card, kinds)
+    return {"cases": made, "moves": moved}
+
+
+def _equal_steps(card: Card, kinds: Iterable[tuple[str, Lattice, str, str]]) -> tuple[int, int]:
+    """Three steps of each rule, lattice, base and type of moments: how many cases, and moves."""
     made, moved = 0, 0
-    for rule, lattice, base, moments in product(RULES, (TERNARY, SIXTEEN), BASES, MOMENTS):
+    for rule, lattice, base, moments in kinds:
         ours, theirs = twins(card.device, lattice)
         optimizers = [optimizer_of(m, base, moments, lattice, rule) for m in (ours, theirs)]
         for _ in range(3):
@@ -46,8 +64,9 @@ def updates(card: Card) -> dict[str, Any]:
         counts = [optimizer.moved.cpu().tolist() for optimizer in optimizers]
         expect(counts[0] == counts[1], f"equal counts of moves by {case}, got {counts}")
         made, moved = made + 1, moved + sum(counts[0])
+        expect_equal_kept(optimizers[0], optimizers[1], f"after {case}")
     expect(moved > 1000, f"many weights move, got {moved}")
-    return {"cases": made, "moves": moved}
+    return made, moved
 
 
 def visible_weights(card: Card) -> dict[str, Any]:

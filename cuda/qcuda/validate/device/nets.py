@@ -13,7 +13,7 @@ import qcuda
 from qcuda.nn import lattice_layers
 from qtheory import Lattice
 from qtheory.algorithms import contract, spec_class, walkers
-from qtheory.optimisers import SGD, Adam, Momentum, Optimiser
+from qtheory.optimisers import SGD, Adam, Momentum, Normalized, Optimiser
 
 TERNARY, SIXTEEN = Lattice.ternary(), Lattice(16, 0.25, -2.0)
 MOMENTS = ("float32", "bfloat16")
@@ -24,6 +24,10 @@ BASES: dict[str, Optimiser] = {
     "sgd": SGD(0.3),
     "momentum": Momentum(0.1, 0.9),
     "adam": Adam(0.02),
+}
+NORMALISED = {
+    "normalised over a layer": Normalized(0.1),
+    "normalised over a neuron": Normalized(0.1, 0.9, 0.9, "neuron"),
 }
 
 
@@ -67,7 +71,7 @@ def optimizer_of(
     """A walker on the lattice, with its own numbers as they are by default."""
     spec = spec_class(rule)(lattice)
     return qcuda.LatticeOptimizer(
-        model.parameters(), spec, base=BASES[base], seed=7, moments=moments
+        model.parameters(), spec, base={**BASES, **NORMALISED}[base], seed=7, moments=moments
     )
 
 
@@ -105,6 +109,24 @@ def expect_equal_states(model: nn.Module, other: nn.Module, when: str) -> None:
     names = lattice_layers(model)
     wrong = [n for n, a, b in zip(names, states(model), states(other), strict=True) if a != b]
     expect(not wrong, f"equal states {when}, got others in {', '.join(wrong)}")
+
+
+def expect_equal_kept(
+    optimizer: qcuda.LatticeOptimizer, other: qcuda.LatticeOptimizer, when: str
+) -> None:
+    """Raise Difference unless what two optimisers keep for lattice weights has the same bytes."""
+    for place, slots in enumerate(zip(optimizer.slots, other.slots, strict=True)):
+        one, two = (o.state[s] for o, s in zip((optimizer, other), slots, strict=True))
+        wrong = [
+            name
+            for name in {**one, **two}
+            if name not in one or name not in two or _bytes(one[name]) != _bytes(two[name])
+        ]
+        expect(not wrong, f"equal moments {when}, got others in {', '.join(wrong)} of slot {place}")
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 class NotRun(Exception):

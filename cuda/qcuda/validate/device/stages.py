@@ -27,6 +27,7 @@ Stage = Callable[[Card], dict[str, Any]]
 ALL: tuple[Stage, ...] = (
     graphs.cold_capture,
     layers.updates,
+    layers.normalised,
     layers.visible_weights,
     layers.activations,
     layers.batch_norms,

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "plain_stairs.h"
+#include "stairs.h"
 
 namespace plain {
 
