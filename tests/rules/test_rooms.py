@@ -36,7 +36,7 @@ DEFINITIONS = {
     "qtheory.optimisers", "qtheory.schedules", "qtheory.stairs.stair", "qtheory.streams",
 }  # fmt: skip
 # The laws that stand in modules of definitions; a test finds that there is no other.
-LAWS = {"law", "reading_law", "reading_law_of", "realised_law", "walker_law"}
+LAWS = {"law", "one_level_law", "reading_law", "reading_law_of", "realised_law", "walker_law"}
 HOMES_OF_LAWS = "qtheory/algorithms/"
 
 
