@@ -293,7 +293,7 @@ int main() {
 #define QT_STEP(name, rule_name, optimiser, storage_name, gradient, moment)                          \
   {                                                                                                 \
     const Launch l{99, rule, 0, storage_name::each == QUAD, real_of<gradient>, real_of<moment>,      \
-                   {0.25f, 1.0f, 3, {2.0f, 1.0f, 0.0f, 0.0f}}};                                     \
+                   {0.25f, 1.0f, 3, {0.5f, 1.0f, 0.0f, 0.0f}}};                                     \
     wrong += !agree("qt_step_" #name, qt_step_##name, step<rule_name, optimiser>, optimiser::moments, \
                     l, cases, kernels % 5 != 0, kernels % 7 == 0);                                  \
     ++kernels;                                                                                      \
