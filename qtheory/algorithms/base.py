@@ -34,6 +34,7 @@ STEMS = (
     "deterministic_rounding",
     "metropolis",
     "bop",
+    "ternary_bop",
     "binary_connect",
     "xnor_net",
     "ternary_weights",

@@ -32,6 +32,7 @@ WALKER, STORAGE, OPTIMISERS, TAME = "walker.h", "storage.h", "optimisers.h", "ta
 SCALARS, SQUARES, SUM_OF_SQUARES = "scalars.h", "squares.h", "cpu/squares.h"
 DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
 METROPOLIS, EXPONENTIAL = "algorithms/metropolis.h", "exponential.h"
+TERNARY_BOP = "algorithms/ternary_bop.h"
 STEP, LIBRARY, POOL = "cpu/step.h", "cpu/library.cpp", "cpu/pool.h"
 STAIR, STAIRS, HALF = "stair.h", "cpu/stairs.h", "half.h"
 HALVES = "cpu/folded_halves.h"
@@ -94,6 +95,17 @@ MUTANTS = [
     Mutant("one level: up and down swapped", WALKER,
            "Threshold{0, x < -threshold}, Threshold{0, x <= threshold}",
            "Threshold{0, x > threshold}, Threshold{0, x >= -threshold}"),
+    Mutant("hysteresis of the outer levels", TERNARY_BOP,
+           "in_the_middle ? outer * hysteresis : outer",
+           "in_the_middle ? outer : outer * hysteresis"),
+    Mutant("hysteresis off by 1e-7", TERNARY_BOP, "outer * hysteresis :",
+           "outer * (hysteresis + 1e-7f) :"),
+    Mutant("momentum of weights that moved is kept", TERNARY_BOP, "forgets<ternary_bop> = true",
+           "forgets<ternary_bop> = false"),
+    Mutant("momentum of weights that stayed is lost", STEP, "after[i] == before[i] ? m[i]",
+           "after[i] != before[i] ? m[i]"),
+    Mutant("momentum of other weights is lost", LIBRARY, "count, tensor.first, start);",
+           "count, tensor.first, 0);"),
     # Random words
     Mutant("counter without tensor", FILL, "uint64_t(iteration) | uint64_t(tensor) << 32",
            "uint64_t(iteration)"),

@@ -13,6 +13,7 @@ import cpu_room
 import numpy as np
 from agreement import (
     test_environment,
+    test_forgetting,
     test_knife_edge,
     test_moves,
     test_normalized,
@@ -147,6 +148,14 @@ def agreement(room: cpu_room.Room) -> Iterator[Check]:
                 room, b, m, "float32"
             ),
         )
+    for stem in test_forgetting.FORGETFUL:
+        for base, moments in test_forgetting.CASES[1:]:
+            yield (
+                "moments of weights that have moved",
+                lambda s=stem, b=base, m=moments: (
+                    test_forgetting.test_first_moments_are_0_where_weights_have_moved(room, s, b, m)
+                ),
+            )
     for places in test_normalized.PLACES:
         yield (
             "order of sums of squares",

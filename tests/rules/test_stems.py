@@ -45,10 +45,15 @@ def stems(registry: str) -> list[str]:
 
 
 def names(stem: str, files: dict[str, str]) -> re.Pattern[str]:
-    """A stem as part of a name (`_dst_up`, `DST_FILES`), or a class that its module defines."""
+    """A stem as part of a name (`_dst_up`, `DST_FILES`), or a class that its module defines.
+
+    The end of a longer stem is no mention of the shorter one.
+    """
     module = files.get(f"qtheory/algorithms/{stem}.py", "")
     classes = [n.name for n in ast.parse(module).body if isinstance(n, ast.ClassDef)]
-    snake = rf"(?<![A-Za-z0-9])(?:{stem}|{stem.upper()})(?![A-Za-z0-9])"
+    longer = [s[: -len(stem)] for s in stems(files[REGISTRY]) if s.endswith(f"_{stem}")]
+    apart = "".join(rf"(?<!{start})(?<!{start.upper()})" for start in longer)
+    snake = rf"(?<![A-Za-z0-9]){apart}(?:{stem}|{stem.upper()})(?![A-Za-z0-9])"
     camel = [rf"(?<![A-Za-z0-9]){name}(?![a-z0-9])" for name in classes]
     return re.compile("|".join([snake, *camel]))
 
