@@ -136,3 +136,19 @@ def test_words_and_learned_numbers_are_asked_for():
     numbers = (torch.ones(1, 1), torch.ones(1, 1))
     with pytest.raises(ValueError, match="words are for a random reading, and it needs them, got"):
         seen(reading, torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.int64), numbers)
+
+
+@pytest.mark.parametrize(
+    ("name", "latent", "step", "slopes"),
+    [
+        ("LSQ, ternary", [0.5, -0.5, 0.25], (0.5,), [0.0, 0.0, 1.0]),
+        ("BWN", [1.0, -1.0, 0.0, 0.0], (), [0.75, 0.75, 0.75, 0.75]),
+        ("BWN, released", [1.0, -1.0, 0.0, 0.0], (), [0.25, 0.25, 0.75, 0.75]),
+    ],
+)
+def test_ends_of_windows_are_in_or_out_as_the_row_says(name, latent, step, slopes):
+    """A step of 1/2 and levels to 1; alpha = 1/2 of four binary weights, and 1 / n = 1/4."""
+    x = torch.tensor(latent, requires_grad=True)
+    learned = tuple(torch.tensor([number]) for number in step)
+    seen(reading_of(rows()[name].spec), x, None, learned).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == slopes
