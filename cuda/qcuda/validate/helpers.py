@@ -121,7 +121,7 @@ def check_outcomes(machine: Machine, launcher: Launcher, library: Any) -> list[s
 
 
 # (rows, weights of a row): around the lanes of a part, parts, and turns of the lane that adds.
-ROWS = ((1, 1), (3, 31), (0, 0), (5, 33), (2, PART), (1, 33 * PART + 1), (700, 27), (1, 32 * PART))
+ROWS = ((1, 1), (3, 31), (0, 0), (5, 33), (2, PART), (2, 33 * PART + 1), (700, 27), (1, 32 * PART))
 
 
 def check_squares(machine: Machine, launcher: Launcher, library: Any) -> list[str]:

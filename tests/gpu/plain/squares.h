@@ -29,7 +29,7 @@ double row_squares(const Number *x, int64_t row) {
 template <class Number>
 bool check_squares(int32_t type) {
   using namespace qt;
-  const int64_t shapes[][2] = {{1, 1}, {3, 31}, {0, 0}, {4, 33}, {2, 4096}, {1, 4097}, {300, 2}, {1, 140000}};
+  const int64_t shapes[][2] = {{1, 1}, {3, 31}, {0, 0}, {4, 33}, {2, 4096}, {2, 4097}, {300, 2}, {1, 140000}};
   const Scalars scalars{0.1f, 0.9f, 0.4f, 0.99f, 0.01f, 7.0f, 0.0f};
   constexpr size_t n = sizeof shapes / sizeof *shapes;
   std::vector<std::unique_ptr<Number[]>> gradients;
