@@ -8,6 +8,7 @@ LOOP, JOB, DOOR = (f"cuda/qcuda/train/{name}.py" for name in ("loop", "job", "do
 CHECKPOINT, RESULTS = "cuda/qcuda/train/checkpoint.py", "cuda/qcuda/train/results.py"
 BASES, OPTIMISERS = "cuda/qcuda/train/bases.py", "cuda/qcuda/train/optimisers.py"
 TABLE, SHAPES = "cuda/qcuda/schedules/table.py", "cuda/qcuda/schedules/shapes.py"
+READING, LATENT = "cuda/qcuda/nn/reading.py", "cuda/qcuda/nn/latent.py"
 WEIGHTS, BASELINES = "cuda/qcuda/models/weights.py", "cuda/qcuda/models/baselines.py"
 CNN, DIGITS = "cuda/qcuda/models/cnn.py", "cuda/qcuda/data/digits.py"
 AUDIT, CONDITIONAL = "cuda/qcuda/watch/law_audit.py", "cuda/qcuda/watch/conditional.py"
@@ -24,8 +25,8 @@ MUTANTS = [
     Mutant("train: step before backward", LOOP, "        loss.backward()\n",
            "        _step(trainee) if not ends else None\n        loss.backward()\n"),
     Mutant("train: no step on the last batch of baselines", LOOP,
-           "        else:\n            _step(trainee)\n        clip",
-           "        elif not ends:\n            _step(trainee)\n        clip"),
+           "        else:\n            _step(trainee)\n        stop",
+           "        elif not ends:\n            _step(trainee)\n        stop"),
     Mutant("train: sign of the loss", LOOP, "(1 - target * logits)", "(1 + target * logits)"),
     Mutant("train: loss without the square", LOOP, ".clamp_min(0).square().mean()",
            ".clamp_min(0).mean()"),
@@ -107,11 +108,13 @@ MUTANTS = [
            "Momentum(learning_rate)"),
     Mutant("config: betas of baselines do not arrive", OPTIMISERS, "betas=betas, ", ""),
     # Baselines, data, schedules
-    Mutant("models: half-way points go to 0", BASELINES, "(latent.abs() >= threshold)",
-           "(latent.abs() > threshold)"),
-    Mutant("models: gradients stop at the levels", BASELINES, "return gradients[0], None, None",
-           "return torch.zeros_like(gradients[0]), None, None"),
-    Mutant("models: latents clipped to half", BASELINES, "clamp_(-1, 1)", "clamp_(-0.5, 0.5)"),
+    Mutant("models: half-way points go to 0", BASELINES, "thresholds=thresholds)",
+           "thresholds=thresholds, tie='inward')"),
+    Mutant("models: gradients stop at the levels", READING, "[upstream.to(latent.dtype)]",
+           "[torch.zeros_like(latent)]"),
+    Mutant("models: latents clipped to half", LATENT,
+           "latent.clamp_(-reader.reading.bound, reader.reading.bound)",
+           "latent.clamp_(-0.5, 0.5)"),
     Mutant("data: the same order for every seed", DIGITS, "permutation(seed, epoch, Purpose.ORDER",
            "permutation(0, epoch, Purpose.ORDER"),
     Mutant("data: the same order in every epoch", DIGITS, "permutation(seed, epoch, Purpose.ORDER",
