@@ -197,8 +197,8 @@ MUTANTS = [
     Mutant("squares of the tail forgotten", SUM_OF_SQUARES,
            "for (int l = 0; i < count; ++i, ++l) lane[l] += double(x[i]) * double(x[i]);", ""),
     Mutant("gain of the first row", STEP, "tensor.gain[row]", "tensor.gain[0]"),
-    Mutant("int8 moments to the nearest", STORAGE, "+ sixteen_bits) >> 16) - 128",
-           "+ 0x8000u) >> 16) - 128"),
+    Mutant("int8 moments to the nearest", STORAGE, "* 0x1p16f) + sixteen_bits;",
+           "* 0x1p16f) + 0x8000u;"),
     Mutant("int8 moments in other units", STORAGE, "float(x) * 0.0625f", "float(x) * 0.05f"),
     Mutant("no correction of the running mean", OPTIMISERS,
            "power(n.second_decay, iteration))),\n                   0};", "0.0)),\n"

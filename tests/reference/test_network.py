@@ -221,7 +221,7 @@ def contents(state: network.NetworkState) -> list[bytes]:
     arrays = []
     for layer in state:
         moments = (*layer.moments, *layer.gain_moments, *layer.bias_moments)
-        arrays += [layer.index, layer.gain, layer.bias, *moments]
+        arrays += [layer.index, layer.gain, layer.bias, *(m for m in moments if m is not None)]
         arrays += [layer.running_mean, layer.running_variance]
     assert {array.dtype for array in arrays} == {np.dtype(np.int64), np.dtype(np.float32)}
     return [array.tobytes() for array in arrays]

@@ -131,7 +131,9 @@ def test_what_is_not_finite_changes_nothing_and_gives_no_warning(optimiser):
     g = np.array([np.nan, np.inf, -np.inf, *beyond, *last], np.float32)
     lost = 3 + len(beyond)
     start = optimisers.init(optimiser, g.shape)
-    moments = Moments(*(None if m is None else m + f for m, f in zip(start, (1, 4), strict=True)))
+    moments = Moments(
+        *(None if m is None else m + f for m, f in zip(start[:2], (1, 4), strict=True))
+    )
     moments = Moments(*(None if m is None else m.astype(np.float32) for m in moments))
     got, after = optimisers.increment(optimiser, moments, g, 3)
     assert np.isnan(got[:lost]).all()
@@ -188,7 +190,7 @@ def test_train_step_is_its_parts(optimiser, moment_type):
     assert moved == (after != index).sum() > 0
     assert nan == 3
     bits = words(11, 5, 2, Stream.MOMENT, 50, 6)
-    for kept, wide, sixteen in zip(stored, exact, (bits >> 16, bits & 0xFFFF), strict=True):
+    for kept, wide, sixteen in zip(stored[:2], exact[:2], (bits >> 16, bits & 0xFFFF), strict=True):
         if kept is None:
             assert wide is None
         elif moment_type == "float32":

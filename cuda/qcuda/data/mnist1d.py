@@ -32,7 +32,7 @@ def made(seed: int) -> Examples:
     Raises InputError if the package is missing.
     """
     try:
-        from mnist1d.data import get_dataset_args, make_dataset
+        from mnist1d.data import get_dataset_args, make_dataset  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise InputError(
             "MNIST-1D is made by the package mnist1d of the extra study, "
