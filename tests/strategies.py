@@ -143,7 +143,8 @@ class Place(NamedTuple):
 
 def places(count: int = 0) -> SearchStrategy[Place]:
     """Both ends of every number, halves of 64-bit ones, and block numbers that carry."""
-    offsets = [0, 1, 2, 3, 5, RUN - 1, RUN, 2**33 + 1, 2**34 - 5, 2**34, MAX_ELEMENT + 1 - count]
+    last = MAX_ELEMENT + 1 - max(count, 1)
+    offsets = [0, 1, 2, 3, 5, RUN - 1, RUN, 2**33 + 1, 2**34 - 5, 2**34, last]
     return st.builds(
         Place,
         seed=st.sampled_from([0, 1, 2**32, 2**63 + 5, MAX_SEED]),
