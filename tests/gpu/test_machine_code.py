@@ -41,7 +41,7 @@ FORBIDDEN = re.compile(r"\b(fma|mad\.(rn|f32)|ex2|lg2|sin|cos|tanh|rsqrt)\b|\.ap
 FLOATING = re.compile(r"\b(add|sub|mul|div|rcp|sqrt)(\.\w+)*\.f(32|64)\b")
 
 # Assembly that a source may hold.
-ASSEMBLY = {"fma.rn.f32", "rcp.approx.ftz.f32"}
+ASSEMBLY = {"fma.rn.f32", "rcp.approx.ftz.f32", "mov.b64"}  # the last by shuffles of doubles
 WRITTEN = re.compile(r"// begin inline asm\n(.*?)// end inline asm", re.DOTALL)
 
 RARE = (

@@ -76,6 +76,7 @@ def arguments() -> dict:
         "first": [torch.zeros(10)],
         "second": [torch.zeros(10)],
         "increments": [torch.zeros(10)],
+        "gains": [],
         "counters": torch.zeros(1, 2, dtype=torch.int64),
         "scalars": torch.tensor(Adam(0.3).scalars(1)),
         "iteration": torch.tensor([1]),
@@ -85,6 +86,9 @@ def arguments() -> dict:
 
 
 BAD_STEPS = [
+    ({"gains": [torch.ones(1)] * 2}, "for each gradient or for none, got 2 for 1"),
+    ({"gains": [torch.ones(3)]}, "a tensor has whole rows, one for each gain, got 10 in 3"),
+    ({"gains": [torch.ones(2, dtype=torch.float64)]}, "gains are contiguous float32, got"),
     ({"gradients": [torch.ones(10, dtype=torch.float64)]}, "bfloat16, got torch.float64"),
     ({"gradients": [torch.ones(10, dtype=torch.int32)]}, "float32 or bfloat16, got torch.int32"),
     ({"gradients": [torch.ones(20)[::2]]}, r"contiguous, got strides \(2,\)"),
@@ -94,7 +98,7 @@ BAD_STEPS = [
     ({"states": [torch.zeros(4, dtype=torch.uint8)]}, "10 weights take 3 bytes, got 4"),
     ({"states": [torch.zeros(6, dtype=torch.uint8)[::2]]}, "a state is contiguous, got strides"),
     ({"first": [torch.zeros(9)]}, "as many elements as its gradient, 10, got 9"),
-    ({"first": [torch.zeros(10, dtype=torch.float16)]}, "float32 or bfloat16, got torch.float16"),
+    ({"first": [torch.zeros(10, dtype=torch.float16)]}, "bfloat16 or int8, got torch.float16"),
     ({"second": [torch.zeros(10, dtype=torch.bfloat16)]}, "both moments have the same dtype"),
     ({"increments": [torch.zeros(9)]}, "as many elements as its gradient, 10, got 9"),
     ({"increments": [torch.zeros(10, dtype=torch.bfloat16)]}, "told in float32, got torch.bf"),
@@ -110,7 +114,7 @@ BAD_STEPS = [
     ({"offsets": [2**58]}, "got 10 from 288230376151711744"),
     ({"rule": "dts"}, "a rule is one of .*'dst'.*, got 'dts'"),
     ({"optimiser": "lion"}, "an optimiser is one of .*, got 'lion'"),
-    ({"storage": 2}, "2"),
+    ({"storage": 4}, "4 is not a valid Storage"),
     ({"size": 5}, "trits holds 2 to 3 levels, got 5"),
     ({"size": 1}, "trits holds 2 to 3 levels, got 1"),
     ({"spacing": 0.0}, "spacing is positive.*, got 0.0"),

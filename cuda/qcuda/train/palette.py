@@ -6,7 +6,7 @@ colour-blind readers. What is exact, or a bound, is black.
 
 from __future__ import annotations
 
-WALKERS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # in the registry's order
+WALKERS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288")  # as registered
 HIDDEN = ("#117733", "#44AA99")  # walkers with hidden levels
 REAL = "#555555"  # full precision
 COPIED = "#D55E00"  # straight-through, with a float copy

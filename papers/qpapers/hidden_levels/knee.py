@@ -92,7 +92,7 @@ def fits() -> Values:
 def best() -> Values:
     """nu of the least chi**2 among powers of sqrt 2, chi**2 there, and the gaps it gives."""
     noises = 2.0 ** np.arange(-2.0, 12.1, 0.5)
-    nu = min(noises.tolist(), key=lambda each: distance(each)[0])
+    nu = float(noises[np.argmin([distance(each)[0] for each in noises.tolist()])])
     chi, unit = distance(nu)
     return nu, chi, *(unit * predicted(nu)).tolist()
 

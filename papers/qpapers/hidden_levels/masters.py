@@ -98,8 +98,8 @@ def eco(rate: float, beta: float, *, noise: float = 1.0) -> float:
         moved = np.zeros_like(law)
         for i, e in itertools.product(range(w.size), (-noise, 0.0, noise)):
             shift = round(-rate * (w[i] - BEST + e) / unit)
-            kept = law[i, max(-shift, 0) : z.size - max(shift, 0)]
-            moved[i, max(shift, 0) : z.size + min(shift, 0)] += kept / 3
+            up, down = (abs(shift) + shift) // 2, (abs(shift) - shift) // 2
+            moved[i, up : z.size - down] += law[i, down : z.size - up] / 3
         law = np.zeros_like(law)
         np.add.at(law, (shown, np.arange(z.size)[None, :]), moved)
     return float(law.sum(axis=1) @ (w - BEST) ** 2)
