@@ -60,7 +60,7 @@ def test_every_number_of_ours_is_read_at_every_step():
         return layer.index.tolist()
 
     plain = run({})
-    assert set(numbers) | {"params", "weight_decay"} == set(
+    assert set(numbers) | {"params", "weight_decay", "base"} == set(
         trained(DST(TERNARY), Adam(0.5))[1].param_groups[0]
     )
     for name, value in numbers.items():

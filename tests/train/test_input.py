@@ -38,7 +38,7 @@ OPTIONS = {
     "--nonlinearity 0": "algorithm.dst: the nonlinearity is positive and finite in float32, got 0",
     "--algorithm.nonlinearity 2 --methods ste": "algorithm, for methods ste, has the keys none",
     "--schedules.nonlinearity.final 2 --methods full": "for methods full, has the keys learning_ra",
-    "--threshold 1": "threshold is in [0, 1), got 1",
+    "--model.activation.threshold 1": "threshold is in [0, 1), got 1",
     "--methods dst adam": "a method is one of dst, stochastic_rounding, deterministic_rounding, ",
     "--methods dst dst": "methods are given once each",
     "--model.name vgg": "model.name is one of cnn, mlp, got 'vgg'",

@@ -70,7 +70,7 @@ def test_a_failing_op_is_status_one(small, capsys):
     [
         ("--device tpu", "a device is"),
         ("--draws 0", "draws is at least 1"),
-        ("--stem bop", "a stem is one of"),
+        ("--stem gone", "a stem is one of"),
         ("--op nothing", "module:function"),
         ("--op qcuda.validate.examples:floor_of_sum --claims deterministic_rounding", "random"),
         ("--calibrate 0", "at least one"),

@@ -7,7 +7,7 @@
 namespace qt {
 
 struct ternary_bop {
-  static constexpr int resident = 3;  // blocks on a multiprocessor, without spills
+  static constexpr int resident = 2;  // blocks on a multiprocessor, without spills
   static QT_FN int destinations(const Spec &) { return 3; }
 
   template <class AnySpec>

@@ -19,7 +19,12 @@ TERNARY, SIXTEEN = Lattice.ternary(), Lattice(16, 0.25, -2.0)
 MOMENTS = ("float32", "bfloat16")
 RULES = sorted(walkers())
 # The walker that stages use which are about something else: the first with a number of its own.
-RULE = next(rule for rule in RULES if any(not knob.choices for knob in contract(rule).knobs))
+RULE = next(  # whose words count, and which has a number
+    rule
+    for rule in RULES
+    if contract(rule).destinations == "coin"
+    and any(not knob.choices for knob in contract(rule).knobs)
+)
 BASES: dict[str, Optimiser] = {
     "sgd": SGD(0.3),
     "momentum": Momentum(0.1, 0.9),
