@@ -24,7 +24,8 @@ masks, one integer, sets, ranges or slices. Each function's help says what its e
 
 2. Evolution. The law after t iterations is initial P**t.
 
-    evolve, propagate, evolve_inhomogeneous    one chain, a schedule of one, several in turn
+    evolve, propagate                 one chain, a schedule of one
+    evolve_inhomogeneous, inhomogeneous_laws    several in turn: the last law, or all
     simulate                                   a path drawn at random
 
 3. Classes and periods. States that reach each other are a class; recurrent if it cannot be left.
@@ -74,7 +75,7 @@ masks, one integer, sets, ranges or slices. Each function's help says what its e
 
     metropolis_hastings, barker, dominates
     langevin_proposal, unadjusted, lattice_points
-    metropolis_chain, metropolis_rates, single_site_metropolis, gibbs_law
+    metropolis_chain, metropolis_rates, single_site_metropolis, parallel_metropolis, gibbs_law
     survey, Landscape, Valley, communication_height, line, lattice_edges
     eyring_kramers_time, log_passage_time, log_diffusion_passage_time, escape_exponents
     anneal, logarithmic_schedule, ends_at_global_minima
@@ -111,6 +112,7 @@ from qtheory.chain.absorption import mean_first_passage_times as mean_first_pass
 from qtheory.chain.annealing import anneal as anneal
 from qtheory.chain.annealing import ends_at_global_minima as ends_at_global_minima
 from qtheory.chain.annealing import evolve_inhomogeneous as evolve_inhomogeneous
+from qtheory.chain.annealing import inhomogeneous_laws as inhomogeneous_laws
 from qtheory.chain.annealing import logarithmic_schedule as logarithmic_schedule
 from qtheory.chain.banded import BandedChain as BandedChain
 from qtheory.chain.birth_death import BirthDeathChain as BirthDeathChain
@@ -194,6 +196,7 @@ from qtheory.chain.potential import escape_time as escape_time
 from qtheory.chain.potential import passage_time as passage_time
 from qtheory.chain.product import ProductChain as ProductChain
 from qtheory.chain.product import SingleSiteChain as SingleSiteChain
+from qtheory.chain.product import parallel_metropolis as parallel_metropolis
 from qtheory.chain.product import single_site_limit as single_site_limit
 from qtheory.chain.product import single_site_metropolis as single_site_metropolis
 from qtheory.chain.quasi_stationary import QuasiStationary as QuasiStationary

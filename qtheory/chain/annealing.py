@@ -10,7 +10,7 @@ At c = d* it does so only as a power of k.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +18,7 @@ from numpy import ndarray
 
 from qtheory.arrays import Pmf
 from qtheory.chain.forms import AnyChain, dense
+from qtheory.chain.joint import Operator
 from qtheory.chain.landscape import Heights, Landscape
 
 Temperatures = Float[ndarray, "iterations"]
@@ -59,7 +60,7 @@ def ends_at_global_minima(landscape: Landscape, constant: float) -> bool:
     return constant >= landscape.hajek_depth
 
 
-def evolve_inhomogeneous(chains: Iterable[AnyChain], initial: Pmf) -> Pmf:
+def evolve_inhomogeneous(chains: Iterable[AnyChain | Operator], initial: Pmf) -> Pmf:
     """The law after one iteration of each chain in turn, shape (n,).
 
     Raises ValueError if a chain has another number of states than the law.
@@ -69,14 +70,34 @@ def evolve_inhomogeneous(chains: Iterable[AnyChain], initial: Pmf) -> Pmf:
     [0.75, 0.25]
     """
     law = np.array(initial, dtype=np.float64)
+    for after in inhomogeneous_laws(chains, initial):
+        law = after
+    return law
+
+
+def inhomogeneous_laws(chains: Iterable[AnyChain | Operator], initial: Pmf) -> Iterator[Pmf]:
+    """The laws after one iteration of each chain in turn, one after the other, each (n,).
+
+    A chain known by its products, such as `single_site_metropolis(energy, temperature)`, is never
+    made a matrix, so that a curve of cooling may be followed on a lattice of many states.
+    Raises ValueError if a chain has another number of states than the law.
+
+    >>> flip = [[0.0, 1.0], [1.0, 0.0]]
+    >>> [law.tolist() for law in inhomogeneous_laws([flip, flip], np.array([0.0, 1.0]))]
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    law = np.array(initial, dtype=np.float64)
     for each in chains:
-        chain = dense(each)
+        chain = each if isinstance(each, Operator) else dense(each)
         if law.shape != (chain.size,):
             raise ValueError(
                 f"a law has one entry for each of {chain.size} states, got {law.shape}"
             )
-        law = law * chain.staying + law @ chain.off_diagonal
-    return law
+        if isinstance(chain, Operator):
+            law = chain.advance(law)
+        else:
+            law = law * chain.staying + law @ chain.off_diagonal
+        yield law
 
 
 def anneal(energy: Heights, temperatures: Temperatures, initial: Pmf) -> Pmf:

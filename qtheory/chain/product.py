@@ -210,6 +210,38 @@ def single_site_metropolis(energy: Grid, temperature: float) -> SingleSiteChain:
     return SingleSiteChain(up, down)
 
 
+def parallel_metropolis(energy: Grid, temperature: float, proposal: float = 1.0) -> MarkovChain:
+    """Metropolis on a lattice with all coordinates at once, as weights in training move.
+
+    Each coordinate proposes a neighbour with this probability, up or down equally often, and
+    accepts it by the energy that its own move alone would bring. A single coordinate is in detailed
+    balance with exp(-V / T); several are not.
+    Raises ValueError if the temperature is not positive, the proposal is not in (0, 1], or there
+    are more than DENSE states.
+
+    >>> chain = parallel_metropolis(np.zeros((2, 2)), 1.0)  # each goes up or down with 1/2
+    >>> chain.off_diagonal[0].tolist()
+    [0.0, 0.25, 0.25, 0.25]
+    """
+    if not 0 < proposal <= 1:
+        raise ValueError(f"the probability of a proposal is in (0, 1], got {proposal}")
+    alone = single_site_metropolis(energy, temperature)
+    if alone.size > DENSE:
+        raise ValueError(f"a matrix is made of at most {DENSE} states, got {alone.size}")
+    state = np.arange(alone.size)
+    matrix = np.ones((alone.size, 1))
+    for k, levels in enumerate(alone.shape):
+        up, down = (len(alone.shape) * proposal * a[k].ravel() for a in (alone.up, alone.down))
+        index = np.unravel_index(state, alone.shape)[k]
+        own = np.zeros((alone.size, levels))
+        own[state, index] = np.maximum(1.0 - up - down, 0.0)
+        own[state, np.minimum(index + 1, levels - 1)] += up
+        own[state, np.maximum(index - 1, 0)] += down
+        matrix = (matrix[:, :, None] * own[:, None, :]).reshape(alone.size, -1)
+    np.fill_diagonal(matrix, 0.0)
+    return MarkovChain(matrix)
+
+
 def single_site_limit(joint: JointChain) -> SingleSiteChain:
     """I + Q for a joint chain of stochastic rounding: E[z_k^+] up and E[z_k^-] down, z the
     increments in spacings.
