@@ -1,6 +1,6 @@
 """Claims of our own about networks that cool."""
 
-from qpapers.annealing import curve
+from qpapers.annealing import curve, met, parallel
 from qpapers.ledger import Paper
 
-PAPER = Paper("annealing", verified=False, chapters=(curve,))
+PAPER = Paper("annealing", verified=False, chapters=(curve, met, parallel))

@@ -35,6 +35,9 @@ DEEP: Teacher = (0, 1, -1, 1, 1, 0, -1, 1)
 SPARE: Teacher = (0, 0, 1, 0, 0, 1)
 """relu(x1): the student has one unit too many, so weights are free at the minimum; 729 states."""
 
+STRICT: Teacher = (1, 1, -1, -1, 1, 1)
+"""abs(x1 + x2): two units that are both needed, and two minima that no free move leaves."""
+
 
 @cache
 def landscape(teacher: Teacher) -> Grid:

@@ -73,4 +73,5 @@ def asked(energy: Grid, spec: Metropolis, index: Index, chosen: Index, word: nda
     toward = np.where(word >= UP, 1, -1)
     there = np.clip(own + toward, 0, LATTICE.size - 1)
     rise = flat[state + (there - own) * stride[chosen]] - flat[state]
-    return walker.step(spec, own, -toward * rise * LATTICE.spacing, word)
+    increment = (-toward * rise * LATTICE.spacing).astype(np.float32)  # whole numbers
+    return walker.step(spec, own, increment, word)
