@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from qpapers.annealing.curve import geometric, laws
-from qpapers.annealing.network import SPARE, STRICT, Teacher, landscape
+from qpapers.annealing.network import SPARE, STRICT, Teacher, landscape, surveyed
 from qpapers.annealing.walk import all_at_once
 from qpapers.ledger import Claim, Values
 from qtheory.arrays import Pmf
@@ -42,9 +42,10 @@ def excess(teacher: Teacher, temperature: float, share: float) -> float:
 
 
 def odds(temperature: float, share: float) -> float:
-    """Of the local minima of SPARE, at energy 3, to its global ones."""
+    """Of the deepest local minima of SPARE, two of energy 3, to its global ones."""
     energy, law = landscape(SPARE).ravel(), settled(SPARE, temperature, share)
-    return float(law[energy == 3].sum() / law[energy == 0].sum())
+    local = [state for v in surveyed(SPARE).valleys if v.depth == 3 for state in v.bottom]
+    return float(law[local].sum() / law[energy == 0].sum())
 
 
 def biases() -> Values:
