@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import pytest
 
-from qcuda.kernels import abi
+from qcuda.kernels import abi, readings
 from qtheory import streams
 
 Sources = Callable[..., dict[str, str]]
@@ -35,6 +35,26 @@ def test_enums_are_those_of_the_kernels(
     source = sources(".h", ".cpp")[path]
     theirs = enumerators(source, ours.__name__, prefix)
     assert theirs == {member.name: member.value for member in ours}
+
+
+@pytest.mark.parametrize(
+    ("ours", "name"),
+    [
+        (readings.SHOWN, "Shown"),
+        (readings.SCALES, "Scale"),
+        (readings.WINDOWS, "Window"),
+        (readings.FACTORS, "Factor"),
+        (readings.GAIN_SLOPES, "GainSlope"),
+    ],
+)
+def test_words_of_readings_are_those_of_the_kernels(
+    ours: tuple[str, ...], name: str, sources: Sources
+):
+    prefix = re.sub("(?<=[a-z])(?=[A-Z])", "_", name).upper() + "_"
+    theirs = enumerators(sources(".h")["cuda/csrc/reading.h"], name, prefix)
+    assert theirs == {word.upper(): number for number, word in enumerate(ours)}
+    noises = re.findall(r"f\((\w+)Noise\)", sources(".h")["cuda/csrc/reading.h"])
+    assert tuple(map(str.lower, noises)) == readings.NOISES
 
 
 def test_an_enum_that_lacks_a_member_is_found():

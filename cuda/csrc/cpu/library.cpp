@@ -5,6 +5,7 @@
 #include "batch_norm.h"
 #include "layout.h"
 #include "pool.h"
+#include "readings.h"
 #include "squares.h"
 #include "step.h"
 
@@ -110,8 +111,6 @@ void step_run(const Launch &launch, const Functions &functions, const Tensor &te
   if (functions.forget) functions.forget(before, moving, count, tensor.first, start);
   if (bits < 8) pack(bits, codes, count, bytes);
 }
-
-int64_t minimum64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Weights that a thread takes at a time in a step: long runs through memory where there is much to
 // do, but several turns for each thread. Which thread takes what changes no bit.

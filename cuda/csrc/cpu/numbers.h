@@ -10,6 +10,8 @@
 
 namespace qt {
 
+inline int64_t minimum64(int64_t a, int64_t b) { return a < b ? a : b; }
+
 // The numbers in the type that computes: themselves, or widened into the buffer.
 inline const float *widened_run(AsFloat32, const float *x, int64_t, float *) { return x; }
 inline const double *widened_run(AsFloat64, const double *x, int64_t, double *) { return x; }

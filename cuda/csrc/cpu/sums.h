@@ -58,6 +58,28 @@ struct PlaneSums {
   }
 };
 
+// The sum of one row of numbers, in pieces and lanes as those of a plane.
+struct LaneSum {
+  double lane[LANES] = {};
+
+  void add(const float *a, int64_t count) {
+    constexpr int parts = LANES / WIDE;
+    Doubles s[parts];
+    for (int k = 0; k < parts; ++k) s[k] = load_doubles(lane + k * WIDE);
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+      for (int k = 0; k < parts; ++k) s[k] += widened(a + i + k * WIDE);
+    for (int k = 0; k < parts; ++k) store_doubles(lane + k * WIDE, s[k]);
+    for (int l = 0; i < count; ++i, ++l) lane[l] += double(a[i]);
+  }
+
+  double finish() {
+    for (int half = LANES / 2; half > 0; half /= 2)
+      for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+    return lane[0];
+  }
+};
+
 // Sums of a and of a b down `width` columns of `rows` rows, `stride` numbers apart.
 inline void add_columns(const float *a, const float *b, int64_t rows, int64_t width, int64_t stride,
                         double *first, double *second) {

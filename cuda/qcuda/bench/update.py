@@ -6,7 +6,7 @@ import json as json_module
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,15 +120,15 @@ def contestants(weights: int) -> list[Contestant]:
     ]
 
 
-def measure(entries: list[Contestant], repeats: int) -> dict[str, float]:
+def measure(actions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Median milliseconds of each, from interleaved rounds after two that do not count."""
-    times: dict[str, list[float]] = {entry.name: [] for entry in entries}
-    for number in tqdm(range(repeats + 2), desc="rounds", disable=None):
-        for entry in entries:
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for number in tqdm(range(repeats + 2), desc="rounds", disable=None, leave=False):
+        for name, action in actions.items():
             start = time.perf_counter()
-            entry.run()
+            action()
             if number >= 2:
-                times[entry.name].append(1e3 * (time.perf_counter() - start))
+                times[name].append(1e3 * (time.perf_counter() - start))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -167,7 +167,7 @@ def update(
             raise ValueError(f"threads is at least 1, got {threads}")
         torch.set_num_threads(threads)
     entries = contestants(weights)
-    medians = measure(entries, repeats)
+    medians = measure({entry.name: entry.run for entry in entries}, repeats)
     ratios = {label: medians[a] / medians[b] for label, a, b in RATIOS}
     result = {
         "weights": weights,

@@ -12,6 +12,7 @@ SUMMARY = "time the kernels"
 
 BENCHMARKS = {
     "update": ("qcuda.bench.update", ("weights", "threads", "repeats")),
+    "algorithms": ("qcuda.bench.algorithms", ("weights", "threads", "repeats", "level")),
     "activation": ("qcuda.bench.activation", ("repeats", "threads")),
     "step": ("qcuda.bench.step", ("repeats",)),
     "audit": ("qcuda.bench.watch", ("rounds", "epochs", "model")),
@@ -32,6 +33,22 @@ def subcommands(parser: ArgumentParser) -> None:
     update.add_argument("--repeats", type=int, default=15, help="timed repeats")
     commands = parser.add_subcommands(required=False)
     commands.add_subcommand("update", update, help="one optimiser step of each kernel")
+    each = common(
+        "Time every walker and every reader beside the torch form that a user would write."
+    )
+    each.add_argument(
+        "--weights", type=int, default=2**22, help="number of weights, a multiple of 1024"
+    )
+    each.add_argument("--threads", type=int | None, default=None, help="threads; null for all")
+    each.add_argument("--repeats", type=int, default=15, help="timed rounds; the median counts")
+    each.add_argument(
+        "--level",
+        type=str | None,
+        default=None,
+        help="CPU library: v1, v3 (AVX2) or v4 (AVX-512); null for the processor's best. Torch "
+        "keeps its own, which the variable ATEN_CPU_CAPABILITY chooses",
+    )
+    commands.add_subcommand("algorithms", each, help="every algorithm beside torch, in ms")
     stairs = common("Count the bytes that activations move, and time them beside ReLU.")
     stairs.add_argument("--repeats", type=int, default=15, help="timed repeats")
     stairs.add_argument("--threads", type=int | None, default=None, help="threads; null for all")

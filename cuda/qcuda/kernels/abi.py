@@ -181,6 +181,30 @@ class Stair(ctypes.Structure):
     )
 
 
+class Reading(ctypes.Structure):
+    """How a latent is read, as in cuda/csrc/reading.h; words by their places in `readings`."""
+
+    _fields_ = (
+        ("steps", ctypes.c_int32),
+        ("shown", ctypes.c_int32),
+        ("unit", ctypes.c_int32),
+        ("gain", ctypes.c_int32),
+        ("factor", ctypes.c_int32),
+        ("gain_slope", ctypes.c_int32),
+        ("steadied", ctypes.c_int32),
+        ("noise", ctypes.c_int32),
+        ("window", ctypes.c_int32),
+        ("window_noise", ctypes.c_int32),
+        ("scale", ctypes.c_double),
+        ("window_scale", ctypes.c_double),
+        ("low", ctypes.c_double),
+        ("high", ctypes.c_double),
+        ("threshold", ctypes.c_double * MOST_STEPS),
+        ("level", ctypes.c_double * (MOST_STEPS + 1)),
+        ("up", ctypes.c_uint8 * MOST_STEPS),
+    )
+
+
 class Batch(ctypes.Structure):
     """An input of batch norm as rows of one length, as in cuda/csrc/batch_norm.h."""
 
@@ -216,6 +240,7 @@ _SIZES = (
     (Rows, 40),
     (Counters, 16),
     (Stair, 24 + 16 * MOST_STEPS),
+    (Reading, 80 + 17 * MOST_STEPS),
     (Batch, 32),
     (Norm, 64),
 )

@@ -71,6 +71,18 @@ SIGNATURES: native.Signatures = {
         ctypes.c_int,
         [_POINTER, _POINTER, _INT32, _INT32, _POINTER, _POINTER, _INT64, _POINTER, _INT32],
     ),
+    "qt_reading": (
+        ctypes.c_int,
+        [
+            *(_POINTER, _INT32, _POINTER, _INT64, _INT64),
+            *[_POINTER] * 4,
+            *(_UINT64, _UINT32, _POINTER, _POINTER, _INT32),
+        ],
+    ),
+    "qt_reading_slope": (
+        ctypes.c_int,
+        [_POINTER, _INT32, *[_POINTER] * 2, _INT64, _INT64, *[_POINTER] * 5, _INT32],
+    ),
     "qt_batch_measure": (ctypes.c_int, [*(_POINTER,) * 5, _INT32]),
     "qt_batch_stair": (ctypes.c_int, [*(_POINTER,) * 6, _INT32]),
     "qt_batch_stair_back": (

@@ -7,10 +7,9 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from qcuda.kernels.words import as_signed
+from qcuda.nn.fused_reading import Draw
 from qcuda.nn.reading import seen
 from qtheory.algorithms.reader import LEARNED, Reading, group_shape
-from qtheory.streams import Stream
 
 
 class Reader(nn.Module):
@@ -45,10 +44,7 @@ class Reader(nn.Module):
         learned = tuple(getattr(self, name) for name in LEARNED.get(reading.gain, ()))
         words = None
         if reading.shown == "random":
-            words = torch.ops.qtheory.words(
-                latent.detach(), self.iteration, as_signed(self.seed), self.tensor, 0,
-                int(Stream.READ),
-            )  # fmt: skip
+            words = Draw(self.iteration, self.seed, self.tensor)
         return seen(reading, latent, words, learned)
 
     def extra_repr(self) -> str:

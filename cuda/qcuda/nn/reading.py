@@ -1,5 +1,6 @@
 """A latent tensor, read as discrete: forwards its visible weights, backwards a stated slope.
 
+Here it is made of torch's operators; on the CPU kernels do the same (`qcuda.nn.fused_reading`).
 Names and formulas are those of `qtheory.algorithms.reader`. Means of a group are summed in float64;
 all else is computed in float64 for float64 latents, in float32 for others, and rounded once. So
 units and gains have relative errors of a rounding or two, and a latent within that of a threshold
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from qcuda.errors import require
+from qcuda.nn import fused_reading
+from qcuda.nn.fused_reading import Draw, scale
 from qcuda.nn.stairs import computed, cumulative, density, goes_up, once
 from qtheory.algorithms.reader import LEARNED, Clip, Reading
 from qtheory.noise import Gaussian, Logistic, Smoothing, Triangular, Uniform
@@ -28,13 +31,6 @@ def family(noise: Smoothing) -> Any:
     found = FAMILIES.get(type(noise))
     require(found is not None, f"a noise of a reader is one of {[*FAMILIES.values()]}, got {noise}")
     return found
-
-
-def scale(noise: Smoothing) -> float:
-    """The scale of such a noise, by attributes alone: torch.compile follows this."""
-    if isinstance(noise, Gaussian):
-        return noise.std
-    return noise.half_width if isinstance(noise, Uniform | Triangular) else noise.scale
 
 
 def _axes(reading: Reading, x: Tensor) -> tuple[int, ...]:
@@ -200,12 +196,15 @@ def _summed(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def seen(
-    reading: Reading, latent: Tensor, words: Tensor | None = None, learned: tuple[Tensor, ...] = ()
+    reading: Reading,
+    latent: Tensor,
+    words: Tensor | Draw | None = None,
+    learned: tuple[Tensor, ...] = (),
 ) -> Tensor:
     """The visible weights, in the shape and type of the latents, differentiable in both.
 
-    words: int64 in [0, 2**32), one a weight, of a random reading. learned: what the reading learns,
-    in the order of its `parameters`, one number for each group.
+    words: int64 in [0, 2**32), one a weight, of a random reading, or how to draw them. learned:
+    what the reading learns, in the order of its `parameters`, one number for each group.
 
     Raises ValueError if there are words for another pass or none for it, or another count of
     learned numbers.
@@ -219,4 +218,7 @@ def seen(
         len(learned) == len(names),
         f"a reading has its learned numbers, {names}, got {len(learned)}",
     )
-    return _Read.apply(latent, words, reading, *learned)
+    if fused_reading.suits(reading, latent):
+        return fused_reading.read(reading, latent, words, learned)
+    drawn = words.words(latent) if isinstance(words, Draw) else words
+    return _Read.apply(latent, drawn, reading, *learned)
