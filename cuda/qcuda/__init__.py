@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qcuda.nn.model_file import load as load
     from qcuda.nn.model_file import save as save
     from qcuda.optimizer import LatticeOptimizer as LatticeOptimizer
+    from qcuda.step.backward import StepInBackward as StepInBackward
 
 _HOMES = {
     "audit": "qcuda.nn.census",
@@ -39,6 +40,7 @@ _HOMES = {
     "load": "qcuda.nn.model_file",
     "save": "qcuda.nn.model_file",
     "LatticeOptimizer": "qcuda.optimizer",
+    "StepInBackward": "qcuda.step.backward",
     "words": "qcuda.kernels.words",
 }
 

@@ -14,6 +14,7 @@ from qcuda.errors import require
 from qcuda.kernels import scalars
 from qcuda.nn.slot import GradientSlot, is_slot
 from qcuda.step import finite, groups, moves, reals, saved
+from qcuda.step.backward import StepInBackward
 from qcuda.step.clock import Clock, iteration_of
 from qcuda.step.groups import StepNumbers, on_host
 from qcuda.step.moves import Kind, Launch, owner_of
@@ -101,6 +102,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         self.moment_type = MOMENT_TYPES[moments]
         self.nonfinite, self.fused, self.capturable = nonfinite, fused, capturable
         self._recorded: dict[GradientSlot, Tensor] = {}
+        self.parts: StepInBackward | None = None
         self._clocks: list[Clock | None] = []
         self._counters = torch.zeros(0, 2, dtype=torch.int64)
         self._skipped = torch.zeros((), dtype=torch.int64)
@@ -212,73 +214,70 @@ class LatticeOptimizer(torch.optim.Optimizer):
                 loss = closure()
         with torch._C.DisableTorchFunctionSubclass():  # a slot's attributes, without asking Python
             plans = self._plans()
-        found_inf = self._found_inf(plans)
+        notes = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        require(
+            self.parts is None or notes == (None, None),
+            "gradients that are consumed one by one have no scale: train without a GradScaler",
+        )
+        found_inf = finite.found_inf(plans, self.nonfinite, *notes)
         if found_inf is not None and on_host(found_inf.device):
             if bool(found_inf):
                 self._skipped += 1
                 return loss
             found_inf = None
+        if self.parts is None or not self.parts.begun:
+            for plan in plans:
+                self._begin(plan, found_inf)
         for plan in plans:
-            self._begin(plan, found_inf)
-        for plan in plans:
-            for kind, launch in plan.launches.items():
-                self._move(plan, kind, launch, found_inf)
-            for (_, fused), batch in plan.reals.items():
-                rate = plan.clock.numbers[0]
-                reals.train(
-                    batch, plan.numbers, fused=fused, learning_rate=rate, found_inf=found_inf
-                )
+            self._carry_out(plan, found_inf)
+        if self.parts is not None:
+            self.parts.end()
         self._end(found_inf)
         return loss
 
+    def move_part(self, group: int, number: int, place: int, *, first: bool) -> None:
+        """Move one parameter of a group by its gradient; for `StepInBackward`.
+
+        place: its number among slots, if it is one. first: whether an iteration begins with it.
+        """
+        with torch.no_grad(), torch._C.DisableTorchFunctionSubclass():
+            if first:
+                for plan in self._plans():
+                    self._begin(plan, None)
+            plan = self._plan(group, itertools.count(place), only=number)
+            self._carry_out(plan, None)
+
+    def _plan(self, number: int, places: Iterator[int], only: int | None = None) -> Plan:
+        group = self.param_groups[number]
+        numbers, clock = self.next_numbers(group), self._clock(number, group)
+        fused = self.fused is not False
+        plan = planned(group, numbers, clock, places, self.state, self.moment_type, fused, only)
+        if self.capturable:
+            plan.check_capturable()
+        return plan
+
     def _plans(self) -> list[Plan]:
         places = itertools.count()
-        plans = [
-            planned(
-                group,
-                self.next_numbers(group),
-                self._clock(k, group),
-                places,
-                self.state,
-                self.moment_type,
-                self.fused is not False,
-            )
-            for k, group in enumerate(self.param_groups)
-        ]
-        for plan in plans:
-            if self.capturable:
-                plan.check_capturable()
+        plans = [self._plan(number, places) for number in range(len(self.param_groups))]
         for plan in plans:
             plan.clock.send(plan.numbers, plan.group["lr"])
         return plans
 
-    def _found_inf(self, plans: list[Plan]) -> Tensor | None:
-        """One float32, not 0 if the step is to change nothing; None if nobody asks.
-
-        torch's GradScaler leaves two notes before a step on a GPU: a scale that gradients still
-        have, and whether it has found an infinity.
-        """
-        if self.nonfinite == "raise":
-            gradients = [g for plan in plans for g in plan.gradients()]
-            finite.check_finite(gradients, [name for plan in plans for name in plan.names()])
-        gradients = [g for plan in plans for g in plan.used()]
-        scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
-        if scale is not None and gradients:
-            scale = scale.double().reciprocal().float()
-            torch._foreach_mul_(gradients, scale)  # pyright: ignore[reportPrivateImportUsage]
-        if self.nonfinite == "skip":
-            own = finite.any_not_finite(gradients)
-            found = own if found is None or own is None else torch.maximum(own, found.to(own))
-        return None if found is None else (found != 0).float().reshape(())
-
     def _begin(self, plan: Plan, found_inf: Tensor | None) -> None:
-        for param, state in plan.fresh.items():
-            if state:
-                self.state[param] = state
         plan.group["iteration"] = plan.iteration
         scalars.begin(
             plan.iteration, plan.clock.scalars, plan.clock.numbers, plan.group["base"], found_inf
         )
+
+    def _carry_out(self, plan: Plan, found_inf: Tensor | None) -> None:
+        for param, state in plan.fresh.items():
+            if state:
+                self.state[param] = state
+        for kind, launch in plan.launches.items():
+            self._move(plan, kind, launch, found_inf)
+        rate = plan.clock.numbers[0]
+        for (_, fused), batch in plan.reals.items():
+            reals.train(batch, plan.numbers, fused=fused, learning_rate=rate, found_inf=found_inf)
 
     def _move(self, plan: Plan, kind: Kind, launch: Launch, found_inf: Tensor | None) -> None:
         device = kind.device
@@ -394,4 +393,4 @@ class LatticeOptimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._clocks, self._recorded = [], {}
+        self._clocks, self._recorded, self.parts = [], {}, None

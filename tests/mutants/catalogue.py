@@ -32,7 +32,7 @@ WALKER, STORAGE, OPTIMISERS, TAME = "walker.h", "storage.h", "optimisers.h", "ta
 SCALARS, SQUARES, SUM_OF_SQUARES = "scalars.h", "squares.h", "cpu/squares.h"
 DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
 METROPOLIS, EXPONENTIAL = "algorithms/metropolis.h", "exponential.h"
-TERNARY_BOP = "algorithms/ternary_bop.h"
+BOP, TERNARY_BOP = "algorithms/bop.h", "algorithms/ternary_bop.h"
 STEP, LIBRARY, POOL = "cpu/step.h", "cpu/library.cpp", "cpu/pool.h"
 STAIR, STAIRS, HALF = "stair.h", "cpu/stairs.h", "half.h"
 HALVES = "cpu/folded_halves.h"
@@ -95,6 +95,8 @@ MUTANTS = [
     Mutant("one level: up and down swapped", WALKER,
            "Threshold{0, x < -threshold}, Threshold{0, x <= threshold}",
            "Threshold{0, x > threshold}, Threshold{0, x >= -threshold}"),
+    Mutant("Bop takes a tenth of its threshold", BOP, "spec.parameter[0]",
+           "0.1f * spec.parameter[0]"),
     Mutant("hysteresis of the outer levels", TERNARY_BOP,
            "in_the_middle ? outer * hysteresis : outer",
            "in_the_middle ? outer : outer * hysteresis"),

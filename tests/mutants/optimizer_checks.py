@@ -44,6 +44,14 @@ def exact(load: Callable[[str], ModuleType]) -> Iterator:
         yield "decay", lambda b=base: numbers.test_weight_decay_is_decoupled(b, None)
     yield "other types", numbers.test_gradients_of_other_types_are_read_as_float32
     rates = schedulers.test_rates_are_torchs_before_and_after_a_checkpoint
+    parts = load("qcuda/optimizer/test_step_in_backward")
+    for case in parts.CASES:
+        yield (
+            "steps in the backward pass",
+            lambda c=case: parts.test_it_has_the_bits_of_a_step_after_the_backward_pass(c),
+        )
+    yield "one gradient", lambda: parts.test_no_gradient_stands_beside_another("DST, Adam")
+    yield "one backward pass", parts.test_a_second_backward_pass_is_refused_before_it_moves_anything
     yield "schedules", lambda: rates("OneCycleLR", schedulers.Momentum(0.2))
 
 

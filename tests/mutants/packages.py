@@ -14,6 +14,7 @@ OPTIMIZER, OPS, STORAGE = (
 )
 STEP = "cuda/qcuda/step"
 GROUPS, CLOCK, PLAN = f"{STEP}/groups.py", f"{STEP}/clock.py", f"{STEP}/plan.py"
+FINITE, BACKWARD = f"{STEP}/finite.py", f"{STEP}/backward.py"
 MOVES, REALS, SAVED = f"{STEP}/moves.py", f"{STEP}/reals.py", f"{STEP}/saved.py"
 NN, WORDS = "cuda/qcuda/nn/layers.py", "cuda/qcuda/kernels/words.py"
 SCALARS, LAW = "qtheory/optimisers.py", "qtheory/algorithms"
@@ -70,11 +71,23 @@ MUTANTS = [
     Mutant("skipped steps are made", OPTIMIZER, "            if bool(found_inf):",
            "            if False:"),
     Mutant("notes of GradScaler unread", OPTIMIZER, 'getattr(self, "found_inf", None)', "None"),
-    Mutant("gradients keep GradScaler's scale", OPTIMIZER,
+    Mutant("gradients keep GradScaler's scale", FINITE,
            "scale = scale.double().reciprocal().float()", "scale = torch.ones_like(scale)"),
-    Mutant("NaN of real gradients unseen", OPTIMIZER,
+    Mutant("NaN of real gradients unseen", FINITE,
            "gradients = [g for plan in plans for g in plan.used()]",
            "gradients = [g for p in plans for x in p.launches.values() for g in x.gradients]"),
+    # Steps in the backward pass
+    Mutant("each part begins an iteration", BACKWARD, "first=not self._moved", "first=True"),
+    Mutant("parts of another tensor's words", BACKWARD, "place += is_slot(param)", "pass"),
+    Mutant("a consumed gradient stands", BACKWARD, "param.grad = None", "pass"),
+    Mutant("a step that follows its parts begins anew", OPTIMIZER,
+           "if self.parts is None or not self.parts.begun:", "if True:"),
+    Mutant("a second gradient is consumed", BACKWARD, "if id(param) in self._moved:", "if False:"),
+    # Bop
+    Mutant("law: Bop's threshold halved", f"{LAW}/bop.py",
+           "np.float64(np.float32(spec.threshold))", "np.float64(np.float32(spec.threshold)) / 2"),
+    Mutant("reference: Bop's threshold doubled", f"{PLAIN}/bop.py", "spec.threshold, np.float32",
+           "2 * spec.threshold, np.float32"),
     # Metropolis and heat bath
     Mutant("law: heat bath by the wrong odds", f"{LAW}/metropolis.py",
            "unlikely / (1.0 + unlikely)", "0.5 * unlikely"),

@@ -81,7 +81,8 @@ def run_training(statistics: bool, whole: bool) -> list[Outcome]:
 def _packages(whole: bool, options: list[str]) -> list[Outcome]:
     sample = [] if whole else ["--sample"]
     command = [sys.executable, "-m", "mutants.package_checks", *options, *sample]
-    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=600)
+    timeout = 3600 if whole else 600
+    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=timeout)
     if done.returncode:
         raise ValueError(f"package_checks.py fails:\n{done.stderr}")
     return [Outcome(*row) for row in json.loads(done.stdout.splitlines()[-1])]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from qcuda.errors import require
+
+if TYPE_CHECKING:
+    from qcuda.step.plan import Plan
 
 MODES = ("count", "skip", "raise")
 
@@ -36,6 +41,28 @@ def check_finite(gradients: list[Tensor], names: list[str]) -> None:
         False,
         f"gradients are finite where nonfinite='raise', got others in {', '.join(wrong)}",
     )
+
+
+def found_inf(
+    plans: Sequence[Plan], mode: str, scale: Tensor | None, found: Tensor | None
+) -> Tensor | None:
+    """One float32, not 0 if the step is to change nothing; None if nobody asks.
+
+    scale, found: what torch's GradScaler notes before a step on a GPU: a scale that gradients
+    still have, which is taken from them, and whether it has found an infinity.
+    Raises InputError, with names of parameters, where the mode is "raise".
+    """
+    if mode == "raise":
+        gradients = [g for plan in plans for g in plan.gradients()]
+        check_finite(gradients, [name for plan in plans for name in plan.names()])
+    gradients = [g for plan in plans for g in plan.used()]
+    if scale is not None and gradients:
+        scale = scale.double().reciprocal().float()
+        torch._foreach_mul_(gradients, scale)  # pyright: ignore[reportPrivateImportUsage]
+    if mode == "skip":
+        own = any_not_finite(gradients)
+        found = own if found is None or own is None else torch.maximum(own, found.to(own))
+    return None if found is None else (found != 0).float().reshape(())
 
 
 def warn(count: int) -> None:

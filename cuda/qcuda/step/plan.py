@@ -67,15 +67,20 @@ def planned(
     states: dict[Tensor, State],
     moment_type: torch.dtype,
     fused: bool,
+    only: int | None = None,
 ) -> Plan:
     """The plan of a group. places: numbers of slots, one taken for each slot of the group.
+
+    only: the place in the group of the one parameter that the plan is for, if it is not for all.
 
     Raises InputError if a gradient, a state or a layer does not fit, ReferenceError if a slot has
     lost its layer, BackendUnavailable if there are no kernels for a device.
     """
     plan = Plan(group, numbers, iteration_of(group, clock.device), clock)
     kept = numbers.kept
-    for number, param in enumerate(group["params"]):
+    params = group["params"]
+    some = enumerate(params) if only is None else [(only, params[only])]
+    for number, param in some:
         slot, gradient = is_slot(param), param.grad
         place = next(places) if slot else 0
         if gradient is None:
