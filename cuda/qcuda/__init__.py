@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from qcuda.nn.convert import conversions as conversions
     from qcuda.nn.convert import quantize_ as quantize_
     from qcuda.nn.dequantize import dequantize as dequantize
+    from qcuda.nn.latent import freeze_ as freeze_
     from qcuda.nn.latent import read_ as read_
     from qcuda.nn.latent import stop_latents as stop_latents
+    from qcuda.nn.latent import turn_ as turn_
     from qcuda.nn.model_file import load as load
     from qcuda.nn.model_file import save as save
     from qcuda.optimizer import LatticeOptimizer as LatticeOptimizer
@@ -35,8 +37,10 @@ _HOMES = {
     "conversions": "qcuda.nn.convert",
     "quantize_": "qcuda.nn.convert",
     "dequantize": "qcuda.nn.dequantize",
+    "freeze_": "qcuda.nn.latent",
     "read_": "qcuda.nn.latent",
     "stop_latents": "qcuda.nn.latent",
+    "turn_": "qcuda.nn.latent",
     "load": "qcuda.nn.model_file",
     "save": "qcuda.nn.model_file",
     "LatticeOptimizer": "qcuda.optimizer",

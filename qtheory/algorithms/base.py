@@ -40,6 +40,9 @@ STEMS = (
     "ternary_weights",
     "learned_steps",
     "ana",
+    "inq",
+    "prune_quantize",
+    "relaxed_quantization",
 )
 """Every algorithm. This is the one line that a new one adds outside its own files."""
 
@@ -55,7 +58,7 @@ class Spec(Protocol):
 
     @property
     def lattice(self) -> Lattice:
-        """Where a walker's state lives, or the levels that a reader shows."""
+        """Where a walker's state lives, or the levels that a reader shows, or codes of them."""
         ...
 
 

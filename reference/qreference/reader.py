@@ -3,7 +3,7 @@
 Latents x of a group have a unit a and a gain g (`qtheory.algorithms.reader` names them). Threshold
 t_i of the stair is passed by words below floor(P(x / a - e passes t_i) 2**32); without noise, and
 by the likeliest level, that is always or never. The level z is that of the number of thresholds
-passed, and what is seen is g z.
+passed, and what is seen is g z, or x itself where a latent of a reading with an order is free.
 """
 
 from __future__ import annotations
@@ -15,8 +15,20 @@ import numpy as np
 
 from qreference.arrays import Decisions, Real
 from qtheory.algorithms import Spec
-from qtheory.algorithms.reader import Clip, Reading, State, reading_of
+from qtheory.algorithms.reader import (
+    Clip,
+    Reading,
+    State,
+    group_shape,
+    planes,
+    reading_of,
+    taken,
+)
 from qtheory.arrays import Index, Outcomes, Words
+from qtheory.noise import Uniform
+
+NEAR = (0.5, 1.5)
+"""Sizes in units of a learned threshold, from and up to which it feels a latent."""
 
 
 class Read(NamedTuple):
@@ -28,21 +40,27 @@ class Read(NamedTuple):
     gain: Real
 
 
-def start(spec: Spec, latent: Real) -> dict[str, Real]:
-    """The first values of what a reader learns, float32, one for each group."""
+def start(spec: Spec, latent: Real) -> dict[str, np.ndarray]:
+    """The first values of what a reader learns, float32, one for each group; and of what it keeps
+    in the shape of its latent: nothing is frozen, and numbers that are fixed are the latent's."""
     reading = reading_of(spec)
     mean = _grouped(reading, np.abs(latent.astype(np.float64)), np.ones(latent.shape, bool))
-    return {
+    found = {
         p.name: (p.start * (mean if p.of_mean else np.ones_like(mean))).astype(np.float32)
         for p in reading.parameters
     }
+    first = {"frozen": np.zeros(latent.shape, bool), "fixed": latent.copy()}
+    return found | {name: first[name] for name in planes(reading)}
 
 
 def outcomes(spec: Spec, latent: Real, state: State | None = None) -> Outcomes:
     """The levels that each latent may show, from the highest, and the thresholds between them."""
-    reading, x = reading_of(spec), latent.astype(np.float64)
-    cuts, unit = np.array(reading.stair.thresholds), _unit(reading, x, state or {})[..., None]
-    if reading.noise is None:
+    reading, state = reading_of(spec), state or {}
+    x = _carried(reading, latent, state)
+    cuts, unit = np.array(reading.stair.thresholds), _unit(reading, x, state)[..., None]
+    if reading.ends == "cut":
+        chance = _cut(reading, x[..., None], unit, state)[0]
+    elif reading.noise is None:
         at, on = x[..., None], cuts * unit
         reached = np.array([reading.stair.reaches(t) for t in reading.stair.thresholds])
         chance = np.where(reached, at >= on, at > on).astype(np.float64)
@@ -82,17 +100,24 @@ def index(
 
 def seen(spec: Spec, latent: Real, words: Words | None = None, state: State | None = None) -> Read:
     """Visible weights before they are rounded, and what slopes need."""
-    reading, x, state = reading_of(spec), latent.astype(np.float64), state or {}
+    reading, state = reading_of(spec), state or {}
+    x = _carried(reading, latent, state)
     levels, unit = np.array(reading.stair.levels), _unit(reading, x, state)
-    position = np.divide(x, unit, out=np.zeros_like(x), where=unit != 0)
+    with np.errstate(over="ignore"):  # where a unit is the smallest number
+        position = np.divide(x, unit, out=np.zeros_like(x), where=unit != 0)
     if reading.shown == "expectation":
         assert reading.noise is not None
-        cuts = np.array(reading.stair.thresholds)
-        level = levels[0] + reading.noise.tail(cuts - position[..., None]) @ np.diff(levels)
+        passed = reading.noise.tail(np.array(reading.stair.thresholds) - position[..., None])
+        if reading.ends == "cut":
+            passed = _cut(reading, x[..., None], unit[..., None], state)[0]
+        level = levels[0] + passed @ np.diff(levels)
     else:
         level = levels[index(spec, latent, words, state)]
     gain = _gain(reading, x, level, state)
-    return Read(gain * level, position, level, gain)
+    shown = gain * level
+    if reading.order != "none":
+        shown = np.where(state["frozen"], shown, x)
+    return Read(shown, position, level, gain)
 
 
 def read(spec: Spec, latent: Real, words: Words | None = None, state: State | None = None) -> Real:
@@ -109,10 +134,19 @@ def slope(
 ) -> dict[str, Real]:
     """Gradients of the latent and of what is learned, given that of the visible weights."""
     reading, one = reading_of(spec), seen(spec, latent, words, state)
-    g, n = upstream.astype(np.float64), _size(reading, latent.shape)
-    inside = window(reading, one.position)
+    g, n, state = upstream.astype(np.float64), _size(reading, latent.shape), state or {}
+    inside, by_scale = window(reading, one.position), np.zeros(latent.shape)
+    if reading.ends == "cut":
+        x, unit = latent.astype(np.float64)[..., None], one.gain[..., None]
+        inside, by_scale = (
+            part @ np.diff(reading.stair.levels) for part in _cut(reading, x, unit, state)[1:]
+        )
     through = {"straight": 1.0, "gain": one.gain, "sides": np.where(one.level, one.gain, 1.0)}
+    if reading.factor == "fixed":
+        through["fixed"] = state["fixed"] * np.sign(latent)
     flat = inside * through[reading.factor] * g
+    if reading.order != "none":
+        flat = np.where(state["frozen"], 0.0, flat)
     if reading.gain_slope == "printed":
         flat = flat + g / n
     if reading.gain_slope == "exact":
@@ -121,11 +155,47 @@ def slope(
     if reading.gain == "step":
         steady = math.sqrt(n * reading.stair.levels[-1]) if reading.steadied else 1.0
         error = one.level - inside * one.position
+        if reading.ends == "cut":
+            ratio = state["scale"].astype(np.float64) / one.gain
+            error = error - by_scale * ratio
+            found["scale"] = _summed(reading, g * by_scale)
         found["step"] = _summed(reading, g * error) / steady
+    if reading.unit == "threshold":
+        size = np.abs(one.position)
+        near = (size >= NEAR[0]) & (size < NEAR[1])
+        unit = _unit(reading, latent.astype(np.float64), state)
+        found["threshold"] = -_summed(reading, g * near * one.gain * one.position / unit)
     if reading.gain == "sides":
         found["positive"] = _summed(reading, g * one.level * (one.level > 0))
         found["negative"] = _summed(reading, g * one.level * (one.level < 0))
     return found
+
+
+def _carried(reading: Reading, latent: Real, state: State) -> Real:
+    """What the stair is asked of: the latents, or the sizes of scores with the signs that stay."""
+    x = latent.astype(np.float64)
+    return np.abs(x) * np.sign(state["fixed"]) if reading.signs == "fixed" else x
+
+
+def _cut(reading: Reading, x: Real, unit: Real, state: State) -> tuple[Real, Real, Real]:
+    """Probabilities of passing thresholds t, noise cut off half a spacing beyond the levels, at b
+    and e; and their derivatives in u = x / a, and in r / a, r the scale of the noise.
+
+    With s = r / a, L(y) = log(1 + exp(y / s)) and E(y) = 1 - exp(-y / s), a quotient of differences
+    of sigmoids between t, b and e is exp(L(b - u) - L(t - u)) E(e - t) / E(e - b).
+    """
+    levels, t = np.array(reading.stair.levels), np.array(reading.stair.thresholds)
+    half = 0.5 * (levels[1] - levels[0])
+    b, e = levels[0] - half, levels[-1] + half
+    u, s = x / unit, state["scale"].astype(np.float64)[..., None] / unit
+    to_b, to_t = (b - u) / s, (t - u) / s
+    rise = np.logaddexp(0.0, to_b) - np.logaddexp(0.0, to_t)
+    chance = np.exp(rise) * np.expm1((t - e) / s) / np.expm1((b - e) / s)
+    above_b, above_t = (1.0 / (1.0 + np.exp(-np.clip(y, -700, 700))) for y in (to_b, to_t))
+    in_u = chance * (above_t - above_b) / s
+    of_e = [y / np.expm1(np.minimum(y / s, 700.0)) for y in (e - t, e - b)]
+    in_s = chance * (to_t * above_t - to_b * above_b) / s + chance * (of_e[1] - of_e[0]) / s**2
+    return chance, in_u, in_s
 
 
 def window(reading: Reading, position: Real) -> Real:
@@ -138,7 +208,10 @@ def window(reading: Reading, position: Real) -> Real:
         ends = (position != w.low) & (position != w.high)
         return (low & high & (ends | w.closed)).astype(np.float64)
     apart = position[..., None] - np.array(reading.stair.thresholds)
-    return w.density(apart) @ np.diff(reading.stair.levels)
+    density = w.density(apart)
+    if isinstance(w, Uniform):  # whose window has its left end and not its right one
+        density = np.where(apart < w.half_width, density, 0.0)
+    return density @ np.diff(reading.stair.levels)
 
 
 def stopped(spec: Spec, latent: Real) -> Real:
@@ -149,9 +222,16 @@ def stopped(spec: Spec, latent: Real) -> Real:
 
 def _unit(reading: Reading, x: Real, state: State) -> Real:
     every = np.ones(x.shape, bool)
+    if "unit" in state:
+        return np.broadcast_to(state["unit"], x.shape).astype(np.float64)
     match reading.unit:
-        case "step":
-            return np.broadcast_to(state["step"], x.shape).astype(np.float64)
+        case "step" | "threshold" as name:
+            return np.broadcast_to(state[name], x.shape).astype(np.float64)
+        case "rank":
+            k = taken(reading.zeros, _size(reading, x.shape))
+            groups = np.abs(x).reshape(math.prod(group_shape(reading, x.shape)), -1)
+            largest = np.array([([0.0, *sorted(row)])[k] for row in groups.tolist()])
+            return np.broadcast_to(largest.reshape(group_shape(reading, x.shape)), x.shape)
         case "mean":
             return np.broadcast_to(_grouped(reading, np.abs(x), every), x.shape)
         case "largest" | "power":
@@ -179,8 +259,9 @@ def _gain(reading: Reading, x: Real, level: Real, state: State) -> Real:
             return np.ones_like(x)
         case "sides":
             return np.where(level > 0, state["positive"], state["negative"]).astype(np.float64)
-        case "survivors":
-            return np.broadcast_to(_grouped(reading, np.abs(x), level != 0), x.shape)
+        case "survivors" | "fixed":
+            size = np.abs(x) if reading.gain == "survivors" else np.abs(state["fixed"])
+            return np.broadcast_to(_grouped(reading, size, level != 0), x.shape)
         case "mean":
             return np.broadcast_to(_grouped(reading, np.abs(x), level == level), x.shape)
         case _:

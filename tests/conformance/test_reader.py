@@ -16,9 +16,19 @@ from strategies import every_word, examples, specs
 
 from qreference import reader
 from qtheory.algorithms import Spec, readers, rows, usual, walkers
-from qtheory.algorithms.reader import Clip, reading_law_of, reading_of
+from qtheory.algorithms.reader import (
+    WORDS,
+    Clip,
+    learned,
+    quantizer_of,
+    reading_law,
+    reading_law_of,
+    reading_of,
+    unit_of,
+)
 from qtheory.algorithms.walker import realised_law
-from qtheory.noise import scale_of
+from qtheory.gradients.stochastic.relaxed_quantization import mean_slopes
+from qtheory.noise import Uniform, scale_of
 from qtheory.stairs import smoothing
 
 stems = pytest.mark.parametrize("stem", readers())
@@ -61,12 +71,32 @@ def some_case(draw: Draw, stem: str, dtype: type = np.float32) -> Case:
     if draw(st.booleans()):
         latent[0] = np.nextafter(latent[0].astype(dtype), dtype(draw(st.sampled_from([-9e9, 9e9]))))
     latent = latent.astype(dtype)
-    learned = {
-        name: (first * draw(st.sampled_from([1.0, 0.7]))).astype(dtype)
-        for name, first in reader.start(spec, latent).items()
+    first = reader.start(spec, latent)
+    state = {
+        name: (first[name] * draw(st.sampled_from([1.0, 0.7]))).astype(dtype)
+        for name in learned(reading)
     }
-    nothing = {name: np.where(value > 0, value, dtype(1)) for name, value in learned.items()}
-    return Case(spec, latent, nothing)
+    state = {name: np.where(value > 0, value, dtype(1)) for name, value in state.items()}
+    if "frozen" in first:
+        state["frozen"] = np.resize(draw(st.lists(st.booleans(), min_size=1)), latent.shape)
+    if "frozen" in first and draw(st.booleans()):
+        state["unit"] = np.full((1, 1), draw(st.sampled_from([0.5, 4.0])), dtype)
+    if "fixed" in first:
+        some = draw(st.lists(st.sampled_from([-1.5, -0.25, 0.0, 0.25, 2.0]), min_size=1))
+        state["fixed"] = np.resize(np.array(some, dtype), latent.shape)
+    return Case(spec, latent, state)
+
+
+def clear(case: Case, margin: float) -> np.ndarray:
+    """Latents whose likeliest level is so much likelier than others; of other passes all.
+
+    Of equally likely levels each room takes the lowest, but what is equal may be rounded apart.
+    """
+    if case.reading.shown != "mode":
+        return np.ones(case.latent.shape, bool)
+    drawn = dataclasses.replace(case.reading, shown="random")
+    law = np.sort(reading_law(drawn, case.latent.astype(np.float64), case.state), axis=-1)
+    return law[..., -1] - law[..., -2] > margin
 
 
 @stems
@@ -77,13 +107,14 @@ def test_what_is_read_has_the_law(stem, data):
     case = some_case(data.draw, stem)
     law = reading_law_of(case.spec, case.latent.astype(np.float64), case.state)
     assert np.abs(law.sum(-1) - 1).max() <= law.shape[-1] * 2.0**-52
+    sure = clear(case, 2.0**-45)
     found = reader.outcomes(case.spec, case.latent, case.state)
     for _ in range(3):
         place = tuple(data.draw(st.integers(0, n - 1)) for n in case.latent.shape)
         passed = (every_word[:, None] >= found.thresholds[place]).sum(-1)
         levels = found.destinations[place][passed]
         frequency = np.bincount(levels, minlength=law.shape[-1]) / 2**16
-        assert np.abs(frequency - law[place]).max() <= 2.0**-16
+        assert np.abs(frequency - law[place]).max() <= 2.0**-16 or not sure[place]
 
 
 @stems
@@ -96,7 +127,7 @@ def test_outcomes_realise_the_law_and_words_beside_a_threshold_part_there(stem, 
     realised = realised_law(outcomes, spec.lattice.size)
     # Each of two thresholds is rounded down by less than 2**-32; the law's tails by 2**-50.
     exact = reading_law_of(spec, x.astype(np.float64), state)
-    assert np.abs(realised - exact).max() <= 2.0**-32 + 2.0**-50
+    assert (np.abs(realised - exact).max(-1) <= 2.0**-32 + 2.0**-50)[clear(case, 2.0**-45)].all()
     if case.reading.shown == "expectation":
         return
     place = tuple(data.draw(st.integers(0, n - 1)) for n in x.shape)
@@ -131,8 +162,12 @@ def test_what_is_seen_is_a_level_times_the_gain_of_its_group(stem, data):
     levels = np.array(case.reading.stair.levels)
     for row, seen in enumerate(visible.astype(np.float64)):
         gains = gains_of(case, row)
+        if "frozen" in state:
+            frozen = state["frozen"][row]
+            assert (seen[~frozen] == x[row][~frozen]).all()
+            seen = seen[frozen]
         if case.reading.shown == "expectation":
-            ends = levels[[0, -1]].astype(x.dtype)
+            ends = (levels[[0, -1]] * gains[0]).astype(x.dtype)
             assert (ends[0] <= seen).all() and (seen <= ends[1]).all()
         elif gains:
             allowed = np.concatenate([gain * levels for gain in gains])
@@ -151,12 +186,14 @@ def gains_of(case: Case, row: int) -> list[float]:
             return [1.0]
         case "mean":
             return [x.mean()]
-        case "survivors":
+        case "survivors" | "fixed":
             return []
+        case "power" if "unit" in case.state:
+            return [float(case.state["unit"].item())]
         case "power":
             return [2.0 ** np.floor(np.log2(4 * x.max() / 3))] if x.max() else [0.0]
         case _:
-            found = [case.state[p.name] for p in reading.parameters]
+            found = [case.state[p.name] for p in reading.parameters if p.name != "scale"]
             return [float(v[row, 0] if v.shape[0] > 1 else v[0, 0]) for v in found]
 
 
@@ -177,12 +214,13 @@ def test_the_slope_in_a_latent_is_the_window_times_the_factor(stem, data):
             "straight": 1.0,
             "gain": one.gain[place],
             "sides": one.gain[place] if one.level[place] else 1.0,
+            "fixed": float((state.get("fixed", x) * np.sign(x))[place]),
         }[reading.factor]
+        if "frozen" in state:
+            factor = 1.0 - state["frozen"][place]
         n = x.shape[1] if reading.group == "filter" else x.size
         own = {"none": 0.0, "printed": 1.0, "exact": np.sign(x[place]) * one.level[place]}
-        expected = (
-            inside(reading, float(one.position[place])) * factor + own[reading.gain_slope] / n
-        )
+        expected = inside(case, float(one.position[place])) * factor + own[reading.gain_slope] / n
         assert abs(found[place] + 3.0 * expected) <= 1e-14 * (1 + abs(3.0 * expected))
         others = found.copy()
         others[place] = 0.0
@@ -194,15 +232,21 @@ def test_the_slope_in_a_latent_is_the_window_times_the_factor(stem, data):
         assert np.abs(others - shared).max() <= 1e-15
 
 
-def inside(reading, u: float) -> float:
-    """The window by its words, one latent at a time."""
-    w = reading.window
+def inside(case: Case, u: float) -> float:
+    """The window by its words, one latent at a time; with ends cut, the slope of the mean."""
+    reading, w = case.reading, case.reading.window
+    if reading.ends == "cut":
+        quantizer = quantizer_of(reading, unit_of(reading, case.latent, case.state), case.state)
+        return float(mean_slopes(quantizer, np.array([u])).x[0])
     if w is None:
         return 1.0
     if isinstance(w, Clip):
         return float(w.low <= u <= w.high if w.closed else w.low < u < w.high)
     steps = zip(reading.stair.thresholds, np.diff(reading.stair.levels), strict=True)
-    return sum(d * float(w.density(np.array([u - t]))[0]) for t, d in steps)
+    at = [(u - t, d) for t, d in steps]
+    if isinstance(w, Uniform):  # the window of a threshold has its left end and not its right one
+        return sum(d / (2 * w.half_width) * (-w.half_width <= a < w.half_width) for a, d in at)
+    return sum(d * float(w.density(np.array([a]))[0]) for a, d in at)
 
 
 @stems
@@ -213,9 +257,9 @@ def test_slopes_of_what_is_learned_are_differences_with_the_rounding_held(stem, 
     differences have rounding errors only, h^-1 2^-52 of the sum; those of s cost h^2 more."""
     case = some_case(data.draw, stem, np.float64)
     spec, x, state = case
-    if not state:
-        return
     words, reading = case.words(data.draw), case.reading
+    if not learned(reading) or reading.ends == "cut" or reading.unit == "threshold":
+        return
     upstream = np.cos(np.arange(x.size, dtype=np.float64)).reshape(x.shape)
     found = reader.slope(spec, x, words, upstream, state)
     one = reader.seen(spec, x, words, state)
@@ -224,9 +268,8 @@ def test_slopes_of_what_is_learned_are_differences_with_the_rounding_held(stem, 
     def surrogate(name: str, value: np.ndarray) -> np.ndarray:
         """Loss sums of each group."""
         if reading.gain == "step":
-            w = np.array([inside(reading, u) for u in one.position.ravel().tolist()]).reshape(
-                x.shape
-            )
+            w = np.array([inside(case, u) for u in one.position.ravel().tolist()])
+            w = w.reshape(x.shape)
             held = one.level - w * one.position
             shown = value * (w * x / value + held)
         else:
@@ -244,6 +287,61 @@ def test_slopes_of_what_is_learned_are_differences_with_the_rounding_held(stem, 
         size = np.abs(one.level).max() * x.size
         bound = (2.0**-40 + 2.0**-24) * size * max(1.0, float(np.abs(one.position).max()))
         assert np.abs(found[name] * steady - slope).max() <= bound
+
+
+@stems
+@some
+@given(data=st.data())
+def test_slopes_of_cut_noise_are_those_of_the_exact_mean(stem, data):
+    """v = a M(x / a, r / a), with the error of a drawn level held: M is the exact room's.
+
+    Slopes in u and s are sums of 16 terms below 1 / s and |u| / s^2, each with ten roundings.
+    """
+    case = some_case(data.draw, stem, np.float64)
+    spec, x, state = case
+    if case.reading.ends != "cut":
+        return
+    words = case.words(data.draw)
+    upstream = np.cos(np.arange(x.size, dtype=np.float64)).reshape(x.shape)
+    found, one = reader.slope(spec, x, words, upstream, state), reader.seen(spec, x, words, state)
+    a, s = state["step"].item(), (state["scale"] / state["step"]).item()
+    quantizer = quantizer_of(case.reading, state["step"], state)
+    exact = mean_slopes(quantizer, x / a)
+    largest = 16 * 2.0**-48 * (1 + np.abs(x / a).max()) ** 2 * (1 + 1 / s) ** 2 * x.size
+    by_step = one.level - exact.x * x / a - exact.scale * s
+    assert np.abs(found["scale"] - (upstream * exact.scale).sum()).max() <= largest
+    assert np.abs(found["step"] - (upstream * by_step).sum()).max() <= largest
+    if case.reading.shown == "expectation":
+        law = reading_law_of(spec, x, state)
+        assert np.abs(one.level - law @ spec.lattice.levels).max() <= 2.0**-40 * (1 + 1 / s)
+
+
+@stems
+@some
+@given(data=st.data())
+def test_a_learned_threshold_feels_what_is_near_it(stem, data):
+    """By the quotient of the smoothed stair, gains held, off the kinks: noise of width a / 2."""
+    case = some_case(data.draw, stem, np.float64)
+    spec, x, state = case
+    reading = case.reading
+    if reading.unit != "threshold":
+        return
+    upstream = np.cos(np.arange(x.size, dtype=np.float64)).reshape(x.shape)
+    found, one = reader.slope(spec, x, None, upstream, state), reader.seen(spec, x, None, state)
+    near, h = Uniform(0.5), 1e-6
+    high, low = (
+        smoothing.expectation(reading.stair, near, x / (state["threshold"] * (1 + d)))
+        for d in (h, -h)
+    )
+    size = np.abs(one.position)
+    smooth = ((np.abs(size - 0.5) > 1e-5) & (np.abs(size - 1.5) > 1e-5)).astype(float)
+    quotient = upstream * smooth * one.gain * (high - low) / (2 * h * state["threshold"])
+    ours = reader.slope(spec, x, None, upstream * smooth, state)["threshold"]
+    axes = (1,) if reading.group == "filter" else (0, 1)
+    # u / (1 + h) differs from its linear part by h^2, and differences of 1 round by 2^-52 over h.
+    room = 1e-9 * x.size * (1 + np.abs(one.gain / state["threshold"]).max())
+    assert set(found) == {"latent", "threshold"}
+    assert np.abs(ours - quotient.sum(axis=axes, keepdims=True)).max() <= room
 
 
 @stems
@@ -294,7 +392,7 @@ def test_a_latent_that_is_no_number_is_refused(stem):
 def test_a_published_method_checks_itself(row):
     """Each word of its reading is checked: another one is refused."""
     reading = reading_of(row.spec)
-    for field in ("unit", "gain", "group", "shown", "factor", "gain_slope"):
+    for field in WORDS:
         rule = f"the {field} of a reading is one of .*, got 'nosuch'"
         with pytest.raises(ValueError, match=rule):
             dataclasses.replace(reading, **{field: "nosuch"})

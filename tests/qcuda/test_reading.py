@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conformance.test_reader import Case, some_case
+from conformance.test_reader import Case, clear, some_case
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
@@ -20,7 +20,7 @@ from strategies import examples
 from qcuda.nn.reading import seen
 from qreference import reader
 from qtheory.algorithms import readers, rows
-from qtheory.algorithms.reader import Clip, reading_of
+from qtheory.algorithms.reader import Clip, planes, reading_of
 
 stems = pytest.mark.parametrize("stem", readers())
 EDGE, WORD = 8 * 2.0**-24, 2**12
@@ -39,10 +39,14 @@ def off_the_edges(case: Case, words: np.ndarray | None) -> np.ndarray:
     u = one.position[..., None]
     far = (np.abs(u - np.array(cuts)) > EDGE * (np.abs(u) + np.abs(cuts) + 1)).all(-1)
     far |= case.latent == 0  # on a threshold at 0 exactly, in both
+    far &= clear(case, 2.0**-18)
     if words is not None:
         below = reader.outcomes(case.spec, case.latent, case.state).thresholds.astype(np.int64)
         far &= (np.abs(words[..., None].astype(np.int64) - below) > WORD).all(-1)
-    if case.reading.gain == "survivors" and not far.all():
+    if case.reading.unit == "threshold":
+        size = np.abs(one.position)
+        far &= (np.abs(size - 0.5) > EDGE * (size + 2)) & (np.abs(size - 1.5) > EDGE * (size + 3))
+    if case.reading.gain in ("survivors", "fixed") and not far.all():
         far[:] = False  # one weight on the edge is a part of the gain of all
     return far
 
@@ -55,7 +59,10 @@ def torch_case(case: Case, words: np.ndarray | None, dtype: torch.dtype):
         for p in case.reading.parameters
     )
     drawn = None if words is None else torch.tensor(words.astype(np.int64))
-    return latent, learned, seen(case.reading, latent, drawn, learned)
+    kept = [torch.tensor(case.state[name]) for name in planes(case.reading)]
+    unit = torch.tensor(case.state["unit"]) if "unit" in case.state else None
+    plane = kept[0] if kept else None
+    return latent, learned, seen(case.reading, latent, drawn, learned, plane, unit)
 
 
 @stems
@@ -73,7 +80,10 @@ def test_what_is_seen_and_its_slopes_are_the_references(stem, dtype, data):
     far = off_the_edges(case, words)
     latent, learned, visible = torch_case(case, words, dtype)
     expected = reader.seen(*case[:2], words, case.state).visible
-    size = np.abs(expected) + np.abs(case.reading.stair.levels).max() * 2.0**-20
+    levels = np.abs(case.reading.stair.levels)
+    size = np.abs(expected) + levels.max() * 2.0**-20
+    if case.reading.shown == "expectation":  # each sum of T, and a chance, round within the ends
+        size += (len(levels) + 3) / 4 * levels.max() * reader.seen(*case[:2], None, case.state).gain
     least = 2.0**-24 if dtype == torch.float16 else 0.0
     assert visible.dtype == dtype and visible.shape == latent.shape
     error = np.abs(visible.detach().double().numpy() - expected)
@@ -99,7 +109,11 @@ def test_published_methods_are_the_references_in_float64(row):
     generator = np.random.Generator(np.random.PCG64(7))
     latent = generator.normal(size=(4, 3, 2, 2))
     latent[1] = [[[0.75, 1.25], [-0.75, -1.25]]] * 3  # mean 1, so that 0.75 is met exactly
-    case = Case(row.spec, latent, {k: v.astype(float) for k, v in starts(row, latent).items()})
+    case = Case(row.spec, latent, starts(row, latent))
+    if "frozen" in case.state:
+        case.state["frozen"][::2] = True
+    if "fixed" in case.state:
+        case.state["fixed"][:, 1] *= -0.5
     drawn = reading_of(row.spec).shown == "random"
     words = generator.integers(0, 2**32, latent.shape, dtype=np.uint32) if drawn else None
     x, learned, visible = torch_case(case, words, torch.float64)
@@ -108,12 +122,18 @@ def test_published_methods_are_the_references_in_float64(row):
     upstream = generator.normal(size=latent.shape)
     found = torch.autograd.grad(visible, [x, *learned], torch.tensor(upstream))
     theirs = reader.slope(row.spec, latent, words, upstream, case.state)
-    for one, name in zip(found, theirs, strict=True):
-        assert np.abs(one.numpy() - theirs[name]).max() <= 1e-12
+    names = ("latent", *(p.name for p in case.reading.parameters))
+    assert set(names) == set(theirs)
+    for one, name in zip(found, names, strict=True):
+        # Sums of 48 terms, each of at most 255 levels a few times rounded.
+        room = 1e-12 * max(1.0, float(np.abs(case.reading.stair.levels).max()))
+        assert np.abs(one.numpy() - theirs[name]).max() <= room
 
 
 def starts(row, latent: np.ndarray) -> dict[str, np.ndarray]:
-    return reader.start(row.spec, latent)
+    """First values, in float64 but for truth values."""
+    first = reader.start(row.spec, latent)
+    return {k: v if v.dtype == bool else v.astype(np.float64) for k, v in first.items()}
 
 
 @pytest.mark.parametrize("row", rows().values(), ids=list(rows()))
@@ -122,7 +142,8 @@ def test_nan_is_handed_on_and_second_derivatives_are_refused(row):
     reading, first = reading_of(row.spec), starts(row, np.ones((2, 3)))
     learned = tuple(torch.tensor(first[p.name], requires_grad=True) for p in reading.parameters)
     words = torch.zeros(2, 3, dtype=torch.int64) if reading.shown == "random" else None
-    visible = seen(reading, latent, words, learned)
+    kept = [torch.tensor(first[name]) for name in planes(reading)]
+    visible = seen(reading, latent, words, learned, *kept)
     assert visible[0, 2].isnan()
     once = torch.autograd.grad(visible[1].square().sum(), latent, create_graph=True)[0]
     with pytest.raises(RuntimeError, match="differentiated once, got a second derivative"):
@@ -134,6 +155,9 @@ def test_words_and_learned_numbers_are_asked_for():
     with pytest.raises(ValueError, match=r"a reading has its learned numbers, .*, got 0"):
         seen(reading, torch.zeros(2, 2))
     numbers = (torch.ones(1, 1), torch.ones(1, 1))
+    for name, plane in (("INQ, 2 bits", None), ("TWN", torch.zeros(2, 2))):
+        with pytest.raises(ValueError, match="a plane is of an order or of signs that are"):
+            seen(reading_of(rows()[name].spec), torch.zeros(2, 2), plane=plane)
     with pytest.raises(ValueError, match="words are for a random reading, and it needs them, got"):
         seen(reading, torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.int64), numbers)
 

@@ -33,7 +33,12 @@ EXAMPLES = (
     "cuda/qcuda/train/methods.py", "cuda/qcuda/study/rules.py",
 )  # fmt: skip
 # Words of mathematics that are a stem too: folder, stem, and what the word means there.
-OTHER_WORDS = {("qtheory/chain/", "metropolis"): "the chain that has a given law"}
+OTHER_WORDS = {
+    ("qtheory/chain/", "metropolis"): "the chain that has a given law",
+    ("qtheory/gradients/stochastic/", "relaxed_quantization"): "a noise cut off, and its law",
+    ("qtheory/algorithms/reader.py", "relaxed_quantization"): "the same, of any row with cut ends",
+    ("tests/conformance/test_reader.py", "relaxed_quantization"): "the slopes of its mean",
+}
 
 
 def stems(registry: str) -> list[str]:
