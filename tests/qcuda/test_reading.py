@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conformance.test_reader import Case, clear, some_case
 from hypothesis import given
 from hypothesis import strategies as st
+from reader_cases import Case, clear, some_case
 from strategies import examples
 
 from qcuda.nn.reading import seen

@@ -37,7 +37,6 @@ OTHER_WORDS = {
     ("qtheory/chain/", "metropolis"): "the chain that has a given law",
     ("qtheory/gradients/stochastic/", "relaxed_quantization"): "a noise cut off, and its law",
     ("qtheory/algorithms/reader.py", "relaxed_quantization"): "the same, of any row with cut ends",
-    ("tests/conformance/test_reader.py", "relaxed_quantization"): "the slopes of its mean",
 }
 
 

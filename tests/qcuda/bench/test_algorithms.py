@@ -70,7 +70,7 @@ def test_a_reading_of_torch_has_the_slopes_of_the_kernel(name):
         assert torch.allclose(one, other, rtol=2.0**-20, atol=35 * 2.0**-20)
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", [n for n in DRAWN if stem(rows()[n].spec) in READINGS])
 def test_a_random_reading_of_torch_has_the_law(name):
     spec = rows()[name].spec
     levels = torch.tensor(spec.lattice.levels, dtype=torch.float32)
