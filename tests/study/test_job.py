@@ -73,9 +73,12 @@ def test_results_do_not_depend_on_processes(whole, tmp_path: Path):
     assert without_times(job.run(STUDY, tmp_path / "two", workers=2)) == without_times(whole)
 
 
-def test_other_rules_may_join_but_no_other_numbers(whole, tmp_path: Path):
+def test_other_rules_and_seeds_may_join_but_no_other_numbers(whole, tmp_path: Path):
     more = Study(rules=("dst",), configurations=3, seeds=2, steps=10, hidden=8)
     assert list(job.run(more, tmp_path / "whole")["rules"]) == ["dst"]
+    seeds = Study(rules=("float",), configurations=3, seeds=3, steps=10, hidden=8)
+    found = job.run(seeds, tmp_path / "whole")["rules"]["float"]
+    assert found["test"][:2] == whole["rules"]["float"]["test"] and len(found["test"]) == 3
     other = Study(rules=("dst",), configurations=3, seeds=2, steps=11, hidden=8)
     with pytest.raises(InputError, match="steps is 10, got 11"):
         job.run(other, tmp_path / "whole")

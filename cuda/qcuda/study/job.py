@@ -147,13 +147,14 @@ def _workers(study: Study, count: int) -> Iterator[Each]:
 
 
 def _check(study: Study, folder: Path) -> None:
-    """Begin a folder, or go on with one of the same study, of these or other rules."""
+    """Begin a folder, or go on with one of the same study, of these or other rules and seeds."""
     require(
         not folder.exists() or folder.is_dir(), f"a run folder is a folder, got the file {folder}"
     )
     config, tree = folder / CONFIG, written(study)
     if config.is_file():
-        kept = {**yaml.safe_load(config.read_text()), "rules": tree["rules"]}
+        free = {key: tree[key] for key in ("rules", "seeds", "seed")}
+        kept = {**yaml.safe_load(config.read_text()), **free}
         differs = difference(kept, tree)
         require(differs is None, f"a study goes on with its own config: in {folder}, {differs}")
     else:
