@@ -308,6 +308,25 @@ def sharpness(
     return np.asarray(np.exp(np.minimum(changes * math.log(factor), math.log(cap))))
 
 
+def cooled(temperature: float, spread: float, rate: float, least: float = 0.5) -> float:
+    """The next temperature T max(exp(-rate T / spread), least) [huang1986; from memory].
+
+    spread: standard deviation of the energy at the temperature T, >= 0. As the mean energy of the
+    law of Gibbs changes by spread**2 / T**2 with T, it then falls by rate standard deviations, if
+    rate is small. Raises ValueError unless T and rate are positive, spread >= 0, 0 < least <= 1.
+
+    >>> cooled(2.0, 4.0, 0.5) == 2.0 * math.exp(-0.25), cooled(2.0, 0.0, 0.5)
+    (True, 1.0)
+    """
+    if not (temperature > 0 and rate > 0 and spread >= 0 and 0 < least <= 1):
+        raise ValueError(
+            "a temperature and a rate are positive, a spread is at least 0 and a least ratio in "
+            f"(0, 1], got {temperature}, {rate}, {spread}, {least}"
+        )
+    ratio = math.exp(-rate * temperature / spread) if spread else 0.0
+    return temperature * max(ratio, least)
+
+
 @dataclass(frozen=True, slots=True)
 class AtLeast:
     """A schedule that stops falling at a floor."""

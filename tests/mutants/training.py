@@ -8,6 +8,7 @@ LOOP, JOB, DOOR = (f"cuda/qcuda/train/{name}.py" for name in ("loop", "job", "do
 CHECKPOINT, RESULTS = "cuda/qcuda/train/checkpoint.py", "cuda/qcuda/train/results.py"
 BASES, OPTIMISERS = "cuda/qcuda/train/bases.py", "cuda/qcuda/train/optimisers.py"
 TABLE, SHAPES = "cuda/qcuda/schedules/table.py", "cuda/qcuda/schedules/shapes.py"
+ADAPTIVE = "cuda/qcuda/schedules/adaptive.py"
 READING, LATENT = "cuda/qcuda/nn/reading.py", "cuda/qcuda/nn/latent.py"
 WEIGHTS, BASELINES = "cuda/qcuda/models/weights.py", "cuda/qcuda/models/baselines.py"
 CNN, DIGITS = "cuda/qcuda/models/cnn.py", "cuda/qcuda/data/digits.py"
@@ -32,7 +33,7 @@ MUTANTS = [
            ".clamp_min(0).mean()"),
     Mutant("train: latents not clipped", LOOP, "        stop_latents(model)\n", ""),
     Mutant("train: loss of the last batch alone", LOOP,
-           "sum(one.item() for one in losses) / len(losses)", "losses[-1].item()"),
+           "sum(losses) / len(losses)", "losses[-1]"),
     Mutant("train: schedule an epoch late", LOOP, "optimizer, trainee.epoch)",
            "optimizer, max(trainee.epoch - 1, 0))"),
     Mutant("train: schedule an epoch early", LOOP, "optimizer, trainee.epoch)",
@@ -51,6 +52,14 @@ MUTANTS = [
            "return {n: i for n, i in list(found.items())[:1] if i is not None}"),
     Mutant("train: changes counted as staying", LOOP, "(before[name] != after[name]).sum()) for",
            "(before[name] == after[name]).sum()) for"),
+    Mutant("train: the best without its moments", LOOP,
+           '**best["optimizer"].get(number, {}), ', ""),
+    Mutant("train: counts go back with the best", LOOP,
+           "**{k: found[k] for k in COUNTS if k in found}", ""),
+    Mutant("train: goes back again at once", LOOP, 'max(best["epoch"], *before, 0)',
+           'best["epoch"]'),
+    Mutant("train: moves of an epoch for an iteration's", LOOP, "(iterations * sum(slot",
+           "(sum(slot"),
     # A job
     Mutant("train: order of the first seed for all", JOB, "data.epoch(trainee.seed, number)",
            "data.epoch(0, number)"),
@@ -135,6 +144,13 @@ MUTANTS = [
     Mutant("schedules: knobs under another name", TABLE, "KEYS.get(knob, knob)", '"lr"'),
     Mutant("schedules: linear for exponential", SHAPES, "self.final**progress",
            "1 - (1 - self.final) * progress"),
+    Mutant("schedules: a state that is forgotten", CHECKPOINT,
+           'schedule.load_state_dict(values["schedules"][knob])', "pass"),
+    Mutant("schedules: seen an epoch late", ADAPTIVE, "(epoch + 1) / max", "epoch / max"),
+    Mutant("schedules: raised by what moves too much", ADAPTIVE, "(wanted / seen.moved)",
+           "(seen.moved / wanted)"),
+    Mutant("schedules: a spread in place of its rate", ADAPTIVE, "seen.spread, self.rate,",
+           "self.rate, seen.spread,"),
     # The audit of the law
     Mutant("watch: the first layer alone", AUDIT, "watched = list(_watched(optimizer))",
            "watched = list(_watched(optimizer))[:1]"),
@@ -152,6 +168,6 @@ MUTANTS = [
 ]  # fmt: skip
 
 EQUIVALENT = [
-    Mutant("train: a mean by another name", LOOP, "sum(one.item() for one in losses) / len(losses)",
-           "sum([one.item() for one in losses]) / len(losses)"),
+    Mutant("train: a mean by another name", LOOP, "sum(losses) / len(losses)",
+           "sum(list(losses)) / len(losses)"),
 ]  # fmt: skip

@@ -42,6 +42,14 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
         "tables of schedules",
         loop.test_a_table_reaches_every_group_and_takes_any_function_of_time,
     )
+    adaptive = load("train/test_adaptive")
+    yield "rules of schedules", adaptive.test_spread_is_the_rule_of_the_exact_room
+    yield (
+        "wanted moves",
+        adaptive.test_moved_raises_what_moves_too_little_and_lowers_what_moves_too_much,
+    )
+    progress = adaptive.test_progress_is_that_of_the_epoch_to_come_and_the_highest_value_is_kept
+    yield "progress of rules", progress
     yield "the squared hinge", loop.test_the_loss_is_the_squared_hinge
     for levels, lattice in ((2, loop.Lattice.binary()), (3, loop.Lattice.ternary())):
         yield (
@@ -60,6 +68,10 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
     yield "an epoch's images", data.test_an_epoch_is_its_batches_of_shifted_images
     yield "the split is whole", data.test_the_split_is_disjoint_whole_and_stratified
     yield "the best epoch", epoch.test_the_best_epoch_is_by_accuracy_then_by_loss_then_the_first
+    yield "states of schedules", adaptive.test_a_checkpoint_has_the_states_of_schedules
+    yield "back to the best", adaptive.test_it_goes_back_to_the_best_and_on_with_new_words
+    follows = adaptive.test_the_knob_follows_from_the_losses_and_moves_of_each_epoch
+    yield "what rules see", follows
     for method in epoch.METHODS:
         yield (
             "epochs of a plain loop",

@@ -43,7 +43,8 @@ OPTIONS = {
     "--methods dst dst": "methods are given once each",
     "--model.name vgg": "model.name is one of cnn, mlp, got 'vgg'",
     "--model.name mlp --channels 8": "model mlp has the keys hidden, activation, got 'channels'",
-    "--schedules.learning_rate.name step": "is one of constant, cosine, exponential, got 'step'",
+    "--schedules.learning_rate.name step": "linear, logarithmic, spread, moved, got 'step'",
+    "--patience -1": "patience is at least 0, got -1",
     "--data.name mnist": "data.name is one of digits, mnist1d, got 'mnist'",
     "--test_share 0": "test_share is between 0 and 1, got 0",
     "--validation_share 0.001": "an example of every class, got shares 0.25 and 0.001",
@@ -169,8 +170,13 @@ def test_every_option_is_a_value_of_some_config():
     owners: dict[str, dict] = {"base.momentum": {"base": {"name": "momentum"}}}
     seeds = [f"data.{part}_seed" for part in ("train", "validation", "test")]
     owners |= {key: {"data": {"name": "mnist1d"}} for key in seeds}
+    named = {"slowest": "logarithmic", "rate": "spread", "least": "spread"}
+    named |= {"share": "moved", "gain": "moved"}
     for leaf in options():
         section, *words, last = leaf.key.split(".")
+        if section == "schedules" and last in named:
+            walks = {"run": {"methods": [m for m, row in METHODS.items() if row.stem]}}
+            owners[leaf.key] = {**walks, "schedules": {words[0]: {"name": named[last]}}}
         default = list(leaf.default) if isinstance(leaf.default, tuple) else leaf.default
         tree: dict = {last: default}
         for word in reversed(words):

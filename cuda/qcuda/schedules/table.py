@@ -6,6 +6,7 @@ Any function from a time to a number is a schedule: a shape stretched over a run
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,6 +14,7 @@ from typing import Any, TypeAlias
 import torch
 
 from qcuda.nn.slot import is_slot
+from qcuda.schedules.adaptive import Adaptive, Rule, Seen
 from qcuda.schedules.shapes import Shape
 
 Schedule: TypeAlias = Callable[[float], Any]
@@ -42,15 +44,39 @@ class Stretched:
         return self.first * self.shape.factor(progress)
 
 
+def begun(kind: Shape | Rule, first: float, epochs: int, *, highest: float = math.inf) -> Schedule:
+    """A shape from the first epoch to the last, or a rule that has seen nothing yet.
+
+    highest: that a rule may reach.
+    """
+    if isinstance(kind, Rule):
+        return Adaptive(kind, first, epochs, highest=highest)
+    return Stretched(kind, first, epochs)
+
+
 def stretched(
-    shapes: Mapping[str, Shape], first: Mapping[str, Any], epochs: int
+    kinds: Mapping[str, Shape | Rule],
+    first: Mapping[str, Any],
+    epochs: int,
+    highest: Mapping[str, float],
 ) -> dict[str, Schedule]:
-    """Schedules of the knobs that have a first value."""
+    """Schedules of the knobs that have a first value; those named in `highest` have one."""
     return {
-        knob: Stretched(shape, float(first[knob]), epochs)
-        for knob, shape in shapes.items()
+        knob: begun(kind, float(first[knob]), epochs, highest=highest.get(knob, math.inf))
+        for knob, kind in kinds.items()
         if knob in first
     }
+
+
+def adaptive(table: Mapping[str, Schedule]) -> dict[str, Adaptive]:
+    """Those that see how training goes."""
+    return {knob: one for knob, one in table.items() if isinstance(one, Adaptive)}
+
+
+def see(table: Mapping[str, Schedule], epoch: int, seen: Seen) -> None:
+    """Tell every schedule that asks how epoch 0, 1, ... went."""
+    for schedule in adaptive(table).values():
+        schedule.see(epoch, seen)
 
 
 def apply(

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from qcuda.errors import InputError, require
+from qcuda.schedules.table import adaptive
 from qcuda.train.loop import Trainee
 from qcuda.watch.law_audit import restored
 
 PARTS = {
     "config", "method", "seed", "model", "optimizer", "records", "best", "audit", "table",
-    "seconds", "evidence",
+    "seconds", "evidence", "schedules",
 }  # fmt: skip
 
 
@@ -29,6 +30,7 @@ def pack(tree: Mapping[str, Any], trainee: Trainee) -> dict[str, Any]:
         "audit": trainee.audit,
         "table": trainee.table,
         "seconds": trainee.seconds,
+        "schedules": {k: s.state_dict() for k, s in adaptive(trainee.schedules).items()},
         "evidence": None if trainee.evidence is None else trainee.evidence.state_dict(),
     }
 
@@ -46,6 +48,8 @@ def restore(path: Path, values: Mapping[str, Any], trainee: Trainee) -> None:
     try:
         trainee.model.load_state_dict(values["model"])
         trainee.optimizer.load_state_dict(values["optimizer"])
+        for knob, schedule in adaptive(trainee.schedules).items():
+            schedule.load_state_dict(values["schedules"][knob])
         if trainee.evidence is not None:
             trainee.evidence = restored(values["evidence"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:

@@ -21,7 +21,8 @@ from typing import Annotated, Any
 from qcuda.data.config import DATA
 from qcuda.errors import InputError, require
 from qcuda.models.config import MODELS
-from qcuda.schedules.shapes import SHAPES, Shape
+from qcuda.schedules.adaptive import SCHEDULES, Moved, Rule
+from qcuda.schedules.shapes import Shape
 from qcuda.train.bases import BASES, Base, Normalizing
 from qcuda.train.methods import DEFAULT, METHODS, judged, knobs, on_lattices, spec_of, values_of
 from qcuda.train.tree import Leaf, Registry, choose, known, leaves, read, table, typed, written
@@ -43,6 +44,9 @@ class Run:
     law_audit: Annotated[bool, "hold the moves on lattices to their exact law while training"] = (
         False
     )
+    patience: Annotated[
+        int, "epochs without a better validation before training goes back to its best; 0: never"
+    ] = 0
     checkpoint_every: Annotated[int, "epochs between checkpoints", 1] = 5
     threads: Annotated[int, "threads of torch and of the kernels; part of the bits"] = 1
 
@@ -54,7 +58,8 @@ class Run:
             f"methods are given once each, at least one, got {list(self.methods)}",
         )
         for key, least in (
-            ("seed", 0), ("seeds", 1), ("epochs", 1), ("checkpoint_every", 1), ("threads", 1),
+            ("seed", 0), ("seeds", 1), ("epochs", 1), ("patience", 0), ("checkpoint_every", 1),
+            ("threads", 1),
         ):  # fmt: skip
             value = getattr(self, key)
             require(value >= least, f"{key} is at least {least}, got {value}")
@@ -77,7 +82,7 @@ class Config:
     algorithm: dict[str, Spec]
     base: Base
     normalized: Normalizing
-    schedules: dict[str, Shape]
+    schedules: dict[str, Shape | Rule]
     model: Any
     data: Any
     run: Run
@@ -88,7 +93,7 @@ class Config:
             "algorithm": {method: values_of(spec) for method, spec in self.algorithm.items()},
             "base": written(self.base, BASES),
             "normalized": written(self.normalized),
-            "schedules": {knob: written(one, SHAPES) for knob, one in self.schedules.items()},
+            "schedules": {knob: written(one, SCHEDULES) for knob, one in self.schedules.items()},
             "model": written(self.model, MODELS),
             "data": written(self.data, DATA),
             "run": written(self.run),
@@ -154,14 +159,20 @@ def _base(values: Any, methods: tuple[str, ...], quick: bool) -> Base:
     return choose(BASES, given, "base", quick=quick)
 
 
-def _schedules(values: Any, methods: tuple[str, ...], quick: bool) -> dict[str, Shape]:
+def _schedules(values: Any, methods: tuple[str, ...], quick: bool) -> dict[str, Shape | Rule]:
     given = {RATE: {}} | table(values, "schedules")
     movable = [RATE, *_numbers(methods)]
     known(given, movable, f"schedules, for methods {', '.join(methods)},")
-    return {
-        knob: choose(SHAPES, one, f"schedules.{knob}", default=SHAPE, quick=quick)
+    found = {
+        knob: choose(SCHEDULES, one, f"schedules.{knob}", default=SHAPE, quick=quick)
         for knob, one in given.items()
     }
+    blind = [method for method in methods if METHODS[method].stem is None]
+    require(
+        not (blind and isinstance(found[RATE], Moved)),
+        f"schedules.{RATE}: moved is for methods with weights on a lattice, got {blind[:1]}",
+    )
+    return found
 
 
 def _numbers(methods: Iterable[str]) -> list[str]:
@@ -204,7 +215,9 @@ def options() -> list[Leaf]:
         *(
             leaf
             for knob in movable
-            for leaf in _choices(SHAPES, f"schedules.{knob}", SHAPE if knob == RATE else "constant")
+            for leaf in _choices(
+                SCHEDULES, f"schedules.{knob}", SHAPE if knob == RATE else "constant"
+            )
         ),
         *_choices(MODELS, "model", next(iter(MODELS))),
         *_choices(DATA, "data", next(iter(DATA))),

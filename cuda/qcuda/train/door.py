@@ -10,12 +10,12 @@ from qcuda.data import source
 from qcuda.errors import require
 from qcuda.models.build import build
 from qcuda.models.weights import on_lattice, real, relu, stepped
-from qcuda.schedules.table import OTHERS, Stretched, stretched
+from qcuda.schedules.table import OTHERS, begun, stretched
 from qcuda.train import folder, optimisers
 from qcuda.train.checkpoint import restore
 from qcuda.train.config import RATE, Config, make
 from qcuda.train.loop import Trainee, start
-from qcuda.train.methods import METHODS, values_of
+from qcuda.train.methods import METHODS, knobs, values_of
 from qcuda.train.tree import difference
 
 
@@ -42,12 +42,15 @@ def begin(config: Config, method: str, seed: int) -> Trainee:
             base, spec, model, others=others, seed=seed, moments=config.base.moments
         )
     first = {RATE: rate, **({} if spec is None else values_of(spec))}
-    schedules = stretched(config.schedules, first, config.run.epochs)
+    highest = {} if row.stem is None else {n: knob.high for n, knob in knobs(row.stem).items()}
+    schedules = stretched(config.schedules, first, config.run.epochs, highest)
     if others is not None:
         apart = config.normalized.others_learning_rate
-        schedules[OTHERS] = Stretched(config.schedules[RATE], apart, config.run.epochs)
+        schedules[OTHERS] = begun(config.schedules[RATE], apart, config.run.epochs)
     audited = config.run.law_audit and spec is not None
-    return start(method, seed, model, optimizer, schedules, audited=audited)
+    return start(
+        method, seed, model, optimizer, schedules, audited=audited, patience=config.run.patience
+    )
 
 
 def reopen(path: Path, tree: Mapping[str, Any] | None = None) -> Trainee:

@@ -99,6 +99,11 @@ def _advance(
                 f"{trainee.method} seed {trainee.seed}, epoch {trainee.epoch}: {lost} GRADIENTS OF "
                 "LATTICE WEIGHTS WERE NOT FINITE; they changed nothing, later ones are in the log"
             )
+        if (reached := trainee.records[-1].get("went_back_to")) is not None:
+            show.line(
+                f"{trainee.method} seed {trainee.seed}, epoch {trainee.epoch}: nothing better for "
+                f"{trainee.patience} epochs, went back to epoch {reached}"
+            )
         _log(run_folder, show, trainee)
         keep(trainee)
     best = trainee.best

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import math
+import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,9 @@ from qcuda.nn.census import audit
 from qcuda.nn.latent import stop_latents
 from qcuda.nn.slot import GradientSlot
 from qcuda.optimizer import LatticeOptimizer
-from qcuda.schedules.table import Schedule, apply
+from qcuda.schedules.adaptive import Seen
+from qcuda.schedules.table import Schedule, adaptive, apply, see
+from qcuda.step.saved import COUNTS
 from qcuda.watch.law_audit import LawAudit, levels
 from qcuda.watch.odds import predicted_moves
 
@@ -36,13 +39,14 @@ class Trainee:
     seed: int
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    schedules: Mapping[str, Schedule]  # by knob; a function of the epoch, so no state of their own
+    schedules: Mapping[str, Schedule]  # by knob; those that see how training goes have a state
     records: list[dict[str, Any]] = field(default_factory=list)  # one an epoch, 0 the beginning
-    best: dict[str, Any] = field(default_factory=dict)  # epoch, accuracy, loss, model
+    best: dict[str, Any] = field(default_factory=dict)  # epoch, accuracy, loss, model, optimizer
     audit: dict[str, Any] = field(default_factory=dict)  # of the last step, gradients included
     table: str = ""  # the same audit as text
     evidence: LawAudit | None = None  # against the kernel, if moves are held to their law
     seconds: float = 0.0
+    patience: int = 0  # epochs without a better one before it goes back to the best; 0: never
 
     @property
     def epoch(self) -> int:
@@ -58,9 +62,13 @@ def start(
     schedules: Mapping[str, Schedule],
     *,
     audited: bool = False,
+    patience: int = 0,
 ) -> Trainee:
-    """A trainee before its first epoch. audited: hold its moves to their exact law."""
-    trainee = Trainee(method, seed, model, optimizer, schedules)
+    """A trainee before its first epoch. audited: hold its moves to their exact law.
+
+    patience: epochs without a better one before it goes back to the best; 0: never.
+    """
+    trainee = Trainee(method, seed, model, optimizer, schedules, patience=patience)
     trainee.evidence = LawAudit() if audited else None
     trainee.records.append(
         {"method": method, "seed": seed, "epoch": 0, "levels": _level_counts(model)}
@@ -95,7 +103,8 @@ def train_epoch(
     epoch = trainee.epoch + 1
     scheduled = apply(trainee.schedules, optimizer, trainee.epoch)
     before, moved, lost = _visible(model), _moved(optimizer), _lost(optimizer)
-    mean, probe = _pass(trainee, batches)
+    losses, probe = _pass(trainee, batches)
+    mean = sum(losses) / len(losses)
     require(
         math.isfinite(mean),
         f"a training loss is finite, got {mean} in epoch {epoch} of {trainee.method} "
@@ -122,14 +131,22 @@ def train_epoch(
     }
     if trainee.evidence is not None:
         record.update(trainee.evidence.epoch_record())
+    if adaptive(trainee.schedules):
+        seen = Seen(statistics.pstdev(losses), _share(optimizer, record["moved"], len(losses)))
+        see(trainee.schedules, trainee.epoch, seen)
+        record.update(loss_spread=seen.spread, moved_share=seen.moved)
     _keep_best(trainee, epoch, accuracy, validation_loss)
+    if (reached := _went_back(trainee, epoch)) is not None:
+        record["went_back_to"] = reached
     record["seconds"] = time.perf_counter() - began
     trainee.seconds += record["seconds"]
     trainee.records.append(record)
 
 
-def _pass(trainee: Trainee, batches: Iterable[Examples]) -> tuple[float, dict[str, Any] | None]:
-    """Train on every batch; the mean loss, and of a lattice method the probe of the last step."""
+def _pass(
+    trainee: Trainee, batches: Iterable[Examples]
+) -> tuple[list[float], dict[str, Any] | None]:
+    """Train on every batch; the losses, and of a lattice method the probe of the last step."""
     model, optimizer = trainee.model, trainee.optimizer
     model.train()
     losses: list[Tensor] = []
@@ -144,7 +161,7 @@ def _pass(trainee: Trainee, batches: Iterable[Examples]) -> tuple[float, dict[st
             _step(trainee)
         stop_latents(model)
         losses.append(loss.detach())  # read at the end: each reading waits for a device
-    return sum(one.item() for one in losses) / len(losses), probe
+    return [one.item() for one in losses], probe
 
 
 def _marked(batches: Iterable[Examples]) -> Iterator[tuple[Examples, bool]]:
@@ -169,6 +186,28 @@ def _keep_best(trainee: Trainee, epoch: int, accuracy: float, loss: float) -> No
         "loss": loss,
         "model": copy.deepcopy(trainee.model.state_dict()),
     }
+    if trainee.patience:
+        trainee.best["optimizer"] = copy.deepcopy(trainee.optimizer.state_dict()["state"])
+
+
+def _went_back(trainee: Trainee, epoch: int) -> int | None:
+    """Go back to the best epoch if the last `patience` brought no better one; returns that epoch.
+
+    Levels, running statistics and moments are what they were. Iterations, counts and schedules go
+    on, so that what follows has words, batches and knobs of its own.
+    """
+    best = trainee.best
+    before = [record["epoch"] for record in trainee.records if "went_back_to" in record]
+    if not trainee.patience or epoch - max(best["epoch"], *before, 0) < trainee.patience:
+        return None
+    trainee.model.load_state_dict(best["model"])
+    now = trainee.optimizer.state_dict()
+    state = {
+        number: {**best["optimizer"].get(number, {}), **{k: found[k] for k in COUNTS if k in found}}
+        for number, found in now["state"].items()
+    }
+    trainee.optimizer.load_state_dict({**now, "state": state})
+    return best["epoch"]
 
 
 def _step(trainee: Trainee) -> None:
@@ -230,6 +269,13 @@ def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, i
 def _lost(optimizer: torch.optim.Optimizer) -> int:
     """Gradients of lattice weights that changed nothing, as they were not finite."""
     return int(optimizer.nan.sum()) if isinstance(optimizer, LatticeOptimizer) else 0
+
+
+def _share(optimizer: torch.optim.Optimizer, moved: list[int], iterations: int) -> float | None:
+    """Of lattice weights that moved in an iteration, on average; None if there are none."""
+    if not isinstance(optimizer, LatticeOptimizer):
+        return None
+    return sum(moved) / (iterations * sum(slot.numel() for slot in optimizer.slots))
 
 
 def _moved(optimizer: torch.optim.Optimizer) -> list[int]:
