@@ -1,7 +1,7 @@
 """Claims and experiments of louizos2019."""
 
 from qpapers.ledger import Paper
-from qpapers.louizos2019 import draws, laws, training
+from qpapers.louizos2019 import draws, laws, reading, training
 
 PAPER = Paper(
     "louizos2019",
@@ -10,5 +10,6 @@ PAPER = Paper(
         laws,
         draws,
         training,
+        reading,
     ),
 )
