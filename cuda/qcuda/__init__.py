@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qcuda.nn.model_file import save as save
     from qcuda.optimizer import LatticeOptimizer as LatticeOptimizer
     from qcuda.step.backward import StepInBackward as StepInBackward
+    from qcuda.step.block import BlockMetropolis as BlockMetropolis
 
 _HOMES = {
     "audit": "qcuda.nn.census",
@@ -45,6 +46,7 @@ _HOMES = {
     "save": "qcuda.nn.model_file",
     "LatticeOptimizer": "qcuda.optimizer",
     "StepInBackward": "qcuda.step.backward",
+    "BlockMetropolis": "qcuda.step.block",
     "words": "qcuda.kernels.words",
 }
 

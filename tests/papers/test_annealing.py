@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from qpapers.annealing import met, parallel, walk
+from qpapers.annealing import block, met, parallel, walk
 from qpapers.annealing.curve import geometric, laws
 from qpapers.annealing.network import DEEP, SPARE, STRICT, landscape, surveyed
 from qreference import walker
@@ -141,6 +141,33 @@ def test_a_simulation_of_weights_at_once_fails_by_chance_only():
     *_, law = parallel.cooled(1.0)
     energy = landscape(SPARE).ravel()
     assert met.false_alarm(energy, law, parallel.NETWORKS, 0.16) < 1e-10
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_blocks_are_in_detailed_balance(share: float):
+    """Flows between any two states, each a product of nine roundings; and blocks are no single
+    weights: two weights change at once."""
+    chain, gibbs = block.block_chain(TEMPERATURE, share), gibbs_law(landscape(SPARE), TEMPERATURE)
+    flow = gibbs[:, None] * chain.off_diagonal
+    assert np.abs(flow - flow.T).max() <= 20 * 2.0**-53 * flow.max()
+    two = int(np.ravel_multi_index((1, 1, 2, 2, 2, 2), (3,) * 6))
+    assert chain.off_diagonal[728, two] > 0
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])
+def test_the_penalty_restores_the_odds_of_exact_energies(spread: float):
+    """The closed form against 4,001 points, which are exact to exp(-12**2 / 2) = 5e-32 of tails but
+    for the kink of the acceptance: h**2 / 12 of its jump in slope."""
+    z, h = np.linspace(-12, 12, 4001, retstep=True)
+    density = h * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    for rise in (-2.0, 0.0, 0.7, 4.0):
+        for penalty in (0.0, spread**2 / 2):
+            u = rise + spread * z + penalty
+            found = float(density @ np.exp(-np.maximum(u, 0.0)))
+            exact = block.noisy_acceptance(rise, spread, penalty)
+            assert abs(found - exact) <= h**2 / 12 * spread
+        up, down = (block.noisy_acceptance(x, spread, spread**2 / 2) for x in (rise, -rise))
+        assert down / up == pytest.approx(math.exp(rise), rel=1e-12)
 
 
 def test_operators_in_turn_are_matrices_in_turn():
