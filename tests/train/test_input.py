@@ -41,11 +41,12 @@ OPTIONS = {
     "--model.activation.threshold 1": "threshold is in [0, 1), got 1",
     "--methods dst adam": "a method is one of dst, stochastic_rounding, deterministic_rounding, ",
     "--methods dst dst": "methods are given once each",
-    "--model.name vgg": "model.name is one of cnn, mlp, got 'vgg'",
+    "--model.name vgg": "model.name is one of cnn, mlp, gxnor, got 'vgg'",
     "--model.name mlp --channels 8": "model mlp has the keys hidden, activation, got 'channels'",
     "--schedules.learning_rate.name step": "linear, logarithmic, spread, moved, got 'step'",
     "--patience -1": "patience is at least 0, got -1",
-    "--data.name mnist": "data.name is one of digits, mnist1d, got 'mnist'",
+    "--data.name cifar": "data.name is one of digits, mnist1d, mnist, got 'cifar'",
+    "--data.name mnist": "data.folder holds train-images-idx3-ubyte",
     "--test_share 0": "test_share is between 0 and 1, got 0",
     "--validation_share 0.001": "an example of every class, got shares 0.25 and 0.001",
     "--methods dst metropolis --audit-law": "go to one of two places, got ['metropolis']",
@@ -170,6 +171,7 @@ def test_every_option_is_a_value_of_some_config():
     owners: dict[str, dict] = {"base.momentum": {"base": {"name": "momentum"}}}
     seeds = [f"data.{part}_seed" for part in ("train", "validation", "test")]
     owners |= {key: {"data": {"name": "mnist1d"}} for key in seeds}
+    owners |= {f"data.{key}": {"data": {"name": "mnist"}} for key in ("folder", "validation")}
     named = {"slowest": "logarithmic", "rate": "spread", "least": "spread"}
     named |= {"share": "moved", "gain": "moved"}
     for leaf in options():

@@ -59,4 +59,23 @@ class MNIST1D:
         require(len(set(seeds)) == 3, f"parts of the data have three seeds, got {seeds}")
 
 
-DATA: dict[str, type[Any]] = {"digits": Digits, "mnist1d": MNIST1D}
+@dataclass(frozen=True)
+class MNIST:
+    """MNIST, or another set of 28 x 28 pixels in its four files. A second note is for `--quick`."""
+
+    TITLE: ClassVar[str] = "MNIST"
+
+    folder: Annotated[str, "where the four idx files lie, plain or .gz"] = ""
+    batch: Annotated[int, "least number of examples in a batch"] = 100
+    shift: Annotated[int, "largest random shift of a training image, in pixels"] = 0
+    validation: Annotated[int, "last training examples, which choose the model"] = 5000
+    examples: Annotated[int, "training examples to use; 0 for all of them", 5000] = 0
+
+    def __post_init__(self) -> None:
+        for key, least in (("batch", 2), ("shift", 0), ("validation", 1), ("examples", 0)):
+            value = getattr(self, key)
+            require(value >= least, f"{key} is at least {least}, got {value}")
+        require(self.shift <= 14, f"shift is at most 14 pixels, half an image, got {self.shift}")
+
+
+DATA: dict[str, type[Any]] = {"digits": Digits, "mnist1d": MNIST1D, "mnist": MNIST}

@@ -31,9 +31,9 @@ def read_as(levels: Literal[2, 3], threshold: float) -> Reading:
 
 
 class RealLayer(nn.Module):
-    """A linear layer, or a convolution that keeps the size of the image, without bias.
+    """A linear layer or a convolution, without bias, whose float32 weight is trained.
 
-    Its float32 weight is trained.
+    padding: of a convolution, in pixels at each end; by default its image keeps its size.
 
     levels: the forward pass sees the weight rounded to -1, 0, +1 if 3, to -1, +1 if 2, as in
     BinaryConnect [courbariaux2015]: a straight-through estimator, whose latent weight is kept in
@@ -42,9 +42,15 @@ class RealLayer(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], *, levels: Literal[2, 3] | None, threshold: float = 0.5
+        self,
+        shape: tuple[int, ...],
+        *,
+        levels: Literal[2, 3] | None,
+        threshold: float = 0.5,
+        padding: int | None = None,
     ) -> None:
         super().__init__()
+        self.padding = shape[-1] // 2 if padding is None else padding
         self.levels, self.threshold = levels, threshold
         self.latent = nn.Parameter(torch.zeros(shape))
         reading = read_as(levels, threshold) if levels else None
@@ -77,4 +83,4 @@ class RealLayer(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         if self.latent.dim() == 2:
             return F.linear(inputs, self.visible)
-        return F.conv2d(inputs, self.visible, padding=self.latent.shape[2] // 2)
+        return F.conv2d(inputs, self.visible, padding=self.padding)

@@ -61,4 +61,19 @@ class MLP:
         require(self.hidden >= 1, f"hidden is at least 1, got {self.hidden}")
 
 
-MODELS: dict[str, type[Any]] = {"cnn": CNN, "mlp": MLP}
+@dataclass(frozen=True)
+class GXNOR:
+    """The network of GXNOR-Net for MNIST, 32C5-MP2-64C5-MP2-512FC [deng2018]."""
+
+    channels: Annotated[
+        int, "channels of the first convolution; the second has twice as many", 8
+    ] = 32
+    hidden: Annotated[int, "units of a hidden linear layer", 64] = 512
+    activation: Activation = field(default_factory=lambda: Activation(threshold=0.5))
+
+    def __post_init__(self) -> None:
+        require(self.channels >= 1, f"channels is at least 1, got {self.channels}")
+        require(self.hidden >= 1, f"hidden is at least 1, got {self.hidden}")
+
+
+MODELS: dict[str, type[Any]] = {"cnn": CNN, "mlp": MLP, "gxnor": GXNOR}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, Protocol
 
 from torch import nn
 
@@ -19,21 +19,31 @@ from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
 
 WeightLayer = lattice_nn.LatticeLayer | RealLayer
-MakeWeight = Callable[[tuple[int, ...]], WeightLayer]
+
+
+class MakeWeight(Protocol):
+    """A layer for a weight's shape: linear, or a convolution.
+
+    padding: of a convolution, in pixels at each end; by default its image keeps its size.
+    """
+
+    def __call__(self, shape: tuple[int, ...], *, padding: int | None = None) -> WeightLayer: ...
+
+
 MakeActivation = Callable[[], nn.Module]
 
 
 def on_lattice(lattice: Lattice, readout: Stair | None = None) -> MakeWeight:
-    """Linear layers, and convolutions that keep the size of the image, on a lattice.
+    """Linear layers and convolutions on a lattice.
 
     readout: the stair through which its levels are seen, None if they are seen themselves.
     """
 
-    def make(shape: tuple[int, ...]) -> lattice_nn.LatticeLayer:
+    def make(shape: tuple[int, ...], *, padding: int | None = None) -> lattice_nn.LatticeLayer:
         outputs, inputs, *size = shape
         if not size:
             return lattice_nn.Linear(inputs, outputs, lattice, readout=readout)
-        padding = size[0] // 2
+        padding = size[0] // 2 if padding is None else padding
         return lattice_nn.Conv2d(
             inputs, outputs, size[0], lattice, padding=padding, readout=readout
         )

@@ -28,6 +28,7 @@ from qcuda.step.saved import COUNTS
 from qcuda.watch.law_audit import LawAudit, levels
 from qcuda.watch.odds import predicted_moves
 
+AT_ONCE = 1000  # examples that are judged together
 PROBED = 2**22  # transitions of a layer that a probe follows
 
 
@@ -84,9 +85,9 @@ def hinge_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, examples: Examples) -> tuple[float, float]:
-    """Accuracy and loss, with the model's running statistics."""
+    """Accuracy and loss, with the model's running statistics; some examples at a time."""
     model.eval()
-    logits = model(examples.images)
+    logits = torch.cat([model(images) for images in examples.images.split(AT_ONCE)])
     right = (logits.argmax(1) == examples.labels).sum().item()
     return right / len(examples.labels), hinge_loss(logits, examples.labels).item()
 
