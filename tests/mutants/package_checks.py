@@ -25,7 +25,7 @@ from types import ModuleType
 
 import hypothesis
 import torch
-from mutants import optimizer_checks, stair_checks, training, training_checks
+from mutants import optimizer_checks, reader_checks, stair_checks, training, training_checks
 from mutants.builds import ROOT, out_of_date
 from mutants.catalogue import Mutant, few
 from mutants.forks import Outcome, Verdict, caught_by, judge, try_out
@@ -201,6 +201,8 @@ def inside(folder: Path, mutant: Mutant, statistics: bool, only: set[str] | None
         assert found is not None and Path(str(found.origin)).is_relative_to(folder), found
     if mutant.name in TRAINING:
         return judge([("training", training_checks.checks(load))], only=only)
+    if reader_checks.concerned(mutant.file):
+        return judge(reader_checks.ladders(load, room), only=only)
     ladders = [("exact", exact(room)), ("law", law()), ("agreement", agreement())]
     if room == "qcuda":
         ladders.pop(1)
@@ -209,7 +211,7 @@ def inside(folder: Path, mutant: Mutant, statistics: bool, only: set[str] | None
     if mutant.file.endswith(("stairs.py", "activations.py", "fused.py")):
         return judge(stairs(room), only=only)
     if not mutant.file:
-        ladders += stairs(room)
+        ladders += [*stairs(room), *reader_checks.ladders(load, room)]
     return judge(ladders, (lambda: opinion(room)) if statistics else None, only)
 
 

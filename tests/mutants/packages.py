@@ -22,6 +22,9 @@ PLAIN = "reference/qreference"
 STAIRS, PLAIN_STAIRS = "cuda/qcuda/nn/stairs.py", "reference/qreference/stairs.py"
 ACTIVATIONS = "cuda/qcuda/nn/activations.py"
 FUSED, KERNELS_OF_STAIRS = "cuda/qcuda/nn/fused.py", "cuda/qcuda/kernels/stairs.py"
+READING, READER = "cuda/qcuda/nn/reading.py", "cuda/qcuda/nn/reader.py"
+FREEZING, LATENT = "cuda/qcuda/nn/freezing.py", "cuda/qcuda/nn/latent.py"
+PLAIN_READER, LAW_OF_READERS = "reference/qreference/reader.py", "qtheory/algorithms/reader.py"
 
 MUTANTS = [
     # The optimiser of torch
@@ -220,9 +223,68 @@ MUTANTS = [
            "1 - reach**2"),
     Mutant("plain stairs: probabilities upside down", PLAIN_STAIRS,
            "reached[..., :-1] - reached[..., 1:]", "reached[..., 1:] - reached[..., :-1]"),
+    # Readers: each one's own row
+    Mutant("readers: half the noise of BinaryConnect", f"{LAW}/binary_connect.py",
+           "Uniform(0.5 * spec", "Uniform(0.25 * spec"),
+    Mutant("readers: ends of BWN's window", f"{LAW}/xnor_net.py", "closed=not released",
+           "closed=released"),
+    Mutant("readers: ternary ties outward", f"{LAW}/ternary_weights.py", '(-t, t), "inward")',
+           '(-t, t), "away")'),
+    Mutant("readers: ends of a step's window", f"{LAW}/learned_steps.py", "closed=False",
+           "closed=True"),
+    Mutant("readers: no noise behind ANA's slope", f"{LAW}/ana.py", "window=noise,",
+           "window=None,"),
+    Mutant("readers: frozen weights are chosen anew", f"{LAW}/inq.py",
+           "if order.keeps and frozen is not None:",
+           "if not order.keeps and frozen is not None:"),
+    Mutant("readers: powers of two too many", f"{LAW}/inq.py", "2.0 ** (k - top)",
+           "2.0 ** (k - top - 1)"),
+    Mutant("readers: pruned ties outward", f"{LAW}/prune_quantize.py", '(-1.0, 1.0), "inward")',
+           '(-1.0, 1.0), "away")'),
+    Mutant("readers: first scale of RQ in other units", f"{LAW}/relaxed_quantization.py",
+           "first_scale=spec.scale", "first_scale=spec.scale * spec.lattice.spacing * 3"),
+    # Readers of torch
+    Mutant("readers: ends that are cut lose no mass", READING,
+           "(torch.expm1((t - e) / s) / torch.expm1((b - e) / s))", "1.0"),
+    Mutant("readers: sign of the slope in a scale", READING, "(of_end(b) - of_end(t))",
+           "(of_end(t) - of_end(b))"),
+    Mutant("readers: frozen weights have slopes", READING,
+           "torch.where(asked.plane, 0, upstream)", "upstream"),
+    Mutant("readers: free weights are levels", READING, "torch.where(plane, seen, x)", "seen"),
+    Mutant("readers: ranks rounded down", READING, "rows.shape[1] + 0.5)", "rows.shape[1])"),
+    Mutant("readers: scores without their sign", READING, " * latent.sign().to(gain.dtype)", ""),
+    Mutant("readers: thresholds pulled the wrong way", READING, "(-_summed(felt, axes) / unit)",
+           "(_summed(felt, axes) / unit)"),
+    Mutant("readers: slope of the mean without signs", READING,
+           "x.sign() * (_summed(g * level, axes) / n)", "_summed(g * level, axes) / n"),
+    Mutant("readers: momentum moves frozen weights", READER,
+           "return torch.where(self.frozen, level.to(latent.dtype), latent)", "return latent"),
+    Mutant("readers: units of frozen levels measured again", READER,
+           "places(self.reading, latent, self.unit)", "places(self.reading, latent)"),
+    Mutant("readers: noise in evaluation", READER, "if reading.noise is not None:",
+           'if reading.shown == "random":'),
+    Mutant("readers: frozen weights thaw", FREEZING, "    if order.keeps:", "    if False:"),
+    Mutant("readers: of equal ones the last", FREEZING, "rank.argsort(stable=True)[:count]",
+           "(rank.numel() - 1 - rank.flip(0).argsort(stable=True))[:count]"),
+    Mutant("readers: learned steps below 0", LATENT, "clamp_(min=LEAST)", "clamp_(min=-LEAST)"),
+    # The plain reader, and its law
+    Mutant("plain readers: windows closed at both ends", PLAIN_READER, "apart < w.half_width",
+           "apart <= w.half_width"),
+    Mutant("plain readers: ends that are cut lose no mass", PLAIN_READER,
+           " * np.expm1((t - e) / s) / np.expm1((b - e) / s)", ""),
+    Mutant("plain readers: ties up", PLAIN_READER, "np.where(reached, at >= on, at > on)",
+           "(at >= on)"),
+    Mutant("law of readers: ties down", LAW_OF_READERS,
+           "x >= t * unit if reading.stair.reaches(t) else x > t * unit", "x > t * unit"),
+    Mutant("law of readers: powers of two by 7/10", LAW_OF_READERS, "(fraction < 0.75)",
+           "(fraction < 0.7)"),
+    Mutant("law of readers: ranks rounded down", LAW_OF_READERS, "math.floor(zeros * size + 0.5)",
+           "math.floor(zeros * size)"),
 ]  # fmt: skip
 
 EQUIVALENT = [
+    Mutant("readers: a sign by another name", READING, "x.abs() * asked.plane.sign().to(x.dtype)",
+           "x.abs() * (asked.plane > 0).to(x.dtype) - x.abs() * (asked.plane < 0).to(x.dtype)"),
     Mutant("seed by another formula", WORDS,
            "seed - (MAX_SEED + 1) if seed > MAX_SEED // 2 else seed",
            "(seed + 2**63) % 2**64 - 2**63"),

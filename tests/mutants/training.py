@@ -9,7 +9,7 @@ CHECKPOINT, RESULTS = "cuda/qcuda/train/checkpoint.py", "cuda/qcuda/train/result
 BASES, OPTIMISERS = "cuda/qcuda/train/bases.py", "cuda/qcuda/train/optimisers.py"
 TABLE, SHAPES = "cuda/qcuda/schedules/table.py", "cuda/qcuda/schedules/shapes.py"
 ADAPTIVE = "cuda/qcuda/schedules/adaptive.py"
-READING, LATENT = "cuda/qcuda/nn/reading.py", "cuda/qcuda/nn/latent.py"
+READING, LATENT = "cuda/qcuda/nn/fused_reading.py", "cuda/qcuda/nn/latent.py"
 WEIGHTS, BASELINES = "cuda/qcuda/models/weights.py", "cuda/qcuda/models/baselines.py"
 CNN, DIGITS = "cuda/qcuda/models/cnn.py", "cuda/qcuda/data/digits.py"
 AUDIT, CONDITIONAL = "cuda/qcuda/watch/law_audit.py", "cuda/qcuda/watch/conditional.py"
@@ -119,8 +119,8 @@ MUTANTS = [
     # Baselines, data, schedules
     Mutant("models: half-way points go to 0", BASELINES, "thresholds=thresholds)",
            "thresholds=thresholds, tie='inward')"),
-    Mutant("models: gradients stop at the levels", READING, "[upstream.to(latent.dtype)]",
-           "[torch.zeros_like(latent)]"),
+    Mutant("models: gradients stop at the levels", READING,
+           "return once(g, g), None", "return once(torch.zeros_like(g), g), None"),
     Mutant("models: latents clipped to half", LATENT,
            "latent.clamp_(-reader.reading.bound, reader.reading.bound)",
            "latent.clamp_(-0.5, 0.5)"),

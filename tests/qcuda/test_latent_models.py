@@ -94,6 +94,21 @@ def test_latents_are_stopped_at_the_bound_of_their_reader_after_a_step():
         assert largest == bound if bound < np.inf else largest > 1.0
 
 
+@pytest.mark.parametrize("name", ["LSQ, ternary", "RQ, drawn, 2 bits", "pruned by a threshold"])
+def test_learned_steps_and_scales_stay_positive(name):
+    """A huge rate takes them below 0, where levels would change their signs: they are stopped."""
+    model = qcuda.read_(network(), rows()[name].spec)
+    with torch.no_grad():
+        for _, own in latents(model):
+            for number in own.parameters():
+                number.fill_(-3.0)
+    qcuda.stop_latents(model)
+    assert all((p == 2.0**-24).all() for _, own in latents(model) for p in own.parameters())
+    images, labels = batch()
+    F.cross_entropy(model(images), labels).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_a_random_reading_draws_by_iteration_and_is_quiet_in_evaluation():
     model = qcuda.read_(network(), rows()["BinaryConnect, stochastic"].spec, seed=2)
     shown = []

@@ -7,7 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
+from qcuda.nn.freezing import places
 from qreference import reader
 from qtheory.algorithms import contract
 from qtheory.algorithms.inq import (
@@ -18,8 +20,9 @@ from qtheory.algorithms.inq import (
     law,
     partition,
     powers,
+    reading,
 )
-from qtheory.algorithms.reader import ORDERS
+from qtheory.algorithms.reader import ORDERS, unit_of
 from qtheory.lattice import Lattice
 
 RNG = np.random.default_rng(3)
@@ -69,7 +72,10 @@ def test_the_rule_is_the_nearest_level_and_levels_are_fixed_points(b):
 
 @pytest.mark.parametrize(("largest", "top"), [(0.74, 0.5), (0.75, 1.0), (1.4, 1.0), (1.5, 2.0)])
 def test_the_largest_level_is_that_of_the_largest_weight(largest, top):
-    """s < 3/2 2**n_1, so no weight is beyond the last interval."""
+    """s < 3/2 2**n_1, so no weight is beyond the last interval; in all three rooms."""
+    w, row = np.array([largest, 0.0]), reading(IncrementalQuantization())
+    assert unit_of(row, w, {}).tolist() == [top]
+    assert places(row, torch.tensor(w))[1].tolist() == [top]
     assert quantised(IncrementalQuantization(), np.array([largest, 0.0])).tolist() == [top, 0.0]
 
 
