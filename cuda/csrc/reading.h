@@ -2,7 +2,6 @@
 // qtheory/algorithms/reader.py and qcuda/nn/stairs.py; all is computed in float32.
 #pragma once
 
-#include "exponential.h"
 #include "stair.h"
 
 namespace qt {
@@ -51,12 +50,28 @@ struct TriangularNoise {
   }
 };
 
+// exp(-(y + rest)) for y in 0 .. 32 and a rest that is small beside y: 2^-n exp(-r), |r| <= 0.35, by
+// the exponential series.
+QT_FN float exp_of_both(float y, float rest) {
+  const int32_t n = int32_t(y * 1.4426950408889634f + 0.5f);
+  const float s = (float(n) * 1.428606765330187e-06f - rest) - (y - float(n) * 0.693145751953125f);
+  float p = 0.0001984126984126984f;
+  p = p * s + 0.001388888888888889f;
+  p = p * s + 0.008333333333333333f;
+  p = p * s + 0.041666666666666664f;
+  p = p * s + 0.16666666666666666f;
+  p = p * s + 0.5f;
+  p = p * s + 1.0f;
+  p = p * s + 1.0f;
+  return p * real(uint32_t(127 - n) << 23);
+}
+
 // exp(-y^2 / 2) for y >= 0: the square is taken in two parts, the first of which is exact, so that
 // the error stays a few roundings where y is large. Beyond y = 8 it is that of 8.
 QT_FN float exp_of_half_square(float y) {
   y = minimum(y, 8.0f);
   const float upper = real(bits(y) & 0xfffff000u), rest = y - upper;
-  return exp_of_minus(0.5f * (upper * upper), 0.5f * (rest * (y + upper)));
+  return exp_of_both(0.5f * (upper * upper), 0.5f * (rest * (y + upper)));
 }
 
 struct NormalNoise {
@@ -84,11 +99,11 @@ struct NormalNoise {
 
 struct LogisticNoise {
   static QT_FN float cumulative(float a) {
-    const float e = exp_of_minus(absolute(a));
+    const float e = exp_of_both(minimum(absolute(a), 32.0f), 0.0f);
     return (a < 0.0f ? e : 1.0f) / (1.0f + e);
   }
   static QT_FN float density(float a) {
-    const float e = exp_of_minus(absolute(a)), sum = 1.0f + e;
+    const float e = exp_of_both(minimum(absolute(a), 32.0f), 0.0f), sum = 1.0f + e;
     return e / (sum * sum);
   }
 };

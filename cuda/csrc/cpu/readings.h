@@ -3,10 +3,9 @@
 // is written.
 #pragma once
 
-#include "../reading.h"
-#include "../walker.h"
-#include "groups.h"
+#include "noisy_levels.h"
 #include "philox_fill.h"
+#include "picks.h"
 
 namespace qt {
 
@@ -24,103 +23,6 @@ struct ReadWords {
     return buffer.storage;
   }
 };
-
-// Values that latents pick: value k + 1 from the cut k on, in weight units.
-struct Picks {
-  int32_t steps;
-  float cut[MOST_STEPS], value[MOST_STEPS + 1];
-
-  template <class Value>
-  Picks(const Reading &reading, float unit, const Value &value_of) : steps(reading.steps) {
-    for (int32_t k = 0; k < steps; ++k)
-      cut[k] = least_beyond(reading.up[k], float(reading.threshold[k]) * unit);
-    for (int32_t k = 0; k <= steps; ++k) value[k] = value_of(float(reading.level[k]));
-  }
-
-  template <int N>
-  void pick_of(const float *__restrict x, int64_t count, float *__restrict out) const {
-    for (int64_t i = 0; i < count; ++i) {
-      float v = value[0];
-      for (int k = 0; k < N; ++k) v = x[i] >= cut[k] ? value[k + 1] : v;
-      out[i] = v;
-    }
-  }
-
-  void pick(const float *__restrict x, int64_t count, float *__restrict out) const {
-    if (steps == 1) return pick_of<1>(x, count, out);
-    if (steps == 2) return pick_of<2>(x, count, out);
-    if (steps == 3) return pick_of<3>(x, count, out);
-    pick_of<3>(x, count, out);
-    for (int32_t k = 3; k < steps; ++k) {
-      const float at = cut[k], v = value[k + 1];
-      for (int64_t i = 0; i < count; ++i) out[i] = x[i] >= at ? v : out[i];
-    }
-  }
-};
-
-inline void hand_nan_on(const float *__restrict x, int64_t count, float *__restrict out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = x[i] == x[i] ? out[i] : x[i];
-}
-
-using OfRun = void (*)(const float *, int64_t, float, float, float *);
-
-// F((x - t) / s) of a run, or the density.
-template <class Noise>
-void chances(const float *__restrict x, int64_t count, float t, float s, float *__restrict out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = Noise::cumulative((x[i] - t) / s);
-}
-template <class Noise>
-void densities(const float *__restrict x, int64_t count, float t, float s, float *__restrict out) {
-  for (int64_t i = 0; i < count; ++i) out[i] = Noise::density((x[i] - t) / s);
-}
-
-#define QT_CHANCES(noise) chances<noise>,
-#define QT_DENSITIES(noise) densities<noise>,
-constexpr OfRun CHANCES[] = {QT_NOISES(QT_CHANCES)}, DENSITIES[] = {QT_NOISES(QT_DENSITIES)};
-#undef QT_CHANCES
-#undef QT_DENSITIES
-
-// Levels of a run behind noise.
-inline void expected(const Reading &r, const float *x, int64_t count, float *__restrict level) {
-  alignas(64) float chance[READ_RUN];
-  for (int64_t i = 0; i < count; ++i) level[i] = float(r.level[0]);
-  for (int32_t k = 0; k < r.steps; ++k) {
-    CHANCES[r.noise](x, count, float(r.threshold[k]), float(r.scale), chance);
-    const float jump = float(r.level[k + 1] - r.level[k]);
-    for (int64_t i = 0; i < count; ++i) level[i] = level[i] + jump * chance[i];
-  }
-}
-
-inline void drawn(const Reading &r, const float *x, int64_t count, const uint32_t *__restrict words,
-                  float *__restrict level) {
-  alignas(64) float chance[READ_RUN];
-  for (int64_t i = 0; i < count; ++i) level[i] = float(r.level[0]);
-  for (int32_t k = 0; k < r.steps; ++k) {
-    CHANCES[r.noise](x, count, float(r.threshold[k]), float(r.scale), chance);
-    const float high = float(r.level[k + 1]);
-    for (int64_t i = 0; i < count; ++i) level[i] = below(words[i], threshold(chance[i])) ? high : level[i];
-  }
-}
-
-// The lowest of the likeliest levels.
-inline void likeliest(const Reading &r, const float *x, int64_t count, float *__restrict level) {
-  alignas(64) float now[READ_RUN], next[READ_RUN], best[READ_RUN];
-  CHANCES[r.noise](x, count, float(r.threshold[0]), float(r.scale), now);
-  for (int64_t i = 0; i < count; ++i) level[i] = float(r.level[0]), best[i] = 1.0f - now[i];
-  for (int32_t k = 0; k < r.steps; ++k) {
-    if (k + 1 < r.steps)
-      CHANCES[r.noise](x, count, float(r.threshold[k + 1]), float(r.scale), next);
-    else
-      for (int64_t i = 0; i < count; ++i) next[i] = 0.0f;
-    const float high = float(r.level[k + 1]);
-    for (int64_t i = 0; i < count; ++i) {
-      const float p = now[i] - next[i];
-      level[i] = p > best[i] ? high : level[i];
-      best[i] = p > best[i] ? p : best[i];
-      now[i] = next[i];
-    }
-  }
-}
 
 // The unit, or the gain, of a group: learned, or kept once it is measured.
 inline float scale_of(int32_t which, float one, const float *learned, int64_t group) {
@@ -155,30 +57,43 @@ struct ReadForward {
     }
   }
 
-  ReadSums measure(int stage, int64_t g, int64_t start, int64_t count) const {
+  // Sizes: their sum, or the largest.
+  ReadSums sizes(int64_t start, int64_t count) const {
+    const bool summed = r.unit == SCALE_MEAN || r.gain == SCALE_MEAN;
     ReadSums sums;
     LaneSum sum;
-    const auto pick = Picks(r, unit[g], [](float level) { return level == 0.0f ? 0.0f : 1.0f; });
-    for_runs_of(g * row + start, count, [&](int64_t at, int64_t length) {
-      alignas(64) float wide[READ_RUN], size[READ_RUN], some[READ_RUN];
+    for_runs_of(start, count, [&](int64_t at, int64_t length) {
+      alignas(64) float wide[READ_RUN];
       const float *__restrict from = widened_run(As{}, x + at, length, wide);
-      for (int64_t i = 0; i < length; ++i) size[i] = absolute(from[i]);
-      if (stage == 1) {
-        pick.pick(from, length, some);
-        int32_t survivors = 0;
-        for (int64_t i = 0; i < length; ++i) {
-          survivors += some[i] != 0.0f;
-          size[i] = some[i] != 0.0f ? size[i] : 0.0f;
-        }
-        sums.count += survivors;
-      } else {
+      if (summed) sum.add_sizes(from, length);
+      if (r.unit == SCALE_LARGEST || r.unit == SCALE_POWER) {
         int32_t top = int32_t(sums.largest);
         for (int64_t i = 0; i < length; ++i) {
-          const int32_t b = int32_t(bits(size[i]));
+          const int32_t b = int32_t(bits(absolute(from[i])));
           top = top > b ? top : b;
         }
         sums.largest = uint32_t(top);
       }
+    });
+    sums.first = sum.finish();
+    return sums;
+  }
+
+  ReadSums measure(int stage, int64_t g, int64_t start, int64_t count) const {
+    if (stage == 0) return sizes(g * row + start, count);
+    ReadSums sums;
+    LaneSum sum;
+    const Picks picks(r, unit[g], [](float level) { return level; });
+    for_runs_of(g * row + start, count, [&](int64_t at, int64_t length) {
+      alignas(64) float wide[READ_RUN], level[READ_RUN], size[READ_RUN];
+      const float *__restrict from = widened_run(As{}, x + at, length, wide);
+      picks.pick(from, length, level);
+      int32_t survivors = 0;
+      for (int64_t i = 0; i < length; ++i) {
+        survivors += level[i] != 0.0f;
+        size[i] = level[i] != 0.0f ? absolute(from[i]) : 0.0f;
+      }
+      sums.count += survivors;
       sum.add(size, length);
     });
     sums.first = sum.finish();
@@ -204,18 +119,20 @@ struct ReadForward {
     const Picks picks(r, unit[g], [&](float level) {
       return plain ? level : (level > 0.0f ? above_0 : below_0) * level;
     });
+    const Noisy noisy(r, r.scale, 1.0);
+    const OfNoise &behind = BEHIND[r.noise];
     for_runs_of(g * row + start, count, [&](int64_t at, int64_t length) {
       alignas(64) float wide[READ_RUN], buffer[READ_RUN];
       const float *from = widened_run(As{}, x + at, length, wide);
       float *to = room_for_run(As{}, out + at, buffer);
-      if (r.shown == SHOWN_HARD) picks.pick(from, length, to);
-      if (r.shown == SHOWN_EXPECTATION) expected(r, from, length, to);
-      if (r.shown == SHOWN_MODE) likeliest(r, from, length, to);
+      if (r.shown == SHOWN_HARD) picks.show(from, length, to);
+      if (r.shown == SHOWN_EXPECTATION) behind.expected(noisy, from, length, to);
+      if (r.shown == SHOWN_MODE) behind.likeliest(noisy, from, length, to);
       if (r.shown == SHOWN_RANDOM) {
         WordBuffer<READ_RUN> storage;
-        drawn(r, from, length, words.fill(at, length, storage), to);
+        behind.drawn(noisy, from, length, words.fill(at, length, storage), to);
       }
-      hand_nan_on(from, length, to);
+      if (r.shown != SHOWN_HARD) hand_nan_on(from, length, to);
       round_run(As{}, to, length, out + at);
     });
   }
@@ -236,33 +153,62 @@ struct ReadBackward {
   int first, last;
   bool apart;  // whether what is written needs the sums
 
+  // The window as it is asked of a latent; without one it is open for NaN too.
+  struct Ends {
+    float low, high;
+    bool open;
+    QT_FN bool holds(float at) const { return open | ((at >= low) & (at <= high)); }
+  };
+
+  Ends ends(float a) const {
+    const float low = float(r.low) * a, high = float(r.high) * a;
+    if (r.window == WINDOW_OPEN) return {above(low), below(high), false};
+    return {low, high, r.window == WINDOW_NONE};
+  }
+
+  // Sums of a part; with them what is written, unless that needs the sums.
   ReadSums measure(int, int64_t group, int64_t start, int64_t count) const {
-    const float a = unit[group];
+    const float a = unit[group], inverse = 1.0f / a;
+    const bool split = r.gain == SCALE_SIDES, straight = r.factor == FACTOR_STRAIGHT;
+    const float p = split && !straight ? positive[group] : 1.0f;
+    const float m = split && !straight ? negative[group] : 1.0f;
+    const float at_0 = r.factor == FACTOR_GAIN ? m : 1.0f;
+    const float factor = r.gain == SCALE_STEP && r.factor == FACTOR_GAIN ? a : 1.0f;
     const Picks picks(r, a, [](float level) { return level; });
-    const auto ends = window(a);
+    const Ends window = ends(a);
     LaneSum one, other;
     for_runs_of(group * row + start, count, [&](int64_t at, int64_t length) {
       alignas(64) float wide[READ_RUN], wider[READ_RUN], level[READ_RUN], part[READ_RUN];
+      alignas(64) float second[READ_RUN], buffer[READ_RUN];
       const float *__restrict from = widened_run(As{}, x + at, length, wide);
       const float *__restrict up = widened_run(As{}, g + at, length, wider);
       picks.pick(from, length, level);
-      if (r.gain == SCALE_STEP)
-        for (int64_t i = 0; i < length; ++i) {
-          const float position = ends.holds(from[i]) ? from[i] / a : 0.0f;
-          part[i] = up[i] * (level[i] - position);
-        }
-      else if (r.gain == SCALE_SIDES)
-        for (int64_t i = 0; i < length; ++i) part[i] = level[i] > 0.0f ? up[i] * level[i] : 0.0f;
-      else
+      if (apart) {
         for (int64_t i = 0; i < length; ++i) part[i] = up[i] * level[i];
+        return one.add(part, length);
+      }
+      float *__restrict to = room_for_run(As{}, out + at, buffer);
+      if (split) {
+        for (int64_t i = 0; i < length; ++i) {
+          const float slope = up[i] * level[i], z = level[i];
+          part[i] = z > 0.0f ? slope : 0.0f;
+          second[i] = z < 0.0f ? slope : 0.0f;
+          const float side = z > 0.0f ? p : z < 0.0f ? m : at_0;
+          to[i] = (window.holds(from[i]) ? 1.0f : 0.0f) * up[i] * side;
+        }
+        other.add(second, length);
+      } else {
+        for (int64_t i = 0; i < length; ++i) {
+          const bool inside = window.holds(from[i]);
+          part[i] = up[i] * (level[i] - (inside ? from[i] * inverse : 0.0f));
+          to[i] = (inside ? 1.0f : 0.0f) * up[i] * factor;
+        }
+      }
       one.add(part, length);
-      if (r.gain != SCALE_SIDES) return;
-      for (int64_t i = 0; i < length; ++i) part[i] = level[i] < 0.0f ? up[i] * level[i] : 0.0f;
-      other.add(part, length);
+      round_run(As{}, to, length, out + at);
     });
     ReadSums sums;
     sums.first = one.finish(), sums.second = other.finish();
-    if (!apart) write(group, start, count);
     return sums;
   }
 
@@ -273,62 +219,40 @@ struct ReadBackward {
     if (shared) shared[group] = sums.first;
   }
 
-  struct Ends {
-    float low, high;
-    QT_FN bool holds(float x) const { return (x >= low) & (x <= high); }
-  };
-
-  Ends window(float a) const {
-    const float low = float(r.low) * a, high = float(r.high) * a;
-    if (r.window == WINDOW_OPEN) return {above(low), below(high)};
-    const float infinity = real(0x7f800000u);
-    return r.window == WINDOW_CLOSED ? Ends{low, high} : Ends{-infinity, infinity};
-  }
-
-  // The window times the gradient.
-  void within(const float *__restrict from, const float *__restrict up, int64_t length, float a,
-              float *__restrict to) const {
-    if (r.window == WINDOW_NONE) {
-      for (int64_t i = 0; i < length; ++i) to[i] = up[i];
-    } else if (r.window != WINDOW_NOISE) {
-      const auto ends = window(a);
-      for (int64_t i = 0; i < length; ++i) to[i] = (ends.holds(from[i]) ? 1.0f : 0.0f) * up[i];
-    } else {
-      alignas(64) float slope[READ_RUN], density[READ_RUN];
-      for (int64_t i = 0; i < length; ++i) slope[i] = 0.0f;
-      for (int32_t k = 0; k < r.steps; ++k) {
-        DENSITIES[r.window_noise](from, length, float(r.threshold[k]), float(r.window_scale), density);
-        const float peak = float((r.level[k + 1] - r.level[k]) / r.window_scale);
-        for (int64_t i = 0; i < length; ++i) slope[i] = slope[i] + peak * density[i];
-      }
-      for (int64_t i = 0; i < length; ++i) to[i] = slope[i] * up[i];
+  // The window and the gain, and the gain's own slope as it is printed.
+  template <bool PRINTED>
+  void scaled(const float *__restrict from, const float *__restrict up, int64_t length,
+              const Ends &window, float gained, float *__restrict to) const {
+    const float share = 1.0f / float(row);
+    for (int64_t i = 0; i < length; ++i) {
+      const float flat = (window.holds(from[i]) ? 1.0f : 0.0f) * up[i] * gained;
+      to[i] = PRINTED ? flat + up[i] * share : flat;
     }
   }
 
   void write(int64_t group, int64_t start, int64_t count) const {
-    const float a = unit[group], b = gain[group], n = float(row);
-    const bool sides = r.gain == SCALE_SIDES && r.factor != FACTOR_STRAIGHT;
-    const bool all = r.factor == FACTOR_GAIN;
-    const Picks factors(r, a, [&](float level) {
-      const float own = r.gain == SCALE_SIDES ? (level > 0.0f ? positive : negative)[group] : b;
-      return all || level != 0.0f ? own : 1.0f;
-    });
-    const bool picked = sides || (r.factor == FACTOR_SIDES && r.gain != SCALE_ONE);
-    const float share = shared ? float(shared[group]) / n : 0.0f;
+    const float a = unit[group], b = gain[group];
+    const Ends window = ends(a);
+    const bool picked = r.factor == FACTOR_SIDES && r.gain != SCALE_ONE;
+    const float gained = r.factor == FACTOR_GAIN && r.gain != SCALE_ONE ? b : 1.0f;
+    const float share = shared ? float(shared[group]) / float(row) : 0.0f;
+    const Picks factors(r, a, [&](float level) { return level != 0.0f ? b : 1.0f; });
+    const Noisy noisy(r, r.window_scale, 1.0 / r.window_scale);
     for_runs_of(group * row + start, count, [&](int64_t at, int64_t length) {
       alignas(64) float wide[READ_RUN], wider[READ_RUN], buffer[READ_RUN], factor[READ_RUN];
       const float *__restrict from = widened_run(As{}, x + at, length, wide);
       const float *__restrict up = widened_run(As{}, g + at, length, wider);
       float *__restrict to = room_for_run(As{}, out + at, buffer);
-      within(from, up, length, a, to);
+      if (r.window == WINDOW_NOISE)
+        BEHIND[r.window_noise].slopes(noisy, from, up, length, to);
+      else if (r.gain_slope == GAIN_SLOPE_PRINTED)
+        scaled<true>(from, up, length, window, gained, to);
+      else
+        scaled<false>(from, up, length, window, gained, to);
       if (picked) {
         factors.pick(from, length, factor);
         for (int64_t i = 0; i < length; ++i) to[i] = to[i] * factor[i];
-      } else if (all && r.gain != SCALE_ONE) {
-        for (int64_t i = 0; i < length; ++i) to[i] = to[i] * b;
       }
-      if (r.gain_slope == GAIN_SLOPE_PRINTED)
-        for (int64_t i = 0; i < length; ++i) to[i] = to[i] + up[i] / n;
       if (shared)
         for (int64_t i = 0; i < length; ++i)
           to[i] = to[i] + (from[i] > 0.0f ? share : from[i] < 0.0f ? -share : share * from[i]);

@@ -15,6 +15,7 @@ constexpr int WIDE = 2;
 #endif
 typedef double Doubles __attribute__((vector_size(8 * WIDE)));
 typedef float Floats __attribute__((vector_size(4 * WIDE)));
+typedef int64_t Longs __attribute__((vector_size(8 * WIDE)));
 
 QT_FN Doubles load_doubles(const double *p) {
   Doubles x;
@@ -63,14 +64,26 @@ struct LaneSum {
   double lane[LANES] = {};
 
   void add(const float *a, int64_t count) {
+    add_each(a, count, [](Doubles x) { return x; }, [](double x) { return x; });
+  }
+
+  // Sizes of the numbers.
+  void add_sizes(const float *a, int64_t count) {
+    add_each(
+        a, count, [](Doubles x) { return (Doubles)((Longs)x & INT64_MAX); },
+        [](double x) { return __builtin_fabs(x); });
+  }
+
+  template <class OfVector, class OfNumber>
+  void add_each(const float *a, int64_t count, OfVector of_vector, OfNumber of_number) {
     constexpr int parts = LANES / WIDE;
     Doubles s[parts];
     for (int k = 0; k < parts; ++k) s[k] = load_doubles(lane + k * WIDE);
     int64_t i = 0;
     for (; i + LANES <= count; i += LANES)
-      for (int k = 0; k < parts; ++k) s[k] += widened(a + i + k * WIDE);
+      for (int k = 0; k < parts; ++k) s[k] += of_vector(widened(a + i + k * WIDE));
     for (int k = 0; k < parts; ++k) store_doubles(lane + k * WIDE, s[k]);
-    for (int l = 0; i < count; ++i, ++l) lane[l] += double(a[i]);
+    for (int l = 0; i < count; ++i, ++l) lane[l] += of_number(double(a[i]));
   }
 
   double finish() {
