@@ -18,6 +18,7 @@ from agreement import (
     test_moves,
     test_normalized,
     test_optimisers,
+    test_readings,
     test_scalars,
     test_stairs,
     test_storage,
@@ -129,6 +130,16 @@ def agreement(room: cpu_room.Room) -> Iterator[Check]:
         )
     for planes in (0, 1):
         yield "batch norm", lambda p=planes: test_stairs.test_batch_norm_and_a_stair(room, p)
+    for row in test_readings.ROWS:
+        yield (
+            "readings",
+            lambda r=row: test_readings.test_what_is_seen_and_its_slopes(room, r),
+        )
+    yield "NaN of readings", lambda: test_readings.test_nan_is_handed_on(room, "BWN")
+    yield (
+        "order of sums of readings",
+        lambda: test_readings.test_the_order_of_a_sum_decides(room, test_readings.PART + 1),
+    )
     yield "thresholds to the knife edge", lambda: test_knife_edge.sweep(room)
     for optimiser, moments, gradient in (
         (SGD(0.3), "float32", "bfloat16"),

@@ -1,6 +1,7 @@
-"""Kernels of readers: their sums and bits, torch's own checks, and which rows they take.
+"""Kernels of readers: their bits, torch's own checks, and which rows they take.
 
-What they see and their slopes are compared with the reference in test_reading.py.
+What they see and their slopes are compared with the reference in test_reading.py, and in
+agreement/test_readings.py on every library.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ ROWS = {name: reading_of(row.spec) for name, row in rows().items()}
 COVERED = {name: reading for name, reading in ROWS.items() if fused_reading.covered(reading)}
 each_row = pytest.mark.parametrize("name", COVERED)
 LEVELS = [name for k, name in native.LEVELS.items() if native.find(f"libqtheory_{name}.so")]
-PART, LANES = 8 * 576, 16  # as in cuda/csrc/cpu/groups.h
 
 
 def latents(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -69,33 +69,6 @@ def test_threads_and_levels_change_no_bit(name, shape, monkeypatch):
     finally:
         torch.set_num_threads(before)
         native.library.cache_clear()
-
-
-def ordered_sum(x: np.ndarray) -> float:
-    """Parts in order; in a part lanes, which are added in halves."""
-    total = 0.0
-    for start in range(0, x.size, PART):
-        part = x[start : start + PART].astype(np.float64)
-        lanes = np.zeros(LANES)
-        for at in range(0, part.size, LANES):
-            row = part[at : at + LANES]
-            lanes[: row.size] += row
-        while lanes.size > 1:
-            lanes = lanes[: lanes.size // 2] + lanes[lanes.size // 2 :]
-        total += lanes[0]
-    return total
-
-
-@pytest.mark.parametrize("size", [1, 17, 4608, 4609, 65_536, 65_537])
-def test_the_sum_of_a_group_has_one_order(size):
-    x = latents((size,)) * 10.0 ** torch.linspace(-3, 3, size)
-    visible = seen(COVERED["BWN"], x)
-    assert visible.abs()[0].item() == float(np.float32(ordered_sum(x.abs().numpy()) / size))
-    some = x.abs() > 0.7 * float(np.float32(ordered_sum(x.abs().numpy()) / size))
-    survivors = np.where(some.numpy(), x.abs().numpy(), 0)
-    if some.any():
-        gain = np.float32(ordered_sum(survivors) / int(some.sum()))
-        assert seen(COVERED["TWN"], x).abs().max().item() == float(gain)
 
 
 @each_row

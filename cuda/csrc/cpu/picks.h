@@ -4,6 +4,8 @@
 #include "../reading.h"
 #include "numbers.h"
 
+#include <type_traits>
+
 namespace qt {
 
 constexpr int32_t SEARCHED = 15;  // cuts that a table holds, found by halves
@@ -125,7 +127,22 @@ struct Picks {
     pick_many(x, count, out);
   }
 
-  // The same, and NaN of NaN.
+  // Calls body(n), after which `at<n>` gives the value of a latent, from its place in the run where n
+  // is 0: for up to three steps values are picked in the loop that uses them.
+  template <class Body>
+  void each(const float *x, int64_t count, float *picked, const Body &body) const {
+    if (steps == 1) return body(std::integral_constant<int, 1>{});
+    if (steps == 2) return body(std::integral_constant<int, 2>{});
+    if (steps == 3) return body(std::integral_constant<int, 3>{});
+    pick_many(x, count, picked);
+    body(std::integral_constant<int, 0>{});
+  }
+  template <int N>
+  QT_FN float at(float x, float picked) const {
+    return N ? of<N>(x) : picked;
+  }
+
+  // As `pick`, and NaN of NaN.
   void show(const float *x, int64_t count, float *out) const {
     if (steps == 1) return show_of<1>(x, count, out);
     if (steps == 2) return show_of<2>(x, count, out);

@@ -87,13 +87,15 @@ struct ReadForward {
     for_runs_of(g * row + start, count, [&](int64_t at, int64_t length) {
       alignas(64) float wide[READ_RUN], level[READ_RUN], size[READ_RUN];
       const float *__restrict from = widened_run(As{}, x + at, length, wide);
-      picks.pick(from, length, level);
-      int32_t survivors = 0;
-      for (int64_t i = 0; i < length; ++i) {
-        survivors += level[i] != 0.0f;
-        size[i] = level[i] != 0.0f ? absolute(from[i]) : 0.0f;
-      }
-      sums.count += survivors;
+      picks.each(from, length, level, [&](auto n) {
+        int32_t survivors = 0;
+        for (int64_t i = 0; i < length; ++i) {
+          const bool survives = picks.at<n()>(from[i], level[i]) != 0.0f;
+          survivors += survives;
+          size[i] = survives ? absolute(from[i]) : 0.0f;
+        }
+        sums.count += survivors;
+      });
       sum.add(size, length);
     });
     sums.first = sum.finish();
@@ -182,29 +184,30 @@ struct ReadBackward {
       alignas(64) float second[READ_RUN], buffer[READ_RUN];
       const float *__restrict from = widened_run(As{}, x + at, length, wide);
       const float *__restrict up = widened_run(As{}, g + at, length, wider);
-      picks.pick(from, length, level);
-      if (apart) {
-        for (int64_t i = 0; i < length; ++i) part[i] = up[i] * level[i];
-        return one.add(part, length);
-      }
       float *__restrict to = room_for_run(As{}, out + at, buffer);
-      if (split) {
-        for (int64_t i = 0; i < length; ++i) {
-          const float slope = up[i] * level[i], z = level[i];
-          part[i] = z > 0.0f ? slope : 0.0f;
-          second[i] = z < 0.0f ? slope : 0.0f;
-          const float side = z > 0.0f ? p : z < 0.0f ? m : at_0;
-          to[i] = (window.holds(from[i]) ? 1.0f : 0.0f) * up[i] * side;
+      picks.each(from, length, level, [&](auto n) {
+        if (apart) {
+          for (int64_t i = 0; i < length; ++i) part[i] = up[i] * picks.at<n()>(from[i], level[i]);
+        } else if (split) {
+          for (int64_t i = 0; i < length; ++i) {
+            const float z = picks.at<n()>(from[i], level[i]), slope = up[i] * z;
+            part[i] = z > 0.0f ? slope : 0.0f;
+            second[i] = z < 0.0f ? slope : 0.0f;
+            const float side = z > 0.0f ? p : z < 0.0f ? m : at_0;
+            to[i] = (window.holds(from[i]) ? 1.0f : 0.0f) * up[i] * side;
+          }
+        } else {
+          for (int64_t i = 0; i < length; ++i) {
+            const bool inside = window.holds(from[i]);
+            const float z = picks.at<n()>(from[i], level[i]);
+            part[i] = up[i] * (z - (inside ? from[i] * inverse : 0.0f));
+            to[i] = (inside ? 1.0f : 0.0f) * up[i] * factor;
+          }
         }
-        other.add(second, length);
-      } else {
-        for (int64_t i = 0; i < length; ++i) {
-          const bool inside = window.holds(from[i]);
-          part[i] = up[i] * (level[i] - (inside ? from[i] * inverse : 0.0f));
-          to[i] = (inside ? 1.0f : 0.0f) * up[i] * factor;
-        }
-      }
+      });
       one.add(part, length);
+      if (apart) return;
+      if (split) other.add(second, length);
       round_run(As{}, to, length, out + at);
     });
     ReadSums sums;
@@ -214,19 +217,20 @@ struct ReadBackward {
 
   void settle(int, int64_t group, const ReadSums &sums) const {
     if (r.gain == SCALE_SIDES) slopes[group] = float(sums.first), slopes[groups + group] = float(sums.second);
-    if (r.gain == SCALE_STEP)
-      slopes[group] = float(sums.first / (r.steadied ? square_root(double(row > 0 ? row : 1) * r.level[r.steps]) : 1.0));
+    const double size = double(row > 0 ? row : 1) * r.level[r.steps];
+    if (r.gain == SCALE_STEP) slopes[group] = float(sums.first / (r.steadied ? square_root(size) : 1.0));
     if (shared) shared[group] = sums.first;
   }
 
-  // The window and the gain, and the gain's own slope as it is printed.
-  template <bool PRINTED>
+  // The window and the gain, and the gain's own slope.
+  template <int SLOPE>
   void scaled(const float *__restrict from, const float *__restrict up, int64_t length,
-              const Ends &window, float gained, float *__restrict to) const {
-    const float share = 1.0f / float(row);
+              const Ends &window, float gained, float share, float *__restrict to) const {
     for (int64_t i = 0; i < length; ++i) {
-      const float flat = (window.holds(from[i]) ? 1.0f : 0.0f) * up[i] * gained;
-      to[i] = PRINTED ? flat + up[i] * share : flat;
+      const float x = from[i];
+      const float flat = (window.holds(x) ? 1.0f : 0.0f) * up[i] * gained;
+      const float sided = x > 0.0f ? share : x < 0.0f ? -share : share * x;
+      to[i] = SLOPE == GAIN_SLOPE_NONE ? flat : flat + (SLOPE == GAIN_SLOPE_PRINTED ? up[i] * share : sided);
     }
   }
 
@@ -235,7 +239,7 @@ struct ReadBackward {
     const Ends window = ends(a);
     const bool picked = r.factor == FACTOR_SIDES && r.gain != SCALE_ONE;
     const float gained = r.factor == FACTOR_GAIN && r.gain != SCALE_ONE ? b : 1.0f;
-    const float share = shared ? float(shared[group]) / float(row) : 0.0f;
+    const float share = shared ? float(shared[group]) / float(row) : 1.0f / float(row);
     const Picks factors(r, a, [&](float level) { return level != 0.0f ? b : 1.0f; });
     const Noisy noisy(r, r.window_scale, 1.0 / r.window_scale);
     for_runs_of(group * row + start, count, [&](int64_t at, int64_t length) {
@@ -246,16 +250,15 @@ struct ReadBackward {
       if (r.window == WINDOW_NOISE)
         BEHIND[r.window_noise].slopes(noisy, from, up, length, to);
       else if (r.gain_slope == GAIN_SLOPE_PRINTED)
-        scaled<true>(from, up, length, window, gained, to);
+        scaled<GAIN_SLOPE_PRINTED>(from, up, length, window, gained, share, to);
+      else if (r.gain_slope == GAIN_SLOPE_EXACT)
+        scaled<GAIN_SLOPE_EXACT>(from, up, length, window, gained, share, to);
       else
-        scaled<false>(from, up, length, window, gained, to);
+        scaled<GAIN_SLOPE_NONE>(from, up, length, window, gained, share, to);
       if (picked) {
         factors.pick(from, length, factor);
         for (int64_t i = 0; i < length; ++i) to[i] = to[i] * factor[i];
       }
-      if (shared)
-        for (int64_t i = 0; i < length; ++i)
-          to[i] = to[i] + (from[i] > 0.0f ? share : from[i] < 0.0f ? -share : share * from[i]);
       round_run(As{}, to, length, out + at);
     });
   }

@@ -60,6 +60,7 @@ struct PlaneSums {
 };
 
 // The sum of one row of numbers, in pieces and lanes as those of a plane.
+
 struct LaneSum {
   double lane[LANES] = {};
 

@@ -191,7 +191,7 @@ def summary(table: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def algorithms(
-    weights: int = 2**22,
+    weights: int = 2**20,
     repeats: int = 15,
     threads: int | None = None,
     level: str | None = None,

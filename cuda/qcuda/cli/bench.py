@@ -37,7 +37,7 @@ def subcommands(parser: ArgumentParser) -> None:
         "Time every walker and every reader beside the torch form that a user would write."
     )
     each.add_argument(
-        "--weights", type=int, default=2**22, help="number of weights, a multiple of 1024"
+        "--weights", type=int, default=2**20, help="number of weights, a multiple of 1024"
     )
     each.add_argument("--threads", type=int | None, default=None, help="threads; null for all")
     each.add_argument("--repeats", type=int, default=15, help="timed rounds; the median counts")

@@ -2,7 +2,8 @@
 
 One rule says where: latents on the CPU, of float32, bfloat16 or float16, whose row the kernels
 cover. Latents elsewhere and in float64, and other rows, are read by operators of torch, which
-torch.compile fuses; both are computed in the same order, to the last bits of sums and of functions.
+torch.compile fuses. The two agree but for a few roundings, and for latents and words that are that
+close to a threshold.
 """
 
 from __future__ import annotations
