@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from qcuda.kernels.readings import described
-from qcuda.nn.fused_reading import covered, row
+from qcuda.nn.fused_reading import NOISES, covered, row
 from qreference import philox, reader
 from qtheory.algorithms import LearnedSteps, Spec, rows
 from qtheory.algorithms.reader import Clip, Reading, Window, group_shape, reading_of
+from qtheory.stairs.stair import Stair
 from qtheory.streams import Stream
 
 ROWS = {name: one.spec for name, one in rows().items() if covered(reading_of(one.spec))}
@@ -143,6 +144,20 @@ def test_nan_is_handed_on(room, name):
     x = np.array([[0.3, np.nan, -2.0], [0.1, 5.0, -0.4]], np.float32)
     found = ask(room, reading, x, np.ones_like(x), [])
     assert np.isnan(found.visible[0, 1]) and not np.isnan(found.visible[1]).any()
+
+
+@pytest.mark.parametrize("family", NOISES)
+def test_distribution_functions_and_densities(room, family):
+    """Relative errors of 9 roundings, which polynomials add up to; the exponential beyond 32 is
+    that of 32, below 2**-46 of values up to 1. Ends of a uniform window are left out."""
+    noise = family(1.0)
+    reading = Reading(Stair.step(), noise, shown="expectation", window=noise)
+    x = np.append((np.arange(-160_000, 160_000) + 0.5) * 2.0**-12, 0.0).astype(np.float32)
+    found, at = ask(room, reading, x, np.ones_like(x), []), x.astype(np.float64)
+    for one, exact in ((found.visible, noise.tail(-at)), (found.latent, noise.density(at))):
+        assert (np.abs(one - exact) <= 9 * 2.0**-24 * exact + 2.0**-46).all()
+    assert found.visible[-1] == 0.5
+    assert (found.visible >= 0).all() and (found.visible <= 1).all()
 
 
 def ordered_sum(x: np.ndarray) -> float:

@@ -135,7 +135,10 @@ def agreement(room: cpu_room.Room) -> Iterator[Check]:
             "readings",
             lambda r=row: test_readings.test_what_is_seen_and_its_slopes(room, r),
         )
-    yield "NaN of readings", lambda: test_readings.test_nan_is_handed_on(room, "BWN")
+    yield "NaN of readings", lambda: test_readings.test_nan_is_handed_on(room, "BinaryConnect")
+    for family in test_readings.NOISES:
+        test = test_readings.test_distribution_functions_and_densities
+        yield "distribution functions", lambda t=test, f=family: t(room, f)
     yield (
         "order of sums of readings",
         lambda: test_readings.test_the_order_of_a_sum_decides(room, test_readings.PART + 1),

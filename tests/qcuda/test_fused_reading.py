@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
@@ -96,32 +95,6 @@ def test_it_is_the_form_of_torchs_operators(name, dtype):
     ):
         assert one.dtype == other.dtype and one.shape == other.shape
         assert torch.allclose(one, other, rtol=step, atol=max(step, 192 * 2.0**-20))
-
-
-@pytest.mark.parametrize("family", fused_reading.NOISES)
-@pytest.mark.parametrize("level", LEVELS)
-def test_distribution_functions_and_densities(family, level, monkeypatch):
-    """Relative errors of 9 roundings, which polynomials add up to, and the reference's own.
-
-    Beyond 32 the exponential is that of 32: below 2**-46, of values up to 1 absolutely.
-    """
-    monkeypatch.setenv("QTHEORY_LEVEL", level)
-    native.library.cache_clear()
-    try:
-        noise = family(1.0)
-        reading = Reading(Stair.step(), noise, shown="expectation", window=noise)
-        x = ((torch.arange(-160_000, 160_000) + 0.5) * 2.0**-12).requires_grad_()
-        visible = seen(reading, x)
-        middle = seen(reading, torch.zeros(1)).item()
-        (slope,) = torch.autograd.grad(visible, x, torch.ones_like(x))
-    finally:
-        native.library.cache_clear()
-    at = x.detach().double().numpy()
-    for found, exact in ((visible.detach(), noise.tail(-at)), (slope, noise.density(at))):
-        error = np.abs(found.double().numpy() - exact)
-        assert (error <= 9 * 2.0**-24 * exact + 2.0**-46).all()
-    assert middle == 0.5
-    assert (visible >= 0).all() and (visible <= 1).all()
 
 
 def test_units_that_are_powers_of_two_at_every_size():
