@@ -320,8 +320,8 @@ def cooled(temperature: float, spread: float, rate: float, least: float = 0.5) -
     """
     if not (temperature > 0 and rate > 0 and spread >= 0 and 0 < least <= 1):
         raise ValueError(
-            "a temperature and a rate are positive, a spread is at least 0 and a least ratio in "
-            f"(0, 1], got {temperature}, {rate}, {spread}, {least}"
+            "a temperature and a rate are positive, a spread is at least 0 and a least ratio "
+            f"in (0, 1], got {temperature}, {rate}, {spread}, {least}"
         )
     ratio = math.exp(-rate * temperature / spread) if spread else 0.0
     return temperature * max(ratio, least)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from qpapers.annealing import block, met, parallel, walk
+from qpapers.annealing import block, budget, met, parallel, walk
 from qpapers.annealing.curve import geometric, laws
 from qpapers.annealing.network import DEEP, SPARE, STRICT, landscape, surveyed
 from qreference import walker
@@ -168,6 +168,24 @@ def test_the_penalty_restores_the_odds_of_exact_energies(spread: float):
             assert abs(found - exact) <= h**2 / 12 * spread
         up, down = (block.noisy_acceptance(x, spread, spread**2 / 2) for x in (rise, -rise))
         assert down / up == pytest.approx(math.exp(rise), rel=1e-12)
+
+
+def test_the_rule_of_spreads_cools_by_its_rate(monkeypatch: pytest.MonkeyPatch):
+    """Of Gibbs by its rate in spreads to 1e-3. In a run of three iterations temperatures follow
+    from the laws, here of dense chains; and a geometric schedule of equal ends is another."""
+    assert np.abs(np.array(budget.falls()) - 1).max() < 1e-3
+    monkeypatch.setattr(budget, "DEEP", SPARE)
+    monkeypatch.setattr(budget, "ITERATIONS", 3)
+    energy, law, temperature = landscape(SPARE).ravel(), np.full(729, 1 / 729), 5.0
+    for _ in range(3):
+        chain = single_site_metropolis(landscape(SPARE), temperature).to_dense()
+        law = evolve_inhomogeneous([chain], law)
+        spread = math.sqrt(law @ energy**2 - (law @ energy) ** 2)
+        temperature *= math.exp(-0.2 * temperature / spread)
+    share, last = budget.adaptive(5.0, 0.2)
+    assert last == pytest.approx(temperature, rel=1e-12)
+    assert share == pytest.approx(law[energy == 0].sum(), rel=1e-12)
+    assert budget.found(np.full(3, 5.0)) != pytest.approx(share, rel=1e-4)
 
 
 def test_operators_in_turn_are_matrices_in_turn():

@@ -18,6 +18,7 @@ from qtheory.schedules import (
     Shares,
     Unbounded,
     Window,
+    cooled,
     design,
     gradient_reach,
     input_first,
@@ -217,6 +218,9 @@ def test_the_rule_input_first():
         (lambda: scale_with_mass(Gaussian(1.0), 0.5, 0.0), "a half width is positive"),
         (lambda: input_first(3, 100, soft=0.0), "soft is in"),
         (lambda: input_first(0, 100), "layers >= 1"),
+        (lambda: cooled(0.0, 1.0, 0.1), "a temperature and a rate are positive"),
+        (lambda: cooled(1.0, -1.0, 0.1), "a spread is at least 0"),
+        (lambda: cooled(1.0, 1.0, 0.1, 2.0), "got 1.0, 0.1, 1.0, 2.0"),
     ],
 )
 def test_bad_schedules_are_refused(make, rule):
