@@ -18,8 +18,12 @@ typedef unsigned long long uint64_t;
 
 #if defined(__CUDACC__)
 #define QT_FN __host__ __device__ __forceinline__
+#define QT_CALL __host__ __device__ __noinline__
+#define QT_LOOP _Pragma("unroll 1")
 #else
 #define QT_FN inline __attribute__((always_inline))
+#define QT_CALL inline
+#define QT_LOOP
 #endif
 
 namespace qt {

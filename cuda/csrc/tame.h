@@ -17,7 +17,8 @@
 //    of these: the test goes through every argument of tanh.
 // 3. Below 2^-60 both quotients are below 2^-59, whole spacings 0, and probabilities 0 in words of
 //    32 bits: tanh(2^24 2^-59) is below 2^-34. The Metropolis rule takes exp(-2^-35), which is 1,
-//    whatever the sign. Rounding compares with 1/2, and Bop with 2^-48 at least.
+//    whatever the sign; the Langevin rule's h is below 2^-36, and 0 for it. Rounding compares with 1/2,
+//    and Bop with 2^-48 at least.
 #pragma once
 
 #include "core.h"

@@ -110,13 +110,33 @@ QT_FN int32_t stopped(const Spec &spec, int32_t place) {
 template <class Rule>
 constexpr bool forgets = false;
 
+// Whether a place is picked by a function that is called, across which a GPU keeps few registers.
+template <class Rule>
+constexpr bool calls = false;
+
+// The place that a word picks.
+template <class Outcomes>
+QT_FN int32_t picked(Outcomes &outcomes, int destinations, uint32_t word) {
+  int32_t next = outcomes.place(0);
+  for (int k = 1; k < destinations; ++k)
+    next = below(word, outcomes.threshold(k - 1)) ? next : outcomes.place(k);
+  return next;
+}
+
+// The same of a weight; a rule may have a way of its own.
+template <class Rule>
+struct Pick {
+  template <class AnySpec>
+  static QT_FN int32_t place(const AnySpec &spec, int32_t index, float increment, uint32_t word) {
+    auto outcomes = Rule::outcomes(spec, index, increment);
+    return picked(outcomes, Rule::destinations(spec), word);
+  }
+};
+
 // The next index. A NaN increment does not move the weight.
 template <class Rule, class AnySpec>
 QT_FN int32_t step(const AnySpec &spec, int32_t index, float increment, uint32_t word) {
-  auto outcomes = Rule::outcomes(spec, index, increment);
-  int32_t next = outcomes.place(0);
-  for (int k = 1; k < Rule::destinations(spec); ++k)
-    next = below(word, outcomes.threshold(k - 1)) ? next : outcomes.place(k);
+  int32_t next = Pick<Rule>::place(spec, index, increment, word);
   next = is_number(spec, increment) ? next : index;
   return stopped(spec, next);
 }

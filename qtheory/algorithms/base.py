@@ -35,6 +35,7 @@ STEMS = (
     "metropolis",
     "bop",
     "ternary_bop",
+    "discrete_langevin",
     "binary_connect",
     "xnor_net",
     "ternary_weights",

@@ -40,8 +40,9 @@ NEAR = 2.0**-16 + 2.0**-31
 
 
 def frequency(spec, i: int, increment: np.float32) -> np.ndarray:
-    """How often each level is reached, over all words of 16 bits."""
-    after = walker.step(spec, np.full(2**16, i), np.full(2**16, increment), every_word)
+    """How often each level is reached by one weight, over all words of 16 bits."""
+    one = np.full((1, 1), i), np.full((1, 1), increment)
+    after = walker.step(spec, *one, every_word[:, None]).ravel()
     return np.bincount(after, minlength=spec.lattice.size) / 2**16
 
 

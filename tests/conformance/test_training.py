@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from strategies import (
     examples,
     gradients,
-    knobs,
     lattices,
     optimisers,
     schedules,
@@ -38,7 +37,7 @@ from qreference import optimisers as plain
 from qreference import philox
 from qreference import storage as plain_storage
 from qreference.storage import widen
-from qtheory.algorithms import parameters, spec_class, walkers
+from qtheory.algorithms import contract, parameters, spec_class, walkers
 from qtheory.lattice import Lattice
 from qtheory.optimisers import Momentum
 from qtheory.streams import Stream
@@ -91,8 +90,8 @@ def test_the_optimiser_takes_the_plain_training_step(stem, data):
     group, lost = optimizer.param_groups[0], 0
     for iteration, factor in enumerate(factors, start=1):
         now = type(base)(base.learning_rate * factor, *fields_after_rate(base))
-        turned = data.draw(knobs(stem))
-        current = spec_class(stem)(spec.lattice, **turned)
+        current = data.draw(specs(stem, st.just(spec.lattice)))
+        turned = {knob.name: getattr(current, knob.name) for knob in contract(stem).knobs}
         group.update(lr=now.learning_rate, **turned)
         gradient = torch.from_numpy(data.draw(gradients(shape)))
         layer.to(torch.bfloat16 if half else torch.float32)

@@ -250,8 +250,8 @@ bool check_outcomes(int32_t rule) {
         qt_outcomes(l, codes.get(), increments.get(), count, thresholds.get(), destinations.get());
       });
       for (size_t i = 0; i < n; ++i) {
-        uint64_t t[3];
-        int32_t d[3];
+        uint64_t t[255];
+        int32_t d[256];
         tell_outcomes<Rule>(l.spec, codes[i] + size / 2, increments[i], t, d);
         same &= !memcmp(t, thresholds.get() + i * (places - 1), (places - 1) * sizeof *t);
         same &= !memcmp(d, destinations.get() + i * places, places * sizeof *d);

@@ -24,7 +24,7 @@ def test_the_proof_of_tame_quotients(compile_once):
     assert done.stdout.startswith(
         "0 of 41943040 inverses, 0 of 46517418 quotients, 0 of 3 exceptions"
     )
-    assert ", 0 of 12780252 moves" in done.stdout
+    assert ", 0 of 13140288 moves" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ SCALARS, SQUARES, SUM_OF_SQUARES = "scalars.h", "squares.h", "cpu/squares.h"
 DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
 METROPOLIS, EXPONENTIAL = "algorithms/metropolis.h", "exponential.h"
 BOP, TERNARY_BOP = "algorithms/bop.h", "algorithms/ternary_bop.h"
+LANGEVIN = "algorithms/discrete_langevin.h"
 STEP, LIBRARY, POOL = "cpu/step.h", "cpu/library.cpp", "cpu/pool.h"
 STAIR, STAIRS, HALF = "stair.h", "cpu/stairs.h", "half.h"
 HALVES = "cpu/folded_halves.h"
@@ -102,6 +103,16 @@ MUTANTS = [
     Mutant("hysteresis of the outer levels", TERNARY_BOP,
            "in_the_middle ? outer * hysteresis : outer",
            "in_the_middle ? outer : outer * hysteresis"),
+    Mutant("Langevin: the whole force", LANGEVIN, "0.5f * x / temperature", "x / temperature"),
+    Mutant("Langevin: distances count half", LANGEVIN, "0.5f / step", "0.25f / step"),
+    Mutant("Langevin: never adjusted", LANGEVIN, "spec.parameter[2] != 0.0f", "false"),
+    Mutant("Langevin: accepted by the wrong mass", LANGEVIN, "there > mass ? there : mass)",
+           "there < mass ? there : mass)"),
+    Mutant("Langevin: what is refused is lost", LANGEVIN, "kept += weight(level - index)",
+           "kept += 0.0f * weight(level - index)"),
+    Mutant("Langevin: shares of 24 bits", LANGEVIN, "uint64_t(int64_t(p * 0x1p56f))",
+           "uint64_t(int64_t(p * 0x1p24f)) << 32"),
+    Mutant("Langevin: force up alone", LANGEVIN, "x < 0.0f ? -h : h", "h"),
     Mutant("momentum of weights that moved is kept", TERNARY_BOP, "forgets<ternary_bop> = true",
            "forgets<ternary_bop> = false"),
     Mutant("momentum of weights that stayed is lost", STEP, "after[i] == before[i] ? m[i]",

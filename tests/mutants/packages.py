@@ -98,6 +98,15 @@ MUTANTS = [
            "for p in (down, up)]", "for p in (up, down)]"),
     Mutant("reference: temperature squared", f"{PLAIN}/metropolis.py",
            "-np.abs(x) / spec.temperature", "-np.abs(x) / spec.temperature**2"),
+    # Discrete Langevin
+    Mutant("law: the test the other way round", f"{LAW}/discrete_langevin.py",
+           "np.maximum(_sum(every), mass)", "np.maximum(_sum(every), mass)[..., ::-1]"),
+    Mutant("law: no test", f"{LAW}/discrete_langevin.py", 'spec.adjusted == "yes":\n        every',
+           'spec.adjusted == "":\n        every'),
+    Mutant("reference: temperature without its half", f"{PLAIN}/discrete_langevin.py",
+           "0.5 * x / spec.temperature", "x / spec.temperature"),
+    Mutant("reference: what is refused is lost", f"{PLAIN}/discrete_langevin.py",
+           "+ refused[..., None]", "+ 0 * refused[..., None]"),
     # The operators, layers and storage
     Mutant("element offset local", OPS, "counts, offsets, tensors]", "counts, [0] * n, tensors]"),
     Mutant("tensor number local", OPS, "counts, offsets, tensors]",

@@ -10,13 +10,11 @@
 #define QT_DEVICE __device__ __forceinline__
 #if defined(__CUDACC__)
 #define QT_UNROLL _Pragma("unroll")
-#define QT_LOOP _Pragma("unroll 1")
 #define QT_UNROLL_BY(n) QT_PRAGMA(unroll n)
 #define QT_PRAGMA(words) _Pragma(#words)
 #define QT_GLOBAL(p) __builtin_assume(__isGlobal(p))  // an address read from memory says not where
 #else
 #define QT_UNROLL
-#define QT_LOOP
 #define QT_UNROLL_BY(n)
 #define QT_GLOBAL(p)
 #endif

@@ -1,7 +1,7 @@
 // An optimiser step of one block. Weights whose increments are tame (see ../tame.h) go GROUP at a
 // time, with wide loads, and with one question for all of them instead of several for each. The
-// others, the last ones of a tensor, and tensors at odd addresses go a quad at a time, by the plain
-// functions. Same bits either way.
+// others, the last ones of a tensor, tensors at odd addresses, and those of rules that call a function
+// go a quad at a time, by the plain functions. Same bits either way.
 #pragma once
 
 #include "../optimisers.h"
@@ -215,7 +215,8 @@ struct Step {
     uint32_t counts = 0;
     QT_LOOP for (uint32_t span = warp * 32 * GROUP; span < count; span += THREADS * GROUP) {
       const uint32_t start = span + lane * (gap == QUAD ? GROUP : QUAD);
-      if (wide && start + gap + QUAD <= count && group(all, spec, vectors, limit, start, counts)) continue;
+      if constexpr (!calls<Rule>)
+        if (wide && start + gap + QUAD <= count && group(all, spec, vectors, limit, start, counts)) continue;
       QT_LOOP for (uint32_t k = 0; k < 2; ++k) quad(all, start + k * gap, counts);
     }
     return counts;

@@ -160,6 +160,28 @@ RULES: dict[str, Rule] = {
         stem="metropolis",
         falling=("temperature",),
     ),
+    "heat_bath": Rule(
+        "heat bath, Adam",
+        {
+            "momentum": MOMENTA,
+            "temperature": Between(0.01, 2.0),
+            "proposal": Between(3e-3, 0.3),
+        },
+        {"learning_rate": 1.0, "acceptance": "heat_bath"},
+        stem="metropolis",
+        falling=("temperature",),
+    ),
+    "langevin": Rule(
+        "discrete Langevin, Adam",
+        {
+            "momentum": MOMENTA,
+            "temperature": Between(0.01, 2.0),
+            "step": Between(0.054, 0.415),  # moves by a level without a force: odds 1e-4 to 0.3
+        },
+        {"learning_rate": 1.0},
+        stem="discrete_langevin",
+        falling=("temperature",),
+    ),
 }  # those of algorithms that are not registered are left out
 RULES = {name: row for name, row in RULES.items() if row.stem is None or row.stem in walkers()}
 

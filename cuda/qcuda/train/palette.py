@@ -6,8 +6,9 @@ colour-blind readers. What is exact, or a bound, is black.
 
 from __future__ import annotations
 
-WALKERS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288")  # as registered
-HIDDEN = ("#117733", "#44AA99")  # walkers with hidden levels
+# Walkers as registered; those with hidden levels.
+WALKERS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#661100")
+HIDDEN = ("#117733", "#44AA99")
 REAL = "#555555"  # full precision
 COPIED = "#D55E00"  # straight-through, with a float copy
 LEVELS = {"-1": "#882255", "0": "#DDDDDD", "+1": "#999933"}

@@ -32,7 +32,7 @@ def increments(spec: Spec) -> np.ndarray:
 
 
 def every_word(stem: str) -> Claim:
-    """`step` on every 16-bit word against the law: no level's share may be 2**-16 off.
+    """`step` of a weight on every 16-bit word against the law: no level's share may be 2**-16 off.
 
     A place between two thresholds has a rounding of each: 2**-31 more.
     """
@@ -44,10 +44,10 @@ def every_word(stem: str) -> Claim:
     for spec in specs(stem):
         size = spec.lattice.size
         for x in increments(spec):
-            moves = np.full(2**16, x, np.float32)
             for i in range(size):
-                after = walker.step(spec, np.full(2**16, i), moves, EVERY_WORD)
-                found = np.bincount(after, minlength=size) / 2**16
+                weight = np.full((1, 1), i), np.full((1, 1), x, np.float32)
+                after = walker.step(spec, *weight, EVERY_WORD[:, None])
+                found = np.bincount(after.ravel(), minlength=size) / 2**16
                 expected = law(spec, i, float(measured(spec, x)))
                 wrong += int(np.abs(found - expected).max() > allowed)
                 cells += 1

@@ -1,0 +1,114 @@
+// Discrete Langevin proposals [zhang2022], with the test of Metropolis and Hastings or without.
+//
+// A move by d levels has the weight exp(h d - g d^2), h = x / (2 T), g = 1 / (2 a). Exponents are
+// relative to the largest on the lattice, that of the best move, and none there is positive.
+#pragma once
+
+#include "../exponential.h"
+#include "../walker.h"
+
+namespace qt {
+
+// A probability in units of 2^-56, in which sums and differences are exact.
+QT_FN uint64_t units(float p) { return uint64_t(int64_t(p * 0x1p56f)); }
+
+// Where one weight may go: every level. The best one takes what the shares of the others leave.
+struct Langevin {
+  float force, stiffness;     // h and g
+  int32_t index, last, best;  // the best move, in levels
+  bool adjusted;
+  float mass, stay;        // of the moves from here; the share of staying, if it is adjusted
+  uint64_t below, above;  // shares on either side of the best level, in units
+
+  QT_FN float weight(int32_t move) const {
+    float z = float(move - best) * (force - stiffness * float(move + best));
+    float e = exp_of_minus(absolute(z));
+    return z > 0.0f ? 1.0f / e : e;
+  }
+
+  // Of all moves from a level that stay on the lattice, in their order.
+  QT_FN float mass_from(int32_t level) const {
+    float sum = 0.0f;
+    QT_LOOP for (int32_t to = 0; to <= last; ++to) sum += weight(to - level);
+    return sum;
+  }
+
+  // Under a constant force a proposal is accepted with probability min(1, mass here / mass there).
+  QT_FN float staying() const {
+    float kept = weight(0);
+    QT_LOOP for (int32_t level = 0; level <= last; ++level) {
+      float there = mass_from(level);
+      if (there > mass) kept += weight(level - index) * (1.0f - mass / there);
+    }
+    return kept / mass;
+  }
+
+  QT_FN float share(int32_t level) const {
+    if (adjusted && level == index) return stay;
+    float there = adjusted ? mass_from(level) : mass;
+    return weight(level - index) / (there > mass ? there : mass);
+  }
+
+  QT_FN Threshold threshold(int k) {
+    const int32_t away = k - index - best;
+    const uint64_t own = units(share(k));
+    below += away < 0 ? own : 0;
+    above -= away > 0 ? own : 0;
+    if (away < 0) return Threshold{uint32_t(below >> 24), false};
+    uint32_t part = uint32_t(above >> 24);
+    return Threshold{0u - part, part == 0};
+  }
+
+  QT_FN int32_t place(int k) const { return k; }
+};
+
+// From numbers of the rule and x spacings.
+QT_FN Langevin langevin(float temperature, float step, bool adjusted, int32_t size, int32_t index, float x) {
+  Langevin w = {0.0f, 0.5f / step, index, size - 1, -index, adjusted, 0.0f, 0.0f, 0, 0};
+  float h = absolute(0.5f * x / temperature);
+  h = minimum(h, w.stiffness * float(2 * size) + 64.0f);  // beyond, the best move is certain
+  h = h < 0x1p-35f ? 0.0f : h;                            // tame quotients are exact from here on
+  w.force = x < 0.0f ? -h : h;
+  QT_LOOP for (int32_t d = -index; d < w.last - index; ++d)
+    w.best += w.force > w.stiffness * float(2 * d + 1);
+  w.mass = w.mass_from(index);
+  if (adjusted) w.stay = w.staying();
+  QT_LOOP for (int32_t k = index + w.best + 1; k <= w.last; ++k) w.above += units(w.share(k));
+  return w;
+}
+
+// Where a word takes a weight: a function that is called, as it is long and has loops.
+QT_CALL int32_t langevin_place(float temperature, float step, bool adjusted, int32_t size, int32_t index,
+                               float x, uint32_t word) {
+  Langevin w = langevin(temperature, step, adjusted, size, index, x);
+  return picked(w, size, word);
+}
+
+struct discrete_langevin {
+  static constexpr int resident = 2;        // blocks on a multiprocessor, without spills
+  static constexpr int most_adjusted = 16;  // levels, each of which asks for the mass of all
+  static QT_FN int destinations(const Spec &spec) { return spec.size; }
+  static QT_FN bool adjusted(const Spec &spec) {
+    return spec.parameter[2] != 0.0f && spec.size <= most_adjusted;
+  }
+
+  template <class AnySpec>
+  static QT_FN Langevin outcomes(const AnySpec &spec, int32_t index, float increment) {
+    return langevin(spec.parameter[0], spec.parameter[1], adjusted(spec), spec.size, index,
+                    spacings(spec, increment));
+  }
+};
+
+template <>
+constexpr bool calls<discrete_langevin> = true;
+
+template <>
+struct Pick<discrete_langevin> {
+  template <class AnySpec>
+  static QT_FN int32_t place(const AnySpec &spec, int32_t index, float increment, uint32_t word) {
+    return langevin_place(spec.parameter[0], spec.parameter[1], discrete_langevin::adjusted(spec),
+                          spec.size, index, spacings(spec, increment), word);
+  }
+};
+
+}  // namespace qt
