@@ -120,15 +120,19 @@ def contestants(weights: int) -> list[Contestant]:
     ]
 
 
-def measure(actions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+def measure(
+    actions: Mapping[str, Callable[[], Any]],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median milliseconds of each, from interleaved rounds after two that do not count."""
     times: dict[str, list[float]] = {name: [] for name in actions}
     for number in tqdm(range(repeats + 2), desc="rounds", disable=None, leave=False):
         for name, action in actions.items():
-            start = time.perf_counter()
+            start = clock()
             action()
             if number >= 2:
-                times[name].append(1e3 * (time.perf_counter() - start))
+                times[name].append(1e3 * (clock() - start))
     return {name: statistics.median(values) for name, values in times.items()}
 
 

@@ -12,7 +12,7 @@ SUMMARY = "time the kernels"
 
 BENCHMARKS = {
     "update": ("qcuda.bench.update", ("weights", "threads", "repeats")),
-    "algorithms": ("qcuda.bench.algorithms", ("weights", "threads", "repeats", "level")),
+    "algorithms": ("qcuda.bench.algorithms", ("weights", "threads", "repeats", "level", "clock")),
     "activation": ("qcuda.bench.activation", ("repeats", "threads")),
     "step": ("qcuda.bench.step", ("repeats",)),
     "audit": ("qcuda.bench.watch", ("rounds", "epochs", "model")),
@@ -47,6 +47,9 @@ def subcommands(parser: ArgumentParser) -> None:
         default=None,
         help="CPU library: v1, v3 (AVX2) or v4 (AVX-512); null for the processor's best. Torch "
         "keeps its own, which the variable ATEN_CPU_CAPABILITY chooses",
+    )
+    each.add_argument(
+        "--clock", type=str, default="wall", help="wall, or processor for all threads' time"
     )
     commands.add_subcommand("algorithms", each, help="every algorithm beside torch, in ms")
     stairs = common("Count the bytes that activations move, and time them beside ReLU.")
