@@ -7,10 +7,13 @@ import math
 import numpy as np
 
 from qpapers.ledger import Claim, Values
+from qtheory.algorithms.base import Spec
 from qtheory.algorithms.metropolis import ACCEPTANCES, Metropolis, law
+from qtheory.algorithms.stochastic_rounding import StochasticRounding
 from qtheory.chain import spectral_gap, stationary_distribution
-from qtheory.increments import certain
+from qtheory.increments import ContinuousIncrements, certain
 from qtheory.lattice import Lattice
+from qtheory.noise import Gaussian
 from qtheory.transition import weight_chain
 
 TEST = "tests/theory/algorithms/test_metropolis.py"
@@ -53,6 +56,25 @@ def gains() -> Values:
         found.append(float(pmf[2] - pmf[0]) / (0.8 * 1e-6))
     pmf = law(Metropolis(Lattice.ternary(), 0.5, 0.8, "heat_bath"), 1, 0.5)
     return (*found, float(pmf[2] - pmf[0]) / (0.8 * math.tanh(0.5)))
+
+
+def settled_temperature(spec: Spec, std: float) -> float:
+    """Mean increment over ln(P(up) / P(down)) for normal increments, in units of their std.
+
+    The law to which a chain of neighbouring moves settles has this ratio from level to level. The
+    mean is std / 1000. std: in spacings.
+    """
+    spacing = spec.lattice.spacing
+    noise = ContinuousIncrements(1e-3 * std * spacing, Gaussian(std * spacing))
+    moves = weight_chain(spec, [noise] * spec.lattice.size).off_diagonal
+    return 1e-3 / math.log(moves[0, 1] / moves[1, 0])
+
+
+def cold_temperatures() -> Values:
+    """Of both acceptances at T = std / 1000, and of stochastic rounding; std = 0.05 spacings."""
+    lattice, std = Lattice.ternary(), 0.05
+    cold = [Metropolis(lattice, 1e-3 * std, 0.5, name) for name in ACCEPTANCES]
+    return tuple(settled_temperature(spec, std) for spec in (*cold, StochasticRounding(lattice)))
 
 
 CLAIMS = (
@@ -108,5 +130,21 @@ CLAIMS = (
         tolerance=1e-6,
         why="the next order is x / (2 T) = 5e-7 relative",
         run=gains,
+    ),
+    Claim(
+        id="rule-noise",
+        statement="Under normal noise of the increments a weight settles at a temperature of its "
+        "own. That of both rules stays above std sqrt(pi / 8) = 0.6267 std however cold they are, "
+        "as a cold rule sees a sign alone. Stochastic rounding moves the more often the larger an "
+        "increment is, and has E abs(x) / 2 = std / sqrt(2 pi), less by pi / 2: over std, at T = "
+        "std / 1000, Metropolis, heat bath and rounding",
+        code=weight_chain,
+        test=f"{TEST}::test_no_cooling_brings_a_rule_to_the_temperature_of_rounding",
+        printed="0.6272, 0.6267, 0.3989",
+        number="ours",
+        expected=(0.6272, 0.6267, 0.3989),
+        tolerance=6e-5,
+        why="half a unit of the fourth decimal; Metropolis is T / 2 above the limit",
+        run=cold_temperatures,
     ),
 )

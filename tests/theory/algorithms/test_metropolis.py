@@ -12,6 +12,7 @@ from scipy.special import log_ndtr
 from qreference import walker
 from qtheory.algorithms import from_dict, law, to_dict
 from qtheory.algorithms.metropolis import ACCEPTANCES, Metropolis
+from qtheory.algorithms.stochastic_rounding import StochasticRounding
 from qtheory.algorithms.walker import realised_law
 from qtheory.chain import MarkovChain, stationary_distribution
 from qtheory.increments import ContinuousIncrements
@@ -109,6 +110,31 @@ def test_chains_under_noise_have_the_closed_form(acceptance, temperature, mean):
     assert np.diag(matrix, 1) == pytest.approx(np.full(4, up), rel=1e-11)
     assert np.diag(matrix, -1) == pytest.approx(np.full(4, down), rel=1e-11)
     assert (matrix > 0).sum() == 8
+
+
+def settled(spec, std: float) -> float:
+    """The temperature at which odds of neighbours are exp(mean / T), mean = std / 1000."""
+    noise = ContinuousIncrements(1e-3 * std, Gaussian(std))
+    moves = weight_chain(spec, [noise] * spec.lattice.size).off_diagonal
+    return 1e-3 * std / math.log(moves[0, 1] / moves[1, 0])
+
+
+@acceptances
+def test_no_cooling_brings_a_rule_to_the_temperature_of_rounding(acceptance):
+    """Odds of up under noise with a mean m << std. At T = 0 a rule sees a sign: the odds are
+    Phi(m / std) / Phi(-m / std) = 1 + m sqrt(8 / pi) / std, and the temperature std sqrt(pi / 8);
+    of rounding they are E x+ / E x- = 1 + 2 m / E|x|. A T of std / 1000 adds T / 2 at most, and a
+    hot rule has its own T and the noise of the acceptance, below std / 2."""
+    lattice, std = Lattice.ternary(), 0.05
+    found = [settled(Metropolis(lattice, t * std, 0.5, acceptance), std) / std
+             for t in (30.0, 3.0, 0.3, 0.03, 0.001)]  # fmt: skip
+    least = math.sqrt(math.pi / 8)
+    assert (np.diff(found) < 0).all()
+    assert found[-1] == pytest.approx(least, rel=2e-3) and found[-1] > least * (1 - 1e-6)
+    assert found[0] == pytest.approx(30.0, rel=0.05)
+    rounding = settled(StochasticRounding(lattice), std) / std
+    assert rounding == pytest.approx(1 / math.sqrt(2 * math.pi), rel=1e-6)
+    assert min(found) > 1.5 * rounding
 
 
 @acceptances
