@@ -83,7 +83,7 @@ def test_it_is_the_form_of_torchs_operators(name, dtype):
     words = Draw(reader.iteration, 9, 2).words(x) if reading.shown == "random" else None
     upstream = torch.linspace(-1, 2, x.numel()).reshape(x.shape).to(dtype)
     x.requires_grad_()
-    composed = _Read.apply(x, words, None, None, reading, *learned)
+    composed = _Read.apply(x, words, None, None, 0, reading, *learned)
     fused = seen(reading, x, words, learned)
     step = {torch.float32: 2.0**-21, torch.bfloat16: 2.0**-7, torch.float16: 2.0**-9}[dtype]
     assert torch.allclose(fused, composed, rtol=step, atol=step)
@@ -103,7 +103,7 @@ def test_units_that_are_powers_of_two_at_every_size():
     tiny = [1e-45, 1e-39, 1.1754942e-38, 1.1754944e-38]
     sizes = torch.tensor([*tiny, 0.7499999, 0.75, 1.0, 1.4999999, 1.5, 3e38, 0.0])
     x = sizes[:, None] * torch.tensor([1.0, -0.5])
-    assert torch.equal(seen(reading, x), _Read.apply(x, None, None, None, reading))
+    assert torch.equal(seen(reading, x), _Read.apply(x, None, None, None, 0, reading))
 
 
 @each_row

@@ -121,9 +121,14 @@ def test_a_random_reading_draws_by_iteration_and_is_quiet_in_evaluation():
     assert torch.equal(model[3].weight, torch.where(latent >= 0, 1.0, -1.0))
 
 
-@pytest.mark.parametrize("name", ["BWN", "TTQ", "LSQ, ternary"])
+COMPILED = ["BWN", "TTQ", "LSQ, ternary", "INQ, 3 bits", "edge-popup", "pruned by a threshold"]
+
+
+@pytest.mark.parametrize("name", [*COMPILED, "RQ, drawn, 2 bits", "RQ, mean"])
 def test_compiled_models_have_the_eager_gradients(name):
     model = qcuda.read_(network(), rows()[name].spec)
+    if reading_of(rows()[name].spec).order != "none":
+        qcuda.freeze_(model, 0.5)
     images, labels = batch()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     found = []

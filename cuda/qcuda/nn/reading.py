@@ -50,6 +50,7 @@ class _Asked(NamedTuple):
     words: Tensor | None
     plane: Tensor | None  # where it is frozen, or numbers that are fixed
     unit: Tensor | None  # in place of its own
+    rank: int  # of the size that is the unit "rank"
     learned: tuple[Tensor, ...]
 
 
@@ -80,7 +81,7 @@ def _unit(reading: Reading, x: Tensor, asked: _Asked) -> Tensor | None:
         case "rank":
             axes = _axes(reading, x)
             rows = x.detach().abs().reshape(1 if len(axes) == x.dim() else x.shape[0], -1)
-            k = math.floor(reading.zeros * rows.shape[1] + 0.5)
+            k = asked.rank
             found = rows.kthvalue(k, 1).values if k else rows.new_zeros(rows.shape[0])
             return found.reshape(-1, *(1,) * (x.dim() - 1))
         case "mean":
@@ -171,7 +172,7 @@ def _cut(reading: Reading, x: Tensor, asked: _Asked) -> list[_Passing]:
     def of_end(t: float) -> Tensor:
         return (e - t) / torch.expm1((e - t) / s)
 
-    found = list[_Passing]()
+    found: list[_Passing] = []
     for t in reading.stair.thresholds:
         to_b, to_t = (b - u) / s, (t - u) / s
         rise = F.logsigmoid(-to_t) - F.logsigmoid(-to_b)
@@ -225,10 +226,11 @@ class _Read(torch.autograd.Function):
         words: Tensor | None,
         plane: Tensor | None,
         own_unit: Tensor | None,
+        rank: int,
         reading: Reading,
         *learned: Tensor,
     ) -> Tensor:
-        asked = _Asked(words, plane, own_unit, learned)
+        asked = _Asked(words, plane, own_unit, rank, learned)
         x = _carried(reading, latent, asked)
         unit = _unit(reading, x, asked)
         level = _level(reading, x, unit, asked)
@@ -241,18 +243,18 @@ class _Read(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        latent, words, plane, unit, reading, *learned = inputs
+        latent, words, plane, unit, rank, reading, *learned = inputs
         ctx.save_for_backward(latent, words, plane, unit, *learned)
-        ctx.reading = reading
+        ctx.reading, ctx.rank = reading, rank
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         latent, words, plane, unit, *learned = ctx.saved_tensors
-        asked = _Asked(words, plane, unit, tuple(learned))
+        asked = _Asked(words, plane, unit, ctx.rank, tuple(learned))
         found = _slopes(ctx.reading, latent, asked, gradients[0])
         sources = (gradients[0], latent, *learned)
         first, *rest = (once(each, *sources) for each in found)
-        return first, None, None, None, None, *rest
+        return first, None, None, None, None, None, *rest
 
 
 def _slopes(reading: Reading, latent: Tensor, asked: _Asked, upstream: Tensor) -> list[Tensor]:
@@ -315,7 +317,7 @@ def level_and_unit(
     reading: Reading, latent: Tensor, unit: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Levels of a reading without noise, and the unit of each group: as given, or its own."""
-    asked = _Asked(None, None, unit, ())
+    asked = _Asked(None, None, unit, 0, ())
     x = latent.to(computed(latent))
     own = _unit(reading, x, asked)
     assert own is not None
@@ -360,4 +362,9 @@ def seen(
     if fused_reading.suits(reading, latent):
         return fused_reading.read(reading, latent, words, learned)
     drawn = words.words(latent) if isinstance(words, Draw) else words
-    return _Read.apply(latent, drawn, plane, unit, reading, *learned)
+    rank = 0
+    if reading.unit == "rank":  # here, as torch.compile follows no number within the function
+        whole = len(_axes(reading, latent)) == latent.dim()
+        size = latent.numel() // (1 if whole else max(latent.shape[0], 1))
+        rank = math.floor(reading.zeros * size + 0.5)
+    return _Read.apply(latent, drawn, plane, unit, rank, reading, *learned)
