@@ -68,10 +68,6 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
     yield "an epoch's images", data.test_an_epoch_is_its_batches_of_shifted_images
     yield "the split is whole", data.test_the_split_is_disjoint_whole_and_stratified
     yield "the best epoch", epoch.test_the_best_epoch_is_by_accuracy_then_by_loss_then_the_first
-    yield "states of schedules", adaptive.test_a_checkpoint_has_the_states_of_schedules
-    yield "back to the best", adaptive.test_it_goes_back_to_the_best_and_on_with_new_words
-    follows = adaptive.test_the_knob_follows_from_the_losses_and_moves_of_each_epoch
-    yield "what rules see", follows
     for method in epoch.METHODS:
         yield (
             "epochs of a plain loop",
@@ -95,6 +91,10 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
             lambda s=stop: epoch.test_a_job_that_was_killed_goes_on_with_its_bits(s),
         )
     yield "results", epoch.test_a_job_has_the_results_of_the_plain_loop_for_each_seed
+    yield "states of schedules", adaptive.test_a_checkpoint_has_the_states_of_schedules
+    yield "back to the best", adaptive.test_it_goes_back_to_the_best_and_on_with_new_words
+    follows = adaptive.test_the_knob_follows_from_the_losses_and_moves_of_each_epoch
+    yield "what rules see", follows
     yield "probes under a schedule", loop.test_probes_follow_a_knob_that_has_a_schedule
     yield "e-values", law.test_terms_are_e_values_and_those_of_the_evidence_package
     yield "the stated bias", law.test_the_stated_bias_is_noticed
