@@ -133,6 +133,10 @@ struct Pick {
   }
 };
 
+// Whether every threshold of a rule is 0 or 2^32, so that no word decides and none need be drawn.
+template <class Rule>
+constexpr bool certain = false;
+
 // The next index. A NaN increment does not move the weight.
 template <class Rule, class AnySpec>
 QT_FN int32_t step(const AnySpec &spec, int32_t index, float increment, uint32_t word) {

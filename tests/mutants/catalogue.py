@@ -152,6 +152,7 @@ MUTANTS = [
            "(first & 0xffff) | uint64_t(stream) << 56"),
     Mutant("every run draws the first words", LIBRARY,
            "STREAM_MOVE, element, count)", "STREAM_MOVE, uint64_t(tensor.offset), count)"),
+    Mutant("no rule draws words", LIBRARY, "!certain<rule>", "false"),
     # Optimisers
     Mutant("epsilon inside the root", OPTIMISERS,
            "square_root(v) * s.second_scale + s.epsilon",

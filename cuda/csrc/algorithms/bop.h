@@ -15,4 +15,7 @@ struct bop {
   }
 };
 
+template <>
+constexpr bool certain<bop> = true;
+
 }  // namespace qt

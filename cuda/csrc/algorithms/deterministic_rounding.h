@@ -21,4 +21,7 @@ struct deterministic_rounding {
   }
 };
 
+template <>
+constexpr bool certain<deterministic_rounding> = true;
+
 }  // namespace qt

@@ -22,4 +22,7 @@ struct ternary_bop {
 template <>
 constexpr bool forgets<ternary_bop> = true;
 
+template <>
+constexpr bool certain<ternary_bop> = true;
+
 }  // namespace qt

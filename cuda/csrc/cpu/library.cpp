@@ -53,13 +53,14 @@ struct Functions {
   Move move;
   Forget forget;  // or null
   int moments;
+  bool draws;
 };
 
 int find(const Launch &launch, Functions &functions) {
-#define QT_MOVE(rule) {move<rule>, forgets<rule>},
+#define QT_MOVE(rule) {move<rule>, forgets<rule>, !certain<rule>},
   const struct {
     Move move;
-    bool forgets;
+    bool forgets, draws;
   } rules[] = {QT_ALGORITHMS(QT_MOVE)};
 #undef QT_MOVE
 #define QT_CHOOSE(rule, name) {choose<name>(launch.gradient_type, launch.moment_type), choose<name>(REAL_FLOAT32, launch.moment_type), name::moments},
@@ -73,9 +74,11 @@ int find(const Launch &launch, Functions &functions) {
   const auto &chosen = optimisers[launch.optimiser];
   const auto &rule = rules[launch.rule];
   const Forget forget = rule.forgets && chosen.moments ? choose_forget(launch.moment_type) : nullptr;
-  functions = {chosen.make, chosen.of_scaled, rule.move, forget, chosen.moments};
+  functions = {chosen.make, chosen.of_scaled, rule.move, forget, chosen.moments, rule.draws};
   return chosen.make ? check(launch) : BAD_REAL;
 }
+
+alignas(64) constexpr uint32_t NO_WORDS[RUN] = {};  // of rules that are certain
 
 // Weights start .. start + count - 1 of a tensor, count <= RUN.
 void step_run(const Launch &launch, const Functions &functions, const Tensor &tensor,
@@ -100,8 +103,9 @@ void step_run(const Launch &launch, const Functions &functions, const Tensor &te
                               tensor.second, start, count, moment_words, increment);
   }
   if (tensor.increment) memcpy(tensor.increment + start, increment, size_t(count) * sizeof(float));
-  const uint32_t *words =
-      buffer.fill(launch.seed, iteration, tensor.tensor, STREAM_MOVE, element, count);
+  const uint32_t *words = NO_WORDS;
+  if (functions.draws)
+    words = buffer.fill(launch.seed, iteration, tensor.tensor, STREAM_MOVE, element, count);
   const int32_t bits = bits_of(launch.storage);
   uint8_t *bytes = (uint8_t *)tensor.state + start / 4 * bits / 2;
   if (bits < 8) unpack(bits, bytes, count, codes);
