@@ -52,7 +52,11 @@ COLUMNS = {
         Column("contract", ("conformance/test_registry.py",)),
         Column("law", (READ,), LAWS),
         Column("reference", (READ,)),
-        Column("torch", ("qcuda/test_reading.py",)),
+        *(
+            Column(f"CPU, {level}", ("agreement/test_readings.py",), level=level)
+            for level in LEVELS
+        ),
+        Column("torch", ("qcuda/test_reading.py", "qcuda/test_fused_reading.py")),
     ),
 }
 KINDS = ("claims", "mutants")  # columns that are counted, and run by commands of their own
@@ -153,8 +157,10 @@ def table(counts: Counts, family: str) -> tuple[str, list[str]]:
             passed, failed, skipped = (
                 counts.found[one, name, outcome] for outcome in ("passed", "failed", "skipped")
             )
-            lacking = name.startswith("CPU") and skipped and not passed
-            cells.append("not on this processor" if lacking else str(passed))
+            lacking = ""
+            if name.startswith("CPU") and not passed:
+                lacking = "not on this processor" if skipped else _without_kernel(one)
+            cells.append(lacking or str(passed))
             if failed or not (passed or lacking):
                 wrong.append(f"{one}: {name}: {passed} passed, {failed} failed")
         for name in KINDS:
@@ -163,6 +169,18 @@ def table(counts: Counts, family: str) -> tuple[str, list[str]]:
                 wrong.append(f"{one}: no {name}")
         lines.append(f"| `{one}` | {' | '.join(cells)} |")
     return "\n".join(lines), wrong
+
+
+def _without_kernel(one: str) -> str:
+    """What reads in place of a kernel, if a reader's rows have none; else nothing."""
+    from qcuda.nn.fused_reading import covered
+    from qtheory.algorithms import contract
+    from qtheory.algorithms.reader import reading_of
+
+    if contract(one).family != "reader":
+        return ""
+    every = (row.spec for row in contract(one).rows)
+    return "" if any(covered(reading_of(spec)) for spec in every) else "torch's operators"
 
 
 def main() -> int:
