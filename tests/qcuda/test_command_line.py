@@ -146,7 +146,9 @@ def test_an_empty_config_gives_no_options(
     assert "epochs is at least 1, got 0" in line(words, capsys)
 
 
-@pytest.mark.parametrize("metavar", ["{cnn,mlp}", "{float32,bfloat16}", "{metropolis,heat_bath}"])
+@pytest.mark.parametrize(
+    "metavar", ["{cnn,mlp,gxnor}", "{float32,bfloat16}", "{metropolis,heat_bath}"]
+)
 def test_choices_are_in_the_usage(metavar: str):
     assert metavar in parser().format_usage()
 
