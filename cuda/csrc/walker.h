@@ -133,6 +133,16 @@ struct Pick {
   }
 };
 
+// On the CPU a rule may have loops of its own for some specs: the body is given the spec, in a type
+// that says more of it.
+template <class Rule>
+struct Levels {
+  template <class Body>
+  static void with(const Spec &spec, const Body &body) {
+    body(spec);
+  }
+};
+
 // Whether every threshold of a rule is 0 or 2^32, so that no word decides and none need be drawn.
 template <class Rule>
 constexpr bool certain = false;

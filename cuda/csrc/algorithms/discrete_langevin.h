@@ -38,15 +38,16 @@ struct Langevin {
     float kept = weight(0);
     QT_LOOP for (int32_t level = 0; level <= last; ++level) {
       float there = mass_from(level);
-      if (there > mass) kept += weight(level - index) * (1.0f - mass / there);
+      float refused = kept + weight(level - index) * (1.0f - mass / there);
+      kept = there > mass ? refused : kept;
     }
     return kept / mass;
   }
 
   QT_FN float share(int32_t level) const {
-    if (adjusted && level == index) return stay;
     float there = adjusted ? mass_from(level) : mass;
-    return weight(level - index) / (there > mass ? there : mass);
+    float moving = weight(level - index) / (there > mass ? there : mass);
+    return adjusted && level == index ? stay : moving;
   }
 
   QT_FN Threshold threshold(int k) {
@@ -54,47 +55,60 @@ struct Langevin {
     const uint64_t own = units(share(k));
     below += away < 0 ? own : 0;
     above -= away > 0 ? own : 0;
-    if (away < 0) return Threshold{uint32_t(below >> 24), false};
-    uint32_t part = uint32_t(above >> 24);
-    return Threshold{0u - part, part == 0};
+    const uint32_t part = uint32_t((away < 0 ? below : above) >> 24);
+    return Threshold{away < 0 ? part : 0u - part, (away >= 0) & (part == 0)};
   }
 
   QT_FN int32_t place(int k) const { return k; }
 };
 
-// From numbers of the rule and x spacings.
+// From numbers of the rule and x spacings. EVERY: ask every level for its share, though none is needed
+// below the best one, so that loops have one length for all weights.
+template <bool EVERY>
 QT_FN Langevin langevin(float temperature, float step, bool adjusted, int32_t size, int32_t index, float x) {
   Langevin w = {0.0f, 0.5f / step, index, size - 1, -index, adjusted, 0.0f, 0.0f, 0, 0};
   float h = absolute(0.5f * x / temperature);
   h = minimum(h, w.stiffness * float(2 * size) + 64.0f);  // beyond, the best move is certain
   h = h < 0x1p-35f ? 0.0f : h;                            // tame quotients are exact from here on
   w.force = x < 0.0f ? -h : h;
-  QT_LOOP for (int32_t d = -index; d < w.last - index; ++d)
-    w.best += w.force > w.stiffness * float(2 * d + 1);
+  QT_LOOP for (int32_t k = 0; k < w.last; ++k)
+    w.best += w.force > w.stiffness * float(2 * (k - index) + 1);
   w.mass = w.mass_from(index);
   if (adjusted) w.stay = w.staying();
-  QT_LOOP for (int32_t k = index + w.best + 1; k <= w.last; ++k) w.above += units(w.share(k));
+  const int32_t first = index + w.best + 1;
+  QT_LOOP for (int32_t k = EVERY ? 0 : first; k <= w.last; ++k)
+    w.above += k >= first ? units(w.share(k)) : 0;
   return w;
 }
 
 // Where a word takes a weight: a function that is called, as it is long and has loops.
 QT_CALL int32_t langevin_place(float temperature, float step, bool adjusted, int32_t size, int32_t index,
                                float x, uint32_t word) {
-  Langevin w = langevin(temperature, step, adjusted, size, index, x);
+  Langevin w = langevin<false>(temperature, step, adjusted, size, index, x);
   return picked(w, size, word);
 }
+
+// A spec whose number of levels, and whether it is adjusted, are known when its loops are compiled.
+template <int LEVELS, bool ADJUSTED>
+struct Unrolled : Spec {
+  static constexpr int32_t size = LEVELS;
+};
 
 struct discrete_langevin {
   static constexpr int resident = 2;        // blocks on a multiprocessor, without spills
   static constexpr int most_adjusted = 16;  // levels, each of which asks for the mass of all
   static QT_FN int destinations(const Spec &spec) { return spec.size; }
+  template <int LEVELS, bool ADJUSTED>
+  static QT_FN bool adjusted(const Unrolled<LEVELS, ADJUSTED> &) {
+    return ADJUSTED;
+  }
   static QT_FN bool adjusted(const Spec &spec) {
     return spec.parameter[2] != 0.0f && spec.size <= most_adjusted;
   }
 
   template <class AnySpec>
   static QT_FN Langevin outcomes(const AnySpec &spec, int32_t index, float increment) {
-    return langevin(spec.parameter[0], spec.parameter[1], adjusted(spec), spec.size, index,
+    return langevin<false>(spec.parameter[0], spec.parameter[1], adjusted(spec), spec.size, index,
                     spacings(spec, increment));
   }
 };
@@ -108,6 +122,28 @@ struct Pick<discrete_langevin> {
   static QT_FN int32_t place(const AnySpec &spec, int32_t index, float increment, uint32_t word) {
     return langevin_place(spec.parameter[0], spec.parameter[1], discrete_langevin::adjusted(spec),
                           spec.size, index, spacings(spec, increment), word);
+  }
+
+  template <int LEVELS, bool ADJUSTED>
+  static QT_FN int32_t place(const Unrolled<LEVELS, ADJUSTED> &spec, int32_t index, float increment,
+                             uint32_t word) {
+    Langevin w = langevin<true>(spec.parameter[0], spec.parameter[1], ADJUSTED, LEVELS, index,
+                                spacings(spec, increment));
+    return picked(w, LEVELS, word);
+  }
+};
+
+// Two and three levels, the usual ones, are unrolled, and weights become vectors.
+template <>
+struct Levels<discrete_langevin> {
+  template <class Body>
+  static void with(const Spec &spec, const Body &body) {
+    const bool adjusted = discrete_langevin::adjusted(spec);
+    if (spec.size == 2 && !adjusted) return body(Unrolled<2, false>{spec});
+    if (spec.size == 2) return body(Unrolled<2, true>{spec});
+    if (spec.size == 3 && !adjusted) return body(Unrolled<3, false>{spec});
+    if (spec.size == 3) return body(Unrolled<3, true>{spec});
+    body(spec);
   }
 };
 

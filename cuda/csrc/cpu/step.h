@@ -58,8 +58,8 @@ void forget(const int8_t *__restrict before, const int8_t *__restrict after, int
 }
 
 // Moves codes in place and counts.
-template <class Rule>
-void move(const Spec spec, int64_t count, const float *__restrict increment,
+template <class Rule, class AnySpec>
+void move_as(const AnySpec spec, int64_t count, const float *__restrict increment,
           const uint32_t *__restrict words, int8_t *__restrict codes, Counters &counters) {
   int32_t moved = 0, numbers = 0;
   for (int64_t i = 0; i < count; ++i) {
@@ -71,6 +71,14 @@ void move(const Spec spec, int64_t count, const float *__restrict increment,
   }
   counters.moved += moved;
   counters.nan += count - numbers;
+}
+
+template <class Rule>
+void move(const Spec spec, int64_t count, const float *__restrict increment,
+          const uint32_t *__restrict words, int8_t *__restrict codes, Counters &counters) {
+  Levels<Rule>::with(spec, [&](const auto &known) {
+    move_as<Rule>(known, count, increment, words, codes, counters);
+  });
 }
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first weight is in the lowest byte");
