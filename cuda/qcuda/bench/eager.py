@@ -63,6 +63,15 @@ def _hysteresis(code: Tensor, x: Tensor, spec: Any, draw: Draw) -> Tensor:
     return _beyond(code, x, torch.where(code == 0, inner, spec.threshold))
 
 
+def _langevin(code: Tensor, x: Tensor, spec: Any, draw: Draw) -> Tensor:
+    """Unadjusted."""
+    levels = torch.arange(spec.lattice.size, device=x.device) - spec.lattice.size // 2
+    moves = levels - code[..., None]
+    force, stiffness = x[..., None] / (2 * spec.temperature), 1 / (2 * spec.step)
+    shares = torch.softmax(moves * (force - stiffness * moves), -1)
+    return levels[0] + (shares.cumsum(-1)[..., :-1] <= draw(x)[..., None]).sum(-1)
+
+
 MOVES: dict[str, Move] = {
     "dst": lambda code, x, spec, draw: _one_more(
         code, x, lambda f: torch.tanh(spec.nonlinearity * f), draw
@@ -72,6 +81,7 @@ MOVES: dict[str, Move] = {
     "metropolis": _metropolis,
     "bop": lambda code, x, spec, draw: _beyond(code, x, spec.threshold),
     "ternary_bop": _hysteresis,
+    "discrete_langevin": _langevin,
 }
 
 
