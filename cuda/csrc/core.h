@@ -23,7 +23,7 @@ typedef unsigned long long uint64_t;
 #else
 #define QT_FN inline __attribute__((always_inline))
 #define QT_CALL inline
-#define QT_LOOP _Pragma("GCC unroll 4")
+#define QT_LOOP
 #endif
 
 namespace qt {

@@ -56,7 +56,7 @@ struct Langevin {
     below += away < 0 ? own : 0;
     above -= away > 0 ? own : 0;
     const uint32_t part = uint32_t((away < 0 ? below : above) >> 24);
-    return Threshold{away < 0 ? part : 0u - part, (away >= 0) & (part == 0)};
+    return Threshold{away < 0 ? part : 0u - part, away >= 0 && part == 0};
   }
 
   QT_FN int32_t place(int k) const { return k; }

@@ -8,6 +8,7 @@ from functools import cache, partial
 import numpy as np
 from scipy.optimize import minimize_scalar  # pyright: ignore[reportMissingTypeStubs]
 
+from qpapers import extremes
 from qpapers.annealing import curve
 from qpapers.annealing.curve import AT, SCHEDULES, Curve, laws, predicted
 from qpapers.annealing.network import DEEP, landscape
@@ -50,7 +51,7 @@ def false_alarm(values: Heights, law: Pmf, count: int, distance: float) -> float
         found = minimize_scalar(rate, bounds=(0.0, 4 * distance / spread**2), method="bounded")
         return count * rate(float(found["x"]))  # pyright: ignore
 
-    return sum(math.exp(min(exponent(side), 0.0)) for side in (1.0, -1.0))
+    return sum(math.exp(extremes.least((exponent(side), 0.0))) for side in (1.0, -1.0))
 
 
 def alarms() -> float:

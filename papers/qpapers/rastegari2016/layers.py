@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 
+from qpapers import extremes
 from qpapers.ledger import Claim, Values
 
 TEST = "tests/papers/test_reader_claims.py"
@@ -36,7 +37,8 @@ def dots() -> Values:
     bits = np.random.default_rng(5).integers(0, 2, (500, 2, 64))
     words = [[int("".join(map(str, row)), 2) for row in pair] for pair in bits.tolist()]
     sums = (1 - 2 * bits).prod(axis=1).sum(axis=1)
-    worst = max(abs(dot(a, b, 64) - s) for (a, b), s in zip(words, sums.tolist(), strict=True))
+    pairs = zip(words, sums.tolist(), strict=True)
+    worst = extremes.largest(abs(dot(a, b, 64) - s) for (a, b), s in pairs)
     return float(worst), float(dot(words[0][0], words[0][0], 64)), float(
         dot(words[0][0], words[0][0] ^ (2**64 - 1), 64)
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from qpapers import extremes
 from qpapers.ledger import Claim, Values
 from qreference import reader
 from qtheory.algorithms.inq import IncrementalQuantization, codes, partition, powers, reading
@@ -28,7 +29,7 @@ def largest() -> Values:
     sizes = 2.0 ** np.linspace(-3, 3, 2001)
     row = reading(IncrementalQuantization())
     over = [s / unit_of(row, np.array([s, -s / 7]), {}).item() for s in sizes.tolist()]
-    return min(over), max(over)
+    return extremes.least(over), extremes.largest(over)
 
 
 def quantised(w: np.ndarray, bits: int) -> np.ndarray:
@@ -57,7 +58,7 @@ def smallest() -> Values:
 
 def left(levels: int) -> int:
     """Values that quantlib's n_2 = n_1 + 2 - floor(L / 2) leaves of L levels, 0 among them."""
-    return 1 + 2 * max(levels // 2 - 1, 0)
+    return 1 + 2 * extremes.largest((levels // 2 - 1, 0))
 
 
 def off_by_one() -> Values:

@@ -3,6 +3,7 @@
 import inspect
 import re
 import warnings
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -69,7 +70,7 @@ def numbers(answer) -> np.ndarray:
         return answer.off_diagonal.ravel()
     if isinstance(answer, public.Certificate):
         answer = (answer.total_variation, answer.residual, answer.ground, answer.longest)
-    if isinstance(answer, tuple | list):
+    if isinstance(answer, tuple | list | Iterator):
         return np.concatenate([np.zeros(0), *(numbers(part) for part in answer)])
     return np.atleast_1d(np.asarray(answer, dtype=np.float64)).ravel()
 
@@ -83,7 +84,7 @@ def ask(name: str, form) -> np.ndarray:
     ]
     own = OWN.get(name, {})
     others = {**{k: OTHERS[k] for k in required if k not in own}, **own}
-    given = [form, form] if name == "evolve_inhomogeneous" else form
+    given = [form, form] if name in ("evolve_inhomogeneous", "inhomogeneous_laws") else form
     return numbers(function(**{first: given}, **others))
 
 
