@@ -7,6 +7,13 @@
 #include "../exponential.h"
 #include "../walker.h"
 
+// Loops over levels: not unrolled on a GPU, where they would fill its cache of instructions.
+#if defined(__CUDACC__)
+#define QT_LEVELS QT_LOOP
+#else
+#define QT_LEVELS _Pragma("GCC unroll 5")
+#endif
+
 namespace qt {
 
 // A probability in units of 2^-56, in which sums and differences are exact.
@@ -29,14 +36,14 @@ struct Langevin {
   // Of all moves from a level that stay on the lattice, in their order.
   QT_FN float mass_from(int32_t level) const {
     float sum = 0.0f;
-    QT_LOOP for (int32_t to = 0; to <= last; ++to) sum += weight(to - level);
+    QT_LEVELS for (int32_t to = 0; to <= last; ++to) sum += weight(to - level);
     return sum;
   }
 
   // Under a constant force a proposal is accepted with probability min(1, mass here / mass there).
   QT_FN float staying() const {
     float kept = weight(0);
-    QT_LOOP for (int32_t level = 0; level <= last; ++level) {
+    QT_LEVELS for (int32_t level = 0; level <= last; ++level) {
       float there = mass_from(level);
       float refused = kept + weight(level - index) * (1.0f - mass / there);
       kept = there > mass ? refused : kept;
@@ -71,12 +78,12 @@ QT_FN Langevin langevin(float temperature, float step, bool adjusted, int32_t si
   h = minimum(h, w.stiffness * float(2 * size) + 64.0f);  // beyond, the best move is certain
   h = h < 0x1p-35f ? 0.0f : h;                            // tame quotients are exact from here on
   w.force = x < 0.0f ? -h : h;
-  QT_LOOP for (int32_t k = 0; k < w.last; ++k)
+  QT_LEVELS for (int32_t k = 0; k < w.last; ++k)
     w.best += w.force > w.stiffness * float(2 * (k - index) + 1);
   w.mass = w.mass_from(index);
   if (adjusted) w.stay = w.staying();
   const int32_t first = index + w.best + 1;
-  QT_LOOP for (int32_t k = EVERY ? 0 : first; k <= w.last; ++k)
+  QT_LEVELS for (int32_t k = EVERY ? 0 : first; k <= w.last; ++k)
     w.above += k >= first ? units(w.share(k)) : 0;
   return w;
 }
@@ -133,7 +140,7 @@ struct Pick<discrete_langevin> {
   }
 };
 
-// Two and three levels, the usual ones, are unrolled, and weights become vectors.
+// Two, three and five levels are unrolled, and weights become vectors.
 template <>
 struct Levels<discrete_langevin> {
   template <class Body>
@@ -143,6 +150,7 @@ struct Levels<discrete_langevin> {
     if (spec.size == 2) return body(Unrolled<2, true>{spec});
     if (spec.size == 3 && !adjusted) return body(Unrolled<3, false>{spec});
     if (spec.size == 3) return body(Unrolled<3, true>{spec});
+    if (spec.size == 5 && !adjusted) return body(Unrolled<5, false>{spec});
     body(spec);
   }
 };
