@@ -104,7 +104,8 @@ def test_the_nearest_word_is_suggested(words: str, meant: str, capsys: pytest.Ca
 
 def test_nothing_is_suggested_for_what_is_like_nothing(capsys: pytest.CaptureFixture[str]):
     assert line(["xyzzy"], capsys) == (
-        "qtheory: a command is one of train, audit, bench, reproduce, study, validate, got 'xyzzy'"
+        "qtheory: a command is one of train, audit, bench, data, reproduce, study, validate, "
+        "got 'xyzzy'"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 
 from qcuda.cli import main
 from qcuda.cli.train import configured, parser, prepared
+from qcuda.data.config import DATA
 from qcuda.errors import InputError
 from qcuda.train.config import make, options
 from qcuda.train.methods import METHODS
@@ -45,7 +47,7 @@ OPTIONS = {
     "--model.name mlp --channels 8": "model mlp has the keys hidden, activation, got 'channels'",
     "--schedules.learning_rate.name step": "linear, logarithmic, spread, moved, got 'step'",
     "--patience -1": "patience is at least 0, got -1",
-    "--data.name cifar": "data.name is one of digits, mnist1d, mnist, got 'cifar'",
+    "--data.name cifar9": "data.name is one of digits, mnist1d, mnist, cifar, images, shards, ",
     "--data.name mnist": "data.folder holds train-images-idx3-ubyte",
     "--test_share 0": "test_share is between 0 and 1, got 0",
     "--validation_share 0.001": "an example of every class, got shares 0.25 and 0.001",
@@ -169,9 +171,8 @@ def test_every_option_is_a_value_of_some_config():
     """Its default, given in a run of every method, comes back at its own key."""
     every = {"run": {"methods": list(METHODS)}}
     owners: dict[str, dict] = {"base.momentum": {"base": {"name": "momentum"}}}
-    seeds = [f"data.{part}_seed" for part in ("train", "validation", "test")]
-    owners |= {key: {"data": {"name": "mnist1d"}} for key in seeds}
-    owners |= {f"data.{key}": {"data": {"name": "mnist"}} for key in ("folder", "validation")}
+    for name, kind in reversed(DATA.items()):  # of several, the first owns a key
+        owners |= {f"data.{one.name}": {"data": {"name": name}} for one in fields(kind)}
     named = {"slowest": "logarithmic", "rate": "spread", "least": "spread"}
     named |= {"share": "moved", "gain": "moved"}
     for leaf in options():

@@ -1,4 +1,4 @@
-"""The command line: `qtheory train | audit | bench | reproduce | study | validate`, a file each.
+"""The command line: `qtheory train | audit | bench | data | ...`, a file each.
 
 Only light modules are imported here; a command imports what it needs when it runs. Input that
 breaks a rule, a backend that is missing and a disk or folder that refuses are one line on standard
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentError, Namespace
 
 import qtheory
-from qcuda.cli import audit, bench, reproduce, study, train, validate
+from qcuda.cli import audit, bench, data, reproduce, study, train, validate
 from qcuda.cli.common import new_parser
 from qcuda.cli.output import any_encoding
 from qcuda.cli.words import explained, flags, plain, spelled, without_empty_configs
@@ -25,6 +25,7 @@ COMMANDS = {
     "train": train,
     "audit": audit,
     "bench": bench,
+    "data": data,
     "reproduce": reproduce,
     "study": study,
     "validate": validate,
@@ -74,6 +75,7 @@ def _parse(given: list[str]) -> Namespace:
     for name, command in COMMANDS.items():
         added.add_subcommand(name, made[name], help=command.SUMMARY)
     bench.subcommands(made["bench"])
+    data.subcommands(made["data"])
     study.subcommands(made["study"])
     known = flags(made[given[0]]) if given[:1] and given[0] in made else flags(parser)
     words = without_empty_configs(spelled(given, known))

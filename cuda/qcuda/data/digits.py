@@ -1,14 +1,12 @@
 """Handwritten digits: the split, the order and the shifts, all from words of the DATA stream.
 
-Nothing is downloaded: the 1797 images of 8 x 8 pixels are part of scikit-learn. Words are those
-of `qtheory.streams`; the tensor number says what they are for, the iteration is the epoch.
+Nothing is downloaded: the 1797 images of 8 x 8 pixels are part of scikit-learn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import NamedTuple
 
 import torch
@@ -16,20 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qcuda.data.config import Digits
+from qcuda.data.order import Purpose, permutation, shares
 from qcuda.data.source import ALONE, Examples, Place, Task
 from qcuda.errors import require
 from qcuda.kernels.words import words
 from qtheory.streams import Stream
 
 TASK = Task(shape=(1, 8, 8), classes=10)
-
-
-class Purpose(IntEnum):
-    """What a word of the DATA stream decides; it takes the place of the tensor number."""
-
-    SPLIT = 0
-    ORDER = 1
-    SHIFT = 2
 
 
 class Split(NamedTuple):
@@ -47,12 +38,6 @@ def load() -> Examples:
     images, labels = load_digits(return_X_y=True)
     pixels = torch.from_numpy(images).to(torch.float32) / 16
     return Examples(pixels.reshape(-1, *TASK.shape), torch.from_numpy(labels).to(torch.int64))
-
-
-def permutation(seed: int, epoch: int, purpose: Purpose, count: int) -> Tensor:
-    """0 .. count - 1 in the order of their words; equal words stay in order."""
-    drawn = words(seed, epoch, purpose, count, stream=Stream.DATA)
-    return torch.argsort(drawn, stable=True)
 
 
 def split(labels: Tensor, config: Digits) -> Split:
@@ -104,9 +89,10 @@ def shifted(images: Tensor, limit: int, seed: int, epoch: int) -> Tensor:
     count, size = len(images), images.shape[-1]
     drawn = words(seed, epoch, Purpose.SHIFT, 2 * count, stream=Stream.DATA)
     start = ((drawn * (2 * limit + 1)) >> 32).reshape(count, 2, 1) + torch.arange(size)
-    padded = F.pad(images[:, 0], (limit,) * 4)
+    padded = F.pad(images, (limit,) * 4)
     example = torch.arange(count)[:, None, None]
-    return padded[example, start[:, 0, :, None], start[:, 1, None, :]][:, None]
+    moved = padded[example, :, start[:, 0, :, None], start[:, 1, None, :]]
+    return moved.permute(0, 3, 1, 2).contiguous()
 
 
 @dataclass(frozen=True)
@@ -118,11 +104,12 @@ class Opened:
     validation: Examples
     test: Examples
 
-    def epoch(self, seed: int, number: int, place: Place = ALONE) -> Iterator[Examples]:
+    def epoch(
+        self, seed: int, number: int, place: Place = ALONE, start: int = 0
+    ) -> Iterator[Examples]:
         """Every training example once, shifted, in batches of nearly the same size."""
         images = shifted(self.train.images, self.config.shift, seed, number)
-        for batch in batches(self.config, seed, number, len(images)):
-            part = torch.tensor_split(batch, place.ranks)[place.rank]
+        for part in shares(batches(self.config, seed, number, len(images)), place, start):
             yield Examples(images[part], self.train.labels[part])
 
 

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from qcuda.data.config import MNIST
-from qcuda.data.digits import Purpose, permutation, shifted
-from qcuda.data.source import ALONE, Examples, Place, Task
+from qcuda.data.digits import shifted
+from qcuda.data.order import Purpose, permutation, shares
+from qcuda.data.source import ALONE, Examples, Place, Task, inked
 from qcuda.errors import InputError, require
 
 TASK = Task(shape=(1, 28, 28), classes=10)
@@ -98,11 +99,6 @@ def _found(folder: Path, name: str) -> Path:
     )
 
 
-def inked(images: Tensor) -> Tensor:
-    """Ink in [0, 1], float32."""
-    return images.to(torch.float32) / 255
-
-
 @dataclass(frozen=True)
 class Opened:
     """The parts, and the epochs of the first, whose pixels stay bytes until they are used."""
@@ -113,12 +109,14 @@ class Opened:
     validation: Examples
     test: Examples
 
-    def epoch(self, seed: int, number: int, place: Place = ALONE) -> Iterator[Examples]:
+    def epoch(
+        self, seed: int, number: int, place: Place = ALONE, start: int = 0
+    ) -> Iterator[Examples]:
         """Every training example once, shifted, in batches of nearly the same size."""
         images, count = shifted(self.images, self.config.shift, seed, number), len(self.labels)
         order = permutation(seed, number, Purpose.ORDER, count)
-        for batch in torch.tensor_split(order, count // self.config.batch):
-            part = torch.tensor_split(batch, place.ranks)[place.rank]
+        whole = torch.tensor_split(order, count // self.config.batch)
+        for part in shares(whole, place, start):
             yield Examples(inked(images[part]), self.labels[part])
 
 

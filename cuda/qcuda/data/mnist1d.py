@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from qcuda.data.config import MNIST1D
-from qcuda.data.digits import Purpose, permutation
+from qcuda.data.order import Purpose, permutation, shares
 from qcuda.data.source import ALONE, Examples, Place, Task
 from qcuda.errors import InputError
 
@@ -60,12 +60,15 @@ class Opened:
     validation: Examples
     test: Examples
 
-    def epoch(self, seed: int, number: int, place: Place = ALONE) -> Iterator[Examples]:
+    def epoch(
+        self, seed: int, number: int, place: Place = ALONE, start: int = 0
+    ) -> Iterator[Examples]:
         """Every training example once, in batches of nearly the same size."""
         count = len(self.train.labels)
         order = permutation(seed, number, Purpose.ORDER, count)
-        for batch in torch.tensor_split(order, count // self.config.batch):
-            yield self.train.take(torch.tensor_split(batch, place.ranks)[place.rank])
+        whole = torch.tensor_split(order, count // self.config.batch)
+        for part in shares(whole, place, start):
+            yield self.train.take(part)
 
 
 def task(config: MNIST1D) -> Task:

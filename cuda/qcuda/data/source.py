@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from qcuda.data.config import DATA
 
 
 class Examples(NamedTuple):
-    """images: (n, *shape) float32, ink in [0, 1]. labels: (n,) int64, 0 .. classes - 1."""
+    """images: (n, *shape) float32, ink in [0, 1]; of a text, (n, length) int64, bytes.
+
+    labels: (n,) int64, 0 .. classes - 1; of a text, (n, length), the byte after each.
+    """
 
     images: Tensor
     labels: Tensor
@@ -39,15 +43,45 @@ class Place(NamedTuple):
 ALONE = Place()
 
 
+class Parts(Protocol):
+    """Images, or what is asked for as if it were them: a tensor, or files that are read then."""
+
+    def split(self, split_size: int, /) -> Iterable[Tensor]:
+        """All of them in order, at most so many at a time."""
+        ...
+
+
+class Held(Protocol):
+    """Examples to judge a model by: `Examples`, or more than can be decoded at once."""
+
+    @property
+    def images(self) -> Parts: ...
+    @property
+    def labels(self) -> Tensor: ...
+
+
 class Source(Protocol):
     """A data set that is open. The test set is looked at once, when a run ends."""
 
-    validation: Examples
-    test: Examples
+    @property
+    def validation(self) -> Held: ...
+    @property
+    def test(self) -> Held: ...
 
-    def epoch(self, seed: int, number: int, place: Place = ALONE) -> Iterator[Examples]:
-        """The batches of epoch 1, 2, ..., a function of its arguments alone."""
+    def epoch(
+        self, seed: int, number: int, place: Place = ALONE, start: int = 0
+    ) -> Iterator[Examples]:
+        """The batches of epoch 1, 2, ..., a function of its arguments alone.
+
+        start: examples of the epoch that are done, those of all ranks counted.
+        Raises InputError if no batch begins there.
+        """
         ...
+
+
+def inked(images: Tensor) -> Tensor:
+    """Bytes as ink in [0, 1], float32."""
+    return images.to(torch.float32) / 255
 
 
 def task(config: Any) -> Task:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qcuda.data.source import Examples
+from qcuda.data.source import Examples, Held
 from qcuda.errors import require
 from qcuda.models.weights import weight_layers
 from qcuda.nn.census import audit
@@ -84,7 +84,7 @@ def hinge_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, examples: Examples) -> tuple[float, float]:
+def evaluate(model: nn.Module, examples: Held) -> tuple[float, float]:
     """Accuracy and loss, with the model's running statistics; some examples at a time."""
     model.eval()
     logits = torch.cat([model(images) for images in examples.images.split(AT_ONCE)])
@@ -93,7 +93,7 @@ def evaluate(model: nn.Module, examples: Examples) -> tuple[float, float]:
 
 
 def train_epoch(
-    trainee: Trainee, batches: Iterable[Examples], validation: Examples, *, last: bool = False
+    trainee: Trainee, batches: Iterable[Examples], validation: Held, *, last: bool = False
 ) -> None:
     """One epoch, its record, and the best model so far by validation.
 

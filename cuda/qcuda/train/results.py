@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from qcuda.data.source import Examples
+from qcuda.data.source import Held
 from qcuda.models.weights import weight_layers
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train.loop import Trainee, evaluate
@@ -17,7 +17,7 @@ def summary(
     tree: Mapping[str, Any],
     methods: Mapping[str, Sequence[int]],
     trained: Callable[[str, int], Trainee],
-    test: Examples,
+    test: Held,
     versions: dict[str, Any],
 ) -> dict[str, Any]:
     """Everything about a trained run, fit for JSON. The test set is looked at here only.
@@ -36,7 +36,7 @@ def summary(
     }
 
 
-def _method(trainees: Sequence[Trainee], test: Examples) -> dict[str, Any]:
+def _method(trainees: Sequence[Trainee], test: Held) -> dict[str, Any]:
     lattice = all(isinstance(trainee.optimizer, LatticeOptimizer) for trainee in trainees)
     for trainee in trainees:
         trainee.model.load_state_dict(trainee.best["model"])

@@ -1,0 +1,139 @@
+"""Every example once, whatever reads it: batches are bit-equal for any number of threads, and an
+epoch goes on from a number of examples on any number of threads and ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qcuda.data.config import DATA
+from qcuda.data.order import batches, shares
+from qcuda.data.reading import Opened
+from qcuda.data.source import ALONE, Examples, Place, opened
+from qcuda.errors import InputError
+
+
+@given(count=st.integers(1, 200), size=st.integers(1, 50), even=st.booleans())
+def test_batches_hold_every_number_once(count: int, size: int, even: bool):
+    if count < size:
+        return
+    parts = batches(count, size, even=even)
+    done = torch.cat(parts).tolist()
+    assert done == list(range(count - count % size if even else count))
+    lengths = {len(part) for part in parts}
+    assert min(lengths) >= size
+    assert max(lengths) - min(lengths) <= (0 if even else 1)
+
+
+@given(count=st.integers(6, 60), ranks=st.integers(1, 3), others=st.integers(1, 3), data=st.data())
+def test_ranks_share_batches_and_go_on_as_others(count: int, ranks: int, others: int, data: Any):
+    whole = batches(count, 5)
+    stop = data.draw(st.integers(0, len(whole)))
+    done = sum(map(len, whole[:stop]))
+    first = [list(shares(whole, Place(rank, ranks))) for rank in range(ranks)]
+    rest = [list(shares(whole, Place(rank, others), done)) for rank in range(others)]
+    seen = [torch.cat(parts) for parts in zip(*first, strict=True)][:stop]
+    seen += [torch.cat(parts) for parts in zip(*rest, strict=True)]
+    assert [part.tolist() for part in seen] == [part.tolist() for part in whole]
+
+
+@pytest.mark.parametrize("start", [1, 4, 6, 9, 11, 21])
+def test_an_epoch_goes_on_where_a_batch_begins(start: int):
+    with pytest.raises(InputError, match=f"got example {start}"):
+        list(shares(batches(20, 5), ALONE, start))
+
+
+def loaded(folder: Path, workers: int = 0, **values: Any) -> Opened:
+    name = "shards" if (folder / "index.json").is_file() else "images"
+    given = {"batch": 4, "validation": 5, "size": 16, "workers": workers, **values}
+    data = opened(DATA[name](folder=str(folder), **given))
+    assert isinstance(data, Opened)
+    return data
+
+
+def same(one: list[Examples], other: list[Examples]) -> bool:
+    pairs = list(zip(one, other, strict=True))
+    return all(torch.equal(x, y) for a, b in pairs for x, y in zip(a, b, strict=True))
+
+
+def joined(ranks: Iterable[Iterable[Examples]]) -> list[Examples]:
+    """The batches that ranks share."""
+    together = zip(*ranks, strict=True)
+    return [Examples(*map(torch.cat, zip(*parts, strict=True))) for parts in together]
+
+
+@pytest.mark.parametrize("which", ["pictures", "shards"])
+def test_no_bit_depends_on_threads(which: str, request: pytest.FixtureRequest):
+    folder = request.getfixturevalue(which)
+    alone = list(loaded(folder).epoch(3, 2))
+    assert [len(batch.labels) for batch in alone] == [5, 5, 4, 4, 4]
+    assert all(batch.images.shape[1:] == (3, 16, 16) for batch in alone)
+    for workers in (1, 2, 3):
+        assert same(list(loaded(folder, workers).epoch(3, 2)), alone)
+    for other in ((3, 1), (2, 2)):
+        assert not same(list(loaded(folder).epoch(*other)), alone)
+
+
+def test_two_ranks_are_the_batches_of_one(shards: Path):
+    alone = list(loaded(shards).epoch(0, 1))
+    ranks = [loaded(shards, 2).epoch(0, 1, Place(rank, 2)) for rank in (0, 1)]
+    assert same(joined(ranks), alone)
+
+
+@pytest.mark.parametrize(("before", "after", "ranks"), [(2, 3, 1), (0, 2, 2), (3, 0, 3)])
+def test_a_stopped_epoch_goes_on_otherwise(before: int, after: int, ranks: int, shards: Path):
+    """By one integer, with another number of threads and of ranks."""
+    alone = list(loaded(shards).epoch(0, 1))
+    stopped = loaded(shards, before).epoch(0, 1)
+    first = [next(stopped), next(stopped)]
+    del stopped
+    done = sum(len(batch.labels) for batch in first)
+    rest = [loaded(shards, after).epoch(0, 1, Place(rank, ranks), done) for rank in range(ranks)]
+    assert same([*first, *joined(rest)], alone)
+
+
+def test_an_epoch_sees_every_image_once(shards: Path):
+    """Two ranks together read every image that does not choose the model, and no other."""
+    data = loaded(shards, 2)
+    places = torch.cat([data.places, data.validation.places]).sort().values
+    assert places.tolist() == list(range(27))
+    seen: list[int] = []
+    read = data.train.read
+
+    class Watched:
+        labels, words = data.train.labels, data.train.words
+
+        def read(self, number: int, drawn: Any):
+            seen.append(number)
+            return read(number, drawn)
+
+    for place in (Place(0, 2), Place(1, 2)):
+        watched = Opened(Watched(), data.places, data.validation, data.test, data.loading)
+        list(watched.epoch(1, 1, place))
+    assert sorted(seen) == data.places.tolist()
+
+
+def test_even_batches_are_alike_on_all_ranks_and_leave_out_others_each_time(shards: Path):
+    data = loaded(shards, even=True)
+    for rank in (0, 1):
+        parts = list(data.epoch(0, 1, Place(rank, 2)))
+        assert [len(batch.labels) for batch in parts] == [2] * 5
+    with pytest.raises(InputError, match="the same for all ranks, got 4 on 3"):
+        next(data.epoch(0, 1, Place(0, 3)))
+
+
+def test_both_forms_of_a_set_judge_by_the_same_images(pictures: Path, shards: Path):
+    """Nothing of these is larger than the shards' size; in both, labels are those of the files."""
+    for folder in (pictures, shards):
+        data = loaded(folder, 2, grey=True)
+        assert sorted(data.test.labels.tolist()) == [0] * 4 + [1] * 4 + [2] * 4
+        parts = list(data.test.images.split(1000))
+        assert [len(part) for part in parts] == [4, 4, 4]
+        assert all(part.shape[1:] == (1, 16, 16) for part in parts)
+        assert 0 <= min(part.min() for part in parts) < max(part.max() for part in parts) <= 1
