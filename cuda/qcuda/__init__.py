@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qcuda import nn as nn
     from qcuda.distributed import data_parallel as data_parallel
     from qcuda.kernels.words import words as words
+    from qcuda.memory.least import least_memory_ as least_memory_
     from qcuda.nn.averages import AveragedModel as AveragedModel
     from qcuda.nn.census import audit as audit
     from qcuda.nn.convert import LatticeConfig as LatticeConfig
@@ -44,6 +45,7 @@ _HOMES = {
     "turn_": "qcuda.nn.latent",
     "load": "qcuda.nn.model_file",
     "save": "qcuda.nn.model_file",
+    "least_memory_": "qcuda.memory.least",
     "LatticeOptimizer": "qcuda.optimizer",
     "StepInBackward": "qcuda.step.backward",
     "BlockMetropolis": "qcuda.step.block",

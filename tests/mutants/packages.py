@@ -213,7 +213,7 @@ MUTANTS = [
     Mutant("batch norm: keys with the norm's name", FUSED,
            "self._register_state_dict_hook(_without_norm)", "pass"),
     Mutant("batch norm: watched pairs fused", FUSED,
-           "odd and not (_hooked(norm) or _hooked(stair))", "odd"),
+           "odd and not (hooked(norm) or hooked(stair))", "odd"),
     # Noisy stairs of the plain reference
     Mutant("plain stairs: sign of the mean", PLAIN_STAIRS,
            "x.astype(np.float64) - spec.mean\n", "x.astype(np.float64) + spec.mean\n"),

@@ -92,6 +92,7 @@ SIGNATURES: native.Signatures = {
     "qt_squares": (ctypes.c_int, [_POINTER, _INT64, _INT32, _POINTER, _INT32]),
     "qt_illegal": (_INT64, [_POINTER, _INT64]),
     "qt_pack": (ctypes.c_int, [_INT32, _POINTER, _INT64, _POINTER]),
+    "qt_trits": (ctypes.c_int, [_INT32, _POINTER, _INT64, _POINTER, _INT32]),
     "qt_unpack": (ctypes.c_int, [_INT32, _POINTER, _INT64, _POINTER]),
     "qt_rule": (ctypes.c_char_p, [_INT32]),
     "qt_optimiser": (ctypes.c_char_p, [_INT32]),

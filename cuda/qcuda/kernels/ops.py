@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from qcuda.errors import InputError, require
 from qcuda.kernels import abi, native, source
@@ -279,6 +280,7 @@ def _step_cpu(states: list[Tensor], *arguments: Any) -> None:
         torch.get_num_threads(),
     )
     require(error == 0, f"the kernel takes this launch, got {abi.Error(error).words}")
+    increment_version(states)  # torch would, if it had written; `qcuda.nn.kept` asks
 
 
 def _step_cuda(states: list[Tensor], *arguments: Any) -> None:
@@ -296,6 +298,7 @@ def _step_cuda(states: list[Tensor], *arguments: Any) -> None:
         torch.cuda.current_stream(device).cuda_stream,
         lambda size: memory(size, device),
     )
+    increment_version(states)
 
 
 def memory(size: int, device: torch.device) -> Memory:

@@ -162,10 +162,11 @@ class _Straight(_Convolution):
         padding = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._around, mode=self.padding_mode), 0
-        convolve = STRAIGHT[self.dimensions]
-        return convolve(
-            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
+        convolve, weight = STRAIGHT[self.dimensions], self.weight
+        with self._keeping(weight):
+            return convolve(
+                input, weight, self.bias, self.stride, padding, self.dilation, self.groups
+            )
 
 
 class _Transposed(_Convolution):
@@ -223,11 +224,12 @@ class _Transposed(_Convolution):
         output_size: which of the sizes that a stride leaves possible the output has.
         """
         added = self.output_padding if output_size is None else self._added(input, output_size)
-        convolve = TRANSPOSED[self.dimensions]
-        return convolve(
-            input, self.weight, self.bias, self.stride, self.padding, added, self.groups,
-            self.dilation,
-        )  # fmt: skip
+        convolve, weight = TRANSPOSED[self.dimensions], self.weight
+        with self._keeping(weight):
+            return convolve(
+                input, weight, self.bias, self.stride, self.padding, added, self.groups,
+                self.dilation,
+            )  # fmt: skip
 
     def _added(self, input: Tensor, output_size: Sequence[int]) -> tuple[int, ...]:
         """The output padding that gives an output of a size."""

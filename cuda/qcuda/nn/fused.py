@@ -154,6 +154,14 @@ def fuse_(model: nn.Module) -> nn.Module:
     Pairs with hooks are left, since nobody would call them. Says what it did to the logger
     "qcuda". Returns the model. Raises ValueError if there is no such pair.
     """
+    fused = fuse_pairs_(model)
+    require(bool(fused), "a model to fuse has a batch norm before an odd stair, got none")
+    logging.getLogger("qcuda").info("fused batch norm and stair: %s", ", ".join(fused))
+    return model
+
+
+def fuse_pairs_(model: nn.Module) -> list[str]:
+    """Do what `fuse_` does; the names of the norms."""
     fused = []
     for name, sequence in list(model.named_modules()):
         if not isinstance(sequence, nn.Sequential):
@@ -161,15 +169,14 @@ def fuse_(model: nn.Module) -> nn.Module:
         for place in range(len(sequence) - 1):
             norm, stair = sequence[place], sequence[place + 1]
             odd = isinstance(stair, NoisyStair) and stair.odd
-            if type(norm) in NORMS and odd and not (_hooked(norm) or _hooked(stair)):
+            if type(norm) in NORMS and odd and not (hooked(norm) or hooked(stair)):
                 assert isinstance(stair, NoisyStair)
                 sequence[place], sequence[place + 1] = BatchStair(norm, stair), nn.Identity()
                 fused.append(f"{name}.{place}".lstrip("."))
-    require(bool(fused), "a model to fuse has a batch norm before an odd stair, got none")
-    logging.getLogger("qcuda").info("fused batch norm and stair: %s", ", ".join(fused))
-    return model
+    return fused
 
 
-def _hooked(module: nn.Module) -> bool:
+def hooked(module: nn.Module) -> bool:
+    """Whether somebody is called when the module is."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(getattr(module, name) for name in hooks)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 from qcuda.errors import require
 from qcuda.kernels import storage as stored
 from qcuda.kernels.abi import Storage
-from qcuda.kernels.decoding import VISIBLE
+from qcuda.kernels.decoding import VISIBLE, decode
 from qcuda.kernels.ops import REALS
 from qcuda.kernels.order import DIMENSIONS, as_stored, as_weight, stored_shape
 from qcuda.kernels.words import words
 from qcuda.nn import saved
+from qcuda.nn.kept import Again, keeping_little
 from qcuda.nn.slot import GradientSlot
 from qcuda.nn.visible import WRITTEN, Reading, visible
 from qtheory.lattice import Lattice
@@ -40,6 +42,10 @@ class LatticeLayer(nn.Module):
     gradient_dtype: of the slot, float32 or bfloat16; by default bfloat16 if the weight is.
 
     storage: by default trits for up to three levels, the fewest bits for hidden ones, else int8.
+    frugal: an attribute, False unless it is set. Linear layers and convolutions that are frugal
+    keep for the backward pass two bits of each number of a ternary input, and nothing for their
+    weight, which is read again; gradients have the same bits. Under torch.compile and in torch.func
+    they keep what others do.
 
     Buffers: state (codes, one a byte or packed, in stored order), levels, scale. The parameter slot
     is where the weight's gradient arrives: it has a stored shape and no values.
@@ -51,6 +57,7 @@ class LatticeLayer(nn.Module):
     scale: Tensor
     slot: GradientSlot
     bias: nn.Parameter | None
+    frugal: bool = False
 
     def __init__(
         self,
@@ -186,15 +193,27 @@ class LatticeLayer(nn.Module):
         """
         buffers: dict[str, Any] = self._buffers  # an attribute of a module is searched for
         parameters: dict[str, Any] = self._parameters
-        reading = self._reading
         state, levels, scale = buffers["state"], buffers["levels"], buffers["scale"]
-        device = state.device.type
-        if device != "meta" and torch.is_autocast_enabled(device):
-            reading = reading._replace(dtype=torch.get_autocast_dtype(device))
+        reading = self._reading_on(state.device.type)
         scaled = self._scaled(scale)
         if self._per_channel:
             scale = self._spread_scale()
         return visible(parameters["slot"], state, levels, scale, scaled, reading)
+
+    def _reading_on(self, device: str) -> Reading:
+        """How the weight is read now, under autocast or not."""
+        if device != "meta" and torch.is_autocast_enabled(device):
+            return self._reading._replace(dtype=torch.get_autocast_dtype(device))
+        return self._reading
+
+    def _keeping(self, weight: Tensor) -> AbstractContextManager[Any]:
+        """A context for the operator that takes the visible weight: what it keeps, if frugal."""
+        if not self.frugal:
+            return nullcontext()
+        state, scale = self.state, self._spread_scale()
+        shape, storage, dtype, channels_last, _ = self._reading_on(state.device.type)
+        read = partial(decode, state, self.levels, scale, shape, storage, dtype, channels_last)
+        return keeping_little(weight, Again(state, state._version, read))
 
     @property
     def gradient(self) -> Tensor | None:

@@ -41,7 +41,9 @@ class Linear(LatticeLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
-        return F.linear(input, self.weight, self.bias)
+        weight = self.weight
+        with self._keeping(weight):
+            return F.linear(input, weight, self.bias)
 
     def extra_repr(self) -> str:
         sizes = f"in_features={self.in_features}, out_features={self.out_features}"
