@@ -96,12 +96,9 @@ def _reading(
     tensor: int,
     learned: list[Tensor],
     kinds: list[int],
-    numbers: list[float],
-    thresholds: list[float],
-    levels: list[float],
-    up: list[bool],
+    *rest: list[float],
 ) -> tuple[Tensor, Tensor]:
-    given, filters = described(*map(tuple, (kinds, numbers, thresholds, levels, up)))  # pyright: ignore[reportArgumentType]
+    given, filters = described(*map(tuple, (kinds, *rest)))  # pyright: ignore[reportArgumentType]
     groups, length = _checked(latent, learned, filters)
     random = SHOWN[kinds[0]] == "random"
     require(
@@ -144,7 +141,7 @@ def _reading_fake(
     tensor: int,
     learned: list[Tensor],
     kinds: list[int],
-    *row: list[float],
+    *rest: list[float],
 ) -> tuple[Tensor, Tensor]:
     groups = latent.shape[0] if kinds[9] and latent.dim() > 1 else 1
     return torch.empty_like(latent), latent.new_empty((2, groups), dtype=torch.float32)
@@ -156,12 +153,9 @@ def _slope(
     kept: Tensor,
     learned: list[Tensor],
     kinds: list[int],
-    numbers: list[float],
-    thresholds: list[float],
-    levels: list[float],
-    up: list[bool],
+    *rest: list[float],
 ) -> tuple[Tensor, Tensor]:
-    given, filters = described(*map(tuple, (kinds, numbers, thresholds, levels, up)))  # pyright: ignore[reportArgumentType]
+    given, filters = described(*map(tuple, (kinds, *rest)))  # pyright: ignore[reportArgumentType]
     groups, length = _checked(latent, learned, filters)
     require(
         kept.shape == (2, groups) and kept.dtype == torch.float32 and kept.is_contiguous(),
@@ -187,7 +181,7 @@ def _slope_fake(
     kept: Tensor,
     learned: list[Tensor],
     kinds: list[int],
-    *row: list[float],
+    *rest: list[float],
 ) -> tuple[Tensor, Tensor]:
     slopes = latent.new_empty((len(learned), kept.shape[1]), dtype=torch.float32)
     return torch.empty_like(latent), slopes
