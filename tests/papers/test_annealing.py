@@ -138,8 +138,7 @@ def test_cold_weights_that_move_at_once_leave_a_flat_minimum():
 
 def test_a_simulation_of_weights_at_once_fails_by_chance_only():
     """Of parallel-met, all at once, whose energies are spread most."""
-    *_, law = parallel.cooled(1.0)
-    energy = landscape(SPARE).ravel()
+    energy, law = landscape(SPARE).ravel(), parallel.cooled(1.0)
     assert met.false_alarm(energy, law, parallel.NETWORKS, 0.16) < 1e-10
 
 

@@ -11,7 +11,9 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
 
+from qpapers.annealing.curve import TEST
 from qpapers.annealing.network import SPARE, landscape, outputs, student
+from qpapers.annealing.parallel import SHARES
 from qpapers.ledger import Claim, Values
 from qtheory.chain import (
     MarkovChain,
@@ -23,9 +25,7 @@ from qtheory.chain import (
     total_variation,
 )
 
-TEST = "tests/papers/test_annealing.py"
 NOISY = f"{TEST}::test_the_penalty_restores_the_odds_of_exact_energies"
-SHARES = (1.0, 0.5, 0.25, 0.125)
 PerPair = Float[ndarray, "states states"]
 """One number for each pair of states."""
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from qpapers.annealing.curve import ITERATIONS, TEST, geometric, laws
-from qpapers.annealing.network import DEEP, landscape
+from qpapers.annealing.network import DEEP, landscape, mean_and_std
 from qpapers.ledger import Claim, Values
 from qtheory.chain import gibbs_law, inhomogeneous_laws, logarithmic_schedule
 from qtheory.chain.annealing import Temperatures
@@ -20,10 +18,8 @@ STARTS = (4.0, 16.0, 64.0)
 
 def found(temperatures: Temperatures) -> float:
     """Probability of a global minimum of DEEP after all temperatures."""
-    energy, law = landscape(DEEP).ravel(), np.zeros(0)
-    for each in laws(DEEP, temperatures):
-        law = each
-    return float(law[energy == 0].sum())
+    *_, law = laws(DEEP, temperatures)
+    return float(law[landscape(DEEP).ravel() == 0].sum())
 
 
 def adaptive(first: float, rate: float = RATE) -> tuple[float, float]:
@@ -33,9 +29,7 @@ def adaptive(first: float, rate: float = RATE) -> tuple[float, float]:
     law, temperature = np.full(energy.size, 1.0 / energy.size), first
     for _ in range(ITERATIONS):
         law = single_site_metropolis(landscape(DEEP), temperature).advance(law)
-        mean = float(law @ energy)
-        spread = math.sqrt(float(law @ (energy - mean) ** 2))
-        temperature = cooled(temperature, spread, rate)
+        temperature = cooled(temperature, mean_and_std(energy, law)[1], rate)
     return float(law[energy == 0].sum()), temperature
 
 
@@ -62,9 +56,9 @@ def falls() -> Values:
     energy, ratios = landscape(DEEP).ravel(), list[float]()
     for temperature in (8.0, 4.0, 2.0):
         law = gibbs_law(energy, temperature)
-        spread = math.sqrt(float(law @ energy**2) - float(law @ energy) ** 2)
-        colder = gibbs_law(energy, cooled(temperature, spread, 1e-4))
-        ratios.append(float((law - colder) @ energy) / (1e-4 * spread))
+        std = mean_and_std(energy, law)[1]
+        colder = gibbs_law(energy, cooled(temperature, std, 1e-4))
+        ratios.append(float((law - colder) @ energy) / (1e-4 * std))
     return tuple(ratios)
 
 

@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from qpapers.annealing.network import DEEP, SPARE, Teacher, landscape, surveyed
+from qpapers.annealing.network import DEEP, SPARE, Teacher, landscape, mean_and_std, surveyed
 from qpapers.ledger import Claim, Values
 from qtheory.arrays import Pmf
 from qtheory.chain import (
     hitting_times,
     inhomogeneous_laws,
     logarithmic_schedule,
+    parallel_metropolis,
     single_site_metropolis,
     survey,
 )
@@ -44,10 +45,14 @@ SCHEDULES: dict[str, Temperatures] = {
 """Hajek's with the depth for its constant; sixteen to one; and cold from the beginning."""
 
 
-def laws(teacher: Teacher, temperatures: Temperatures) -> Iterator[Pmf]:
-    """The law after each iteration from the uniform one, one weight asked at a time."""
+def laws(teacher: Teacher, temperatures: Temperatures, share: float = 0.0) -> Iterator[Pmf]:
+    """The law after each iteration from the uniform one, one weight asked at a time.
+
+    share: with which each weight proposes, if they move at once.
+    """
     energy = landscape(teacher)
-    chains = (single_site_metropolis(energy, t) for t in temperatures.tolist())
+    chain = partial(parallel_metropolis, proposal=share) if share else single_site_metropolis
+    chains = (chain(energy, t) for t in temperatures.tolist())
     return inhomogeneous_laws(chains, np.full(energy.size, 1.0 / energy.size))
 
 
@@ -57,9 +62,8 @@ def predicted(name: str, warmer: float = 1.0) -> Curve:
     energy, found = landscape(DEEP).ravel(), np.zeros((len(AT), 3))
     for k, law in enumerate(laws(DEEP, warmer * SCHEDULES[name]), 1):
         if k in AT:
-            mean = float(law @ energy)
-            spread = math.sqrt(float(law @ (energy - mean) ** 2))
-            found[AT.index(k)] = mean, law[energy == 0].sum(), spread
+            mean, std = mean_and_std(energy, law)
+            found[AT.index(k)] = mean, law[energy == 0].sum(), std
     return found
 
 

@@ -10,14 +10,13 @@ from scipy.optimize import minimize_scalar  # pyright: ignore[reportMissingTypeS
 
 from qpapers import extremes
 from qpapers.annealing import curve
-from qpapers.annealing.curve import AT, SCHEDULES, Curve, laws, predicted
-from qpapers.annealing.network import DEEP, landscape
+from qpapers.annealing.curve import AT, SCHEDULES, TEST, Curve, laws, predicted
+from qpapers.annealing.network import DEEP, landscape, mean_and_std
 from qpapers.annealing.walk import one_at_a_time
 from qpapers.ledger import Claim, Values
 from qtheory.arrays import Pmf
 from qtheory.chain.landscape import Heights
 
-TEST = "tests/papers/test_annealing.py"
 SMALL = f"{TEST}::test_small_curves_are_met_and_a_wrong_temperature_is_not"
 NETWORKS, SEED = 2**16, 19531988
 NEAR = {"logarithmic": 0.30, "geometric": 0.40, "quench": 0.30}
@@ -38,9 +37,8 @@ def simulated(name: str) -> Curve:
 
 def false_alarm(values: Heights, law: Pmf, count: int, distance: float) -> float:
     """Chernoff's bound of P(abs(mean of count values - their mean under the law) >= distance)."""
-    kept = law > 0
-    centred, law = values[kept] - float(law @ values), law[kept]
-    spread = math.sqrt(float(law @ centred**2))
+    kept, (mean, std) = law > 0, mean_and_std(values, law)
+    centred, law = values[kept] - mean, law[kept]
 
     def exponent(side: float) -> float:
         def rate(t: float) -> float:
@@ -48,7 +46,7 @@ def false_alarm(values: Heights, law: Pmf, count: int, distance: float) -> float
             top = tilt.max()
             return math.log(float(law @ np.exp(tilt - top))) + float(top) - t * distance
 
-        found = minimize_scalar(rate, bounds=(0.0, 4 * distance / spread**2), method="bounded")
+        found = minimize_scalar(rate, bounds=(0.0, 4 * distance / std**2), method="bounded")
         return count * rate(float(found["x"]))  # pyright: ignore
 
     return sum(math.exp(extremes.least((exponent(side), 0.0))) for side in (1.0, -1.0))

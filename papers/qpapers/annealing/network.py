@@ -9,6 +9,7 @@ differences of energies are exact. Weights are ordered A by rows, then v.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from itertools import product
 
@@ -16,8 +17,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from qtheory.arrays import Pmf
 from qtheory.chain import Landscape, lattice_edges, survey
-from qtheory.chain.landscape import Grid
+from qtheory.chain.landscape import Grid, Heights
 from qtheory.lattice import Lattice
 
 HIDDEN = 2
@@ -60,6 +62,12 @@ def outputs(weights: int) -> Outputs:
     x = np.array(list(product((-1.0, 0.0, 1.0), repeat=inputs)))
     hidden = np.maximum(w[:, : HIDDEN * inputs].reshape(-1, HIDDEN, inputs) @ x.T, 0.0)
     return np.einsum("sjn,sj->sn", hidden, w[:, HIDDEN * inputs :])
+
+
+def mean_and_std(values: Heights, law: Pmf) -> tuple[float, float]:
+    """Of a number of each state, such as its energy."""
+    mean = float(law @ values)
+    return mean, math.sqrt(float(law @ (values - mean) ** 2))
 
 
 @cache

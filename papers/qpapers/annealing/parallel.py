@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import cache
 
-import numpy as np
-
-from qpapers.annealing.curve import geometric, laws
+from qpapers.annealing.curve import TEST, geometric, laws
 from qpapers.annealing.network import SPARE, STRICT, Teacher, landscape, surveyed
 from qpapers.annealing.walk import all_at_once
 from qpapers.ledger import Claim, Values
@@ -21,7 +18,6 @@ from qtheory.chain import (
 )
 from qtheory.chain.annealing import Temperatures
 
-TEST = "tests/papers/test_annealing.py"
 PARALLEL = f"{TEST}::test_cold_weights_that_move_at_once_leave_a_flat_minimum"
 SHARES = (1.0, 0.5, 0.25, 0.125)
 ASKED = 600
@@ -70,13 +66,10 @@ def orders() -> Values:
     return order, math.log(odds(0.1, 0.125) / odds(0.125, 0.125)) / 2
 
 
-def cooled(share: float) -> Iterator[Pmf]:
-    """Laws of SPARE, T from 8 to 1/8 while ASKED weights are asked; a share of 0: one at a time."""
-    energy, temperatures = landscape(SPARE), cooling_down(share)
-    if not share:
-        return laws(SPARE, temperatures)
-    chains = (parallel_metropolis(energy, t, share) for t in temperatures.tolist())
-    return inhomogeneous_laws(chains, np.full(energy.size, 1.0 / energy.size))
+def cooled(share: float) -> Pmf:
+    """The last law of SPARE after `cooling_down`; a share of 0: one weight at a time."""
+    *_, law = laws(SPARE, cooling_down(share), share)
+    return law
 
 
 def cooling_down(share: float) -> Temperatures:
@@ -86,10 +79,8 @@ def cooling_down(share: float) -> Temperatures:
 
 @cache
 def ends(share: float) -> tuple[float, float]:
-    """Mean energy, and probability of a global minimum, at the end of `cooled`."""
-    energy, law = landscape(SPARE).ravel(), np.zeros(0)
-    for each in cooled(share):
-        law = each
+    """Mean energy, and probability of a global minimum, under `cooled`."""
+    energy, law = landscape(SPARE).ravel(), cooled(share)
     return float(law @ energy), float(law[energy == 0].sum())
 
 
@@ -100,13 +91,10 @@ def cooling() -> Values:
 
 
 def simulated() -> Values:
-    """Mean energy of NETWORKS networks at the end of `cooled`, at shares 1, 1/2, 1/4."""
+    """Mean energy of NETWORKS networks after `cooling_down`, at shares 1, 1/2, 1/4."""
     found: list[float] = []
     for share in SHARES[:3]:
-        walk = all_at_once(landscape(SPARE), cooling_down(share), NETWORKS, SEED, share)
-        last = np.zeros(0)
-        for energy in walk:
-            last = energy
+        *_, last = all_at_once(landscape(SPARE), cooling_down(share), NETWORKS, SEED, share)
         found.append(float(last.mean()))
     return tuple(found)
 
