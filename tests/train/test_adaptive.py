@@ -12,6 +12,7 @@ from unittest import mock
 
 import pytest
 import torch
+from stopping import stopped_after
 
 from qcuda.data.source import opened
 from qcuda.errors import InputError
@@ -20,7 +21,6 @@ from qcuda.optimizer import LatticeOptimizer
 from qcuda.schedules.adaptive import Adaptive, Moved, Seen, Spread
 from qcuda.schedules.shapes import Linear, Logarithmic
 from qcuda.schedules.table import Stretched
-from qcuda.train import folder as kept
 from qcuda.train import job, loop
 from qcuda.train.checkpoint import pack, restore
 from qcuda.train.config import make
@@ -213,16 +213,11 @@ def test_a_checkpoint_has_the_states_of_schedules():
     assert values == {knob: one(2) for knob, one in other.schedules.items()}
 
 
-class Stop(Exception):
-    """The process ends here."""
-
-
 @pytest.mark.parametrize("writes", [2, 5])
 def test_stopped_with_a_state_it_goes_on_with_the_same_bits(
     writes: int,
     tmp_path: Path,
     contents_of: Callable[[Path], dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
 ):
     """It went back before the second stop, as validation of so few examples is often no better."""
     tree = {
@@ -233,19 +228,11 @@ def test_stopped_with_a_state_it_goes_on_with_the_same_bits(
             "proposal": {"name": "moved", "share": 0.02},
         },
     }
-    config, save, done = make(tree), kept.save_checkpoint, [0]
+    config = make(tree)
     job.run(config, tmp_path / "whole")
 
-    def counted(path: Path, values: dict[str, Any]) -> None:
-        save(path, values)
-        done[0] += 1
-        if done[0] == writes:
-            raise Stop
-
-    with monkeypatch.context() as patch:
-        patch.setattr(job.kept, "save_checkpoint", counted)
-        with pytest.raises(Stop):
-            job.run(config, tmp_path / "run")
+    with stopped_after(writes):
+        job.run(config, tmp_path / "run")
     job.run(config, tmp_path / "run")
     assert contents_of(tmp_path / "run") == contents_of(tmp_path / "whole")
     log = job.read_log(tmp_path / "run")

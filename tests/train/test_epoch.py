@@ -15,6 +15,7 @@ from unittest import mock
 import pytest
 import torch
 from matplotlib.figure import Figure
+from stopping import stopped_after
 from torch import Tensor, nn
 
 from qcuda.data.source import Examples, opened
@@ -195,22 +196,10 @@ def test_the_best_epoch_is_by_accuracy_then_by_loss_then_the_first():
     assert fake_best((0.7, 1.0), (0.7, 1.0)) == (1, 1.0)
 
 
-class Stop(Exception):
-    """The process ends here."""
-
-
 def job_of(made: Config, folder: Path, stop_after: int = 0) -> dict[str, Any]:
     """A run, killed after so many checkpoints and begun again if that is not 0."""
-    done, save = [0], kept.save_checkpoint
-
-    def counted(path: Path, values: dict[str, Any]) -> None:
-        save(path, values)
-        done[0] += 1
-        if done[0] == stop_after:
-            raise Stop
-
     if stop_after:
-        with mock.patch.object(kept, "save_checkpoint", counted), pytest.raises(Stop):
+        with stopped_after(stop_after):
             job.run(made, folder)
     return job.run(made, folder)
 

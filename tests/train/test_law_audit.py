@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from generated import include
+from stopping import stopped_after
 
 import qreference
 from qcuda.data.source import opened
@@ -24,7 +25,6 @@ from qcuda.kernels.abi import Storage
 from qcuda.nn import Linear
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train import folder as kept
-from qcuda.train import job
 from qcuda.train.config import make
 from qcuda.train.door import begin
 from qcuda.train.loop import Trainee, train_epoch
@@ -157,10 +157,6 @@ def test_the_audit_changes_no_bit_of_the_training(audited: Path, finished: Path)
             assert torch.equal(value, weights[1][name])
 
 
-class Stop(Exception):
-    """The process ends here."""
-
-
 @pytest.mark.parametrize("writes", [1, 3])
 def test_a_stopped_audit_goes_on_with_its_bits(
     writes: int,
@@ -168,20 +164,9 @@ def test_a_stopped_audit_goes_on_with_its_bits(
     tmp_path: Path,
     run_quickly: Callable[..., int],
     contents_of: Callable[[Path], dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
 ):
-    save, done = kept.save_checkpoint, [0]
-
-    def counted(path: Path, values: dict[str, Any]) -> None:
-        save(path, values)
-        done[0] += 1
-        if done[0] == writes:
-            raise Stop
-
-    with monkeypatch.context() as patch:
-        patch.setattr(job.kept, "save_checkpoint", counted)
-        with pytest.raises(Stop):
-            run_quickly(tmp_path / "run", *AUDITED)
+    with stopped_after(writes):
+        run_quickly(tmp_path / "run", *AUDITED)
     assert run_quickly(tmp_path / "run", *AUDITED) == 0
     assert contents_of(tmp_path / "run") == contents_of(audited)
 

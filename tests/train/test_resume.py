@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stopping import stopped_after
 
 from qcuda.cli import main
 from qcuda.train import folder as kept
-from qcuda.train import job
 
 Contents = Callable[[Path], dict[str, Any]]
 
@@ -45,10 +45,6 @@ def test_killed_and_resumed_is_the_same_run(finished: Path, tmp_path: Path, cont
     assert contents_of(run) == contents_of(finished)
 
 
-class Stop(Exception):
-    """The process ends here."""
-
-
 @pytest.mark.parametrize("writes", [1, 4, 6, 16])
 def test_stopped_after_any_checkpoint(
     writes: int,
@@ -56,21 +52,10 @@ def test_stopped_after_any_checkpoint(
     tmp_path: Path,
     run_quickly: Callable[..., int],
     contents_of: Contents,
-    monkeypatch: pytest.MonkeyPatch,
 ):
     """There are 16: each of four methods writes four."""
-    done, save = [0], kept.save_checkpoint
-
-    def counted(path: Path, values: dict[str, Any]) -> None:
-        save(path, values)
-        done[0] += 1
-        if done[0] == writes:
-            raise Stop
-
-    with monkeypatch.context() as patch:
-        patch.setattr(job.kept, "save_checkpoint", counted)
-        with pytest.raises(Stop):
-            run_quickly(tmp_path / "run")
+    with stopped_after(writes):
+        run_quickly(tmp_path / "run")
     assert run_quickly(tmp_path / "run") == 0
     assert contents_of(tmp_path / "run") == contents_of(finished)
 
