@@ -83,11 +83,11 @@ def specs(draw: st.DrawFn, stem: str, lattice: SearchStrategy[Lattice] | None = 
     own = contract(stem).lattices
     drawn = (st.sampled_from(own) if own else lattices()) if lattice is None else lattice
     where, values = draw(drawn), draw(knobs(stem))
-    if where.size <= FEW:
-        return spec_class(stem)(where, **values)
     try:
         return spec_class(stem)(where, **values)
     except ValueError:
+        if where.size <= FEW:
+            raise
         reject()
 
 

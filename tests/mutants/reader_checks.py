@@ -94,13 +94,16 @@ def law(load: Load) -> Iterator:
     from qtheory.algorithms import readers
 
     tests = load("conformance/test_reader")
-    for stem in readers():
-        for name, test in (
-            ("laws of readers", tests.test_what_is_read_has_the_law),
-            ("slopes of readers", tests.test_the_slope_in_a_latent_is_the_window_times_the_factor),
-            ("slopes of cut ends", tests.test_slopes_of_cut_noise_are_those_of_the_exact_mean),
-            ("slopes of thresholds", tests.test_a_learned_threshold_feels_what_is_near_it),
-        ):
+    slopes = tests.test_the_slope_in_a_latent_is_the_window_times_the_factor
+    cut = tests.test_slopes_of_cut_noise_are_those_of_the_exact_mean
+    threshold = tests.test_a_learned_threshold_feels_what_is_near_it
+    for name, stems, test in (
+        ("laws of readers", readers(), tests.test_what_is_read_has_the_law),
+        ("slopes of readers", readers(), slopes),
+        ("slopes of cut ends", tests.CUT, cut),
+        ("slopes of thresholds", tests.THRESHOLD, threshold),
+    ):
+        for stem in stems:
             yield name, lambda t=test, s=stem: t(stem=s)
 
 
