@@ -12,7 +12,6 @@ for it raises an error.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -22,8 +21,8 @@ from torch import Tensor
 from qcuda.errors import require
 from qcuda.nn import fused_reading
 from qcuda.nn.fused_reading import Draw, scale
-from qcuda.nn.stairs import computed, cumulative, density, goes_up, once
-from qtheory.algorithms.reader import LEARNED, Clip, Reading
+from qcuda.nn.stairs import computed, cumulative, density, goes_up, jumps, once
+from qtheory.algorithms.reader import LEARNED, Clip, Reading, taken
 from qtheory.noise import Gaussian, Logistic, Smoothing, Triangular, Uniform
 
 NEAR = (0.5, 1.5)  # sizes that a learned threshold feels, in its units
@@ -57,6 +56,11 @@ class _Asked(NamedTuple):
 def _axes(reading: Reading, x: Tensor) -> tuple[int, ...]:
     filters = reading.group == "filter" and x.dim() > 1
     return tuple(range(1 if filters else 0, x.dim()))
+
+
+def _each(reading: Reading, x: Tensor) -> int:
+    """Latents of a group."""
+    return x.numel() if len(_axes(reading, x)) == x.dim() else x.numel() // max(x.shape[0], 1)
 
 
 def _mean(reading: Reading, x: Tensor, some: Tensor | None = None) -> Tensor:
@@ -130,9 +134,8 @@ def _level(reading: Reading, x: Tensor, unit: Tensor | None, asked: _Asked) -> T
     else:
         u, s = (x if unit is None else x / unit), scale(noise)
         chances = [cumulative(family(noise), (u - t) / s) for t in stair.thresholds]
-    jumps = [high - low for low, high in zip(stair.levels, stair.levels[1:], strict=False)]
     if reading.shown == "expectation":
-        for chance, jump in zip(chances, jumps, strict=True):
+        for chance, jump in zip(chances, jumps(stair), strict=True):
             level = level + jump * chance
         return level.to(x.dtype)
     if reading.shown == "random":
@@ -185,10 +188,8 @@ def _cut(reading: Reading, x: Tensor, asked: _Asked) -> list[_Passing]:
 
 def _slopes_of_mean(reading: Reading, x: Tensor, asked: _Asked) -> tuple[Tensor, Tensor]:
     """Derivatives of the mean level in u and in s, in the type of x."""
-    jumps = [high - low for low, high in pairwise(reading.stair.levels)]
-    passing = _cut(reading, x, asked)
     in_u, in_s = torch.zeros_like(x), torch.zeros_like(x)
-    for one, jump in zip(passing, jumps, strict=True):
+    for one, jump in zip(_cut(reading, x, asked), jumps(reading.stair), strict=True):
         in_u, in_s = in_u + jump * one.in_u, in_s + jump * one.in_s
     return in_u.to(x.dtype), in_s.to(x.dtype)
 
@@ -204,9 +205,8 @@ def _window(reading: Reading, x: Tensor, unit: Tensor | None) -> Tensor | None:
         return inside.to(x.dtype)
     stair, u, s = reading.stair, (x if unit is None else x / unit), scale(w)
     total = torch.zeros_like(u)
-    steps = zip(stair.thresholds, stair.levels, stair.levels[1:], strict=False)
-    for t, low, high in steps:
-        total = total + (high - low) / s * density(family(w), (u - t) / s)
+    for t, jump in zip(stair.thresholds, jumps(stair), strict=True):
+        total = total + jump / s * density(family(w), (u - t) / s)
     return total
 
 
@@ -274,7 +274,7 @@ def _slopes(reading: Reading, latent: Tensor, asked: _Asked, upstream: Tensor) -
     if gain is not None and reading.factor != "straight":
         flat = flat * _factor(reading, latent, level, gain, asked)
     axes = _axes(reading, x)
-    n = x.numel() if len(axes) == x.dim() else x.numel() // max(x.shape[0], 1)
+    n = _each(reading, x)
     if reading.gain_slope == "printed":
         flat = flat + g / n
     if reading.gain_slope == "exact":
@@ -364,7 +364,5 @@ def seen(
     drawn = words.words(latent) if isinstance(words, Draw) else words
     rank = 0
     if reading.unit == "rank":  # here, as torch.compile follows no number within the function
-        whole = len(_axes(reading, latent)) == latent.dim()
-        size = latent.numel() // (1 if whole else max(latent.shape[0], 1))
-        rank = math.floor(reading.zeros * size + 0.5)
+        rank = taken(reading.zeros, _each(reading, latent))
     return _Read.apply(latent, drawn, plane, unit, rank, reading, *learned)

@@ -105,7 +105,7 @@ def _noisy(
     reached = [cumulative(family, (x - t) / scale) for t in stair.thresholds]
     out = torch.full_like(x, stair.levels[0])
     if forward == "expectation":
-        for f, jump in zip(reached, _jumps(stair), strict=True):
+        for f, jump in zip(reached, jumps(stair), strict=True):
             out = out + jump * f
         return out
     if words is not None:
@@ -124,7 +124,8 @@ def _noisy(
     return out
 
 
-def _jumps(stair: Stair) -> list[float]:
+def jumps(stair: Stair) -> list[float]:
+    """From each level to the next."""
     return [high - low for low, high in pairwise(stair.levels)]
 
 
@@ -166,7 +167,7 @@ class _NoisyStair(torch.autograd.Function):
         dtype = computed(x)
         at, s = x.to(dtype) - mean.to(dtype), scale.to(dtype)
         slope, moment = torch.zeros_like(at), torch.zeros_like(at)
-        for t, jump in zip(stair.thresholds, _jumps(stair), strict=True):
+        for t, jump in zip(stair.thresholds, jumps(stair), strict=True):
             a = (at - t) / s
             f = density(family, a)
             slope = slope + jump * f

@@ -97,11 +97,9 @@ def test_shares_are_met_and_nothing_thaws_where_it_must_not(order):
         after = partition(spec, w, share, frozen, words)
         assert after.sum() == np.floor(share * w.size + 0.5)
         assert after[frozen].all() or not ORDERS[order].keeps
-        free_before, chosen = ~frozen, after & ~frozen
         if order == "largest" and (~after).any():
-            assert np.abs(w[chosen]).min() >= np.abs(w[~after]).max()
-        w = np.where(frozen & free_before, w, RNG.normal(size=w.shape))
-        frozen = after
+            assert np.abs(w[after & ~frozen]).min() >= np.abs(w[~after]).max()
+        w, frozen = np.where(after, w, RNG.normal(size=w.shape)), after
     assert frozen.all()
 
 
