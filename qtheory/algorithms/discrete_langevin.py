@@ -24,13 +24,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from qtheory.algorithms.base import Contract, Knob
-from qtheory.algorithms.walker import on_lattice
+from qtheory.algorithms.walker import check_temperature, on_lattice
 from qtheory.arrays import Numbers, Pmf
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
 from qtheory.values import rebuilt
 
-LEAST_TEMPERATURE = 2.0**-100
 LEAST_STEP = 2.0**-6
 MOST_ADJUSTED = 16
 """Levels of a lattice on which proposals are adjusted: each asks for the sums of all others."""
@@ -61,12 +60,9 @@ class DiscreteLangevin:
     __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
+        check_temperature(self.temperature)
         with np.errstate(over="ignore", under="ignore"):
-            temperature, step = np.float32(self.temperature), np.float32(self.step)
-        if not (math.isfinite(temperature) and temperature >= LEAST_TEMPERATURE):
-            raise ValueError(
-                f"a temperature is finite and at least 2**-100 spacings, got {self.temperature}"
-            )
+            step = np.float32(self.step)
         if not (math.isfinite(step) and step > LEAST_STEP):
             raise ValueError(f"a step is finite and above 2**-6 squared spacings, got {self.step}")
         if self.adjusted not in ("no", "yes"):

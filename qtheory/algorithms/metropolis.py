@@ -15,20 +15,18 @@ chain of a weight under exact differences of an energy is in detailed balance wi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from qtheory.algorithms.base import Contract, Knob
-from qtheory.algorithms.walker import on_lattice
+from qtheory.algorithms.walker import check_temperature, on_lattice
 from qtheory.arrays import Numbers, Pmf
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
 from qtheory.values import rebuilt
 
 ACCEPTANCES = ("metropolis", "heat_bath")
-LEAST_TEMPERATURE = 2.0**-100
 FAR = 48.0
 """Temperatures beyond which exp(-x / T) is below 2**-69 and counts as 0."""
 
@@ -54,12 +52,9 @@ class Metropolis:
     __reduce__ = rebuilt
 
     def __post_init__(self) -> None:
+        check_temperature(self.temperature)
         with np.errstate(over="ignore", under="ignore"):
-            temperature, proposal = np.float32(self.temperature), np.float32(self.proposal)
-        if not (math.isfinite(temperature) and temperature >= LEAST_TEMPERATURE):
-            raise ValueError(
-                f"a temperature is finite and at least 2**-100 spacings, got {self.temperature}"
-            )
+            proposal = np.float32(self.proposal)
         if not 0 < proposal <= 1:
             raise ValueError(f"the probability of a proposal is in (0, 1], got {self.proposal}")
         if self.acceptance not in ACCEPTANCES:

@@ -15,6 +15,8 @@ from qtheory.arrays import Numbers, Outcomes, Pmf
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
 
+LEAST_TEMPERATURE = 2.0**-100
+
 
 class Split(NamedTuple):
     """Start index; sign (-1 or +1), whole spacings, and the fraction in [0, 1)."""
@@ -44,6 +46,16 @@ def split(lattice: Lattice, index: Numbers, increment: Numbers) -> Split:
     distance = np.where(np.isnan(x), 0.0, distance)
     whole = np.floor(distance)
     return Split(i, np.where(x < 0, -1, 1), whole.astype(np.int64), distance - whole)
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise ValueError unless it is finite and at least 2**-100 spacings in float32."""
+    with np.errstate(over="ignore", under="ignore"):
+        number = np.float32(temperature)
+    if not (math.isfinite(number) and number >= LEAST_TEMPERATURE):
+        raise ValueError(
+            f"a temperature is finite and at least 2**-100 spacings, got {temperature}"
+        )
 
 
 class Hidden(TypedDict):
