@@ -25,15 +25,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import qcuda.nn
 from qcuda.bench.eager import MOVES, READINGS, moved
-from qcuda.bench.update import measure
+from qcuda.bench.update import lattice_step, measure
 from qcuda.errors import BackendUnavailable, require
 from qcuda.kernels import native
-from qcuda.kernels.abi import Storage
 from qcuda.nn.fused_reading import covered
 from qcuda.nn.reader import Reader
-from qcuda.optimizer import LatticeOptimizer
 from qtheory.algorithms import Spec, hidden, rows, spec_class, stem, usual, walkers
 from qtheory.algorithms.reader import reading_of
 from qtheory.optimisers import SGD, Normalized
@@ -58,24 +55,10 @@ def _codes(spec: Spec, weights: int) -> Tensor:
     return torch.randint(low, low + spec.lattice.size, (weights,), dtype=torch.int8)
 
 
-def _kernel_step(spec: Spec, base: SGD | Normalized, gradient: Tensor) -> Callable[[], Any]:
-    readout = getattr(spec, "readout", None)
-    layer = qcuda.nn.Linear(
-        gradient.numel() // COLUMNS, COLUMNS, spec.lattice, storage=Storage.INT8, readout=readout
-    )
-    layer.slot.grad = gradient.view(layer.slot.shape)
-    optimizer = LatticeOptimizer(layer.parameters(), spec, base=base)
-
-    def step(keep: object = layer) -> None:  # the optimiser knows its layer only weakly
-        optimizer.step()
-
-    return step
-
-
 def plain_update(spec: Spec, weights: int) -> Actions:
     """One gradient step of a walker."""
     gradient = torch.randn(weights)
-    actions = {"kernel": _kernel_step(spec, SGD(LEARNING_RATE), gradient)}
+    actions = {"kernel": lattice_step(spec, SGD(LEARNING_RATE), gradient, columns=COLUMNS)}
     move = MOVES.get(stem(spec))
     if move is None:
         return actions
@@ -93,7 +76,7 @@ def plain_update(spec: Spec, weights: int) -> Actions:
 def normalised_update(spec: Spec, weights: int) -> Actions:
     """One step along the gradient over its running rms."""
     gradient, base = torch.randn(weights), Normalized(LEARNING_RATE)
-    actions = {"kernel": _kernel_step(spec, base, gradient)}
+    actions = {"kernel": lattice_step(spec, base, gradient, columns=COLUMNS)}
     move = MOVES[stem(spec)]
 
     def update(code: Tensor, gradient: Tensor, square: Tensor, share: Tensor) -> None:

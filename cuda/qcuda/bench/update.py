@@ -56,11 +56,17 @@ def eager_adam_dst(
     eager_dst(code, first / (1 - 0.9**iteration) / corrected)
 
 
-def _lattice_step(
-    weights: int, spec: Spec, base: Optimiser, storage: Storage, gradient: Tensor, moments: str
+def lattice_step(
+    spec: Spec,
+    base: Optimiser,
+    gradient: Tensor,
+    storage: Storage = Storage.INT8,
+    moments: str = "float32",
+    columns: int = 100,
 ) -> Callable[[], Any]:
-    """A whole LatticeOptimizer step on one linear layer."""
-    layer = qcuda.nn.Linear(weights // 100, 100, spec.lattice, storage=storage)
+    """A whole LatticeOptimizer step on one linear layer with as many weights as a gradient."""
+    shape, readout = (gradient.numel() // columns, columns), getattr(spec, "readout", None)
+    layer = qcuda.nn.Linear(*shape, spec.lattice, storage=storage, readout=readout)
     layer.slot.grad = gradient.view(layer.slot.shape)
     optimizer = LatticeOptimizer(layer.parameters(), spec, base=base, moments=moments)
 
@@ -99,7 +105,7 @@ def contestants(weights: int) -> list[Contestant]:
     ) -> Contestant:
         kept = (2 if base is adam else 0) * (4 if moments == "float32" else 2)
         state = 1 if storage is Storage.INT8 else 0.25
-        step = _lattice_step(weights, spec, base, storage, gradient, moments)
+        step = lattice_step(spec, base, gradient, storage, moments)
         return Contestant(name, step, 4 + 2 * (state + kept), state + kept)
 
     adam_arguments = (code, gradient, first, second, iteration)
