@@ -50,6 +50,8 @@ Space: TypeAlias = Mapping[str, Between | OneOf]
 RATES = Between(1e-3, 0.4)
 MOMENTA = OneOf((0.9, 0.97, 0.99, 0.995, 0.998))
 THRESHOLDS = OneOf((1 / 3, 1 / 2))
+COOLED: Space = {"momentum": MOMENTA, "temperature": Between(0.01, 2.0)}
+NEIGHBOURS: Space = {**COOLED, "proposal": Between(3e-3, 0.3)}
 
 
 @dataclass(frozen=True)
@@ -151,33 +153,22 @@ RULES: dict[str, Rule] = {
     ),
     "metropolis": Rule(
         "Metropolis, Adam",
-        {
-            "momentum": MOMENTA,
-            "temperature": Between(0.01, 2.0),
-            "proposal": Between(3e-3, 0.3),
-        },
+        NEIGHBOURS,
         {"learning_rate": 1.0},
         stem="metropolis",
         falling=("temperature",),
     ),
     "heat_bath": Rule(
         "heat bath, Adam",
-        {
-            "momentum": MOMENTA,
-            "temperature": Between(0.01, 2.0),
-            "proposal": Between(3e-3, 0.3),
-        },
+        NEIGHBOURS,
         {"learning_rate": 1.0, "acceptance": "heat_bath"},
         stem="metropolis",
         falling=("temperature",),
     ),
     "langevin": Rule(
         "discrete Langevin, Adam",
-        {
-            "momentum": MOMENTA,
-            "temperature": Between(0.01, 2.0),
-            "step": Between(0.054, 0.415),  # moves by a level without a force: odds 1e-4 to 0.3
-        },
+        # Moves by a level without a force have odds of 1e-4 to 0.3.
+        {**COOLED, "step": Between(0.054, 0.415)},
         {"learning_rate": 1.0},
         stem="discrete_langevin",
         falling=("temperature",),
