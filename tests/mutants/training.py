@@ -11,7 +11,7 @@ TABLE, SHAPES = "cuda/qcuda/schedules/table.py", "cuda/qcuda/schedules/shapes.py
 ADAPTIVE = "cuda/qcuda/schedules/adaptive.py"
 READING, LATENT = "cuda/qcuda/nn/fused_reading.py", "cuda/qcuda/nn/latent.py"
 WEIGHTS, BASELINES = "cuda/qcuda/models/weights.py", "cuda/qcuda/models/baselines.py"
-CNN, DIGITS = "cuda/qcuda/models/cnn.py", "cuda/qcuda/data/digits.py"
+VGG, DIGITS = "cuda/qcuda/models/vgg.py", "cuda/qcuda/data/digits.py"
 AUDIT, CONDITIONAL = "cuda/qcuda/watch/law_audit.py", "cuda/qcuda/watch/conditional.py"
 ODDS = "cuda/qcuda/watch/odds.py"
 
@@ -47,9 +47,8 @@ MUTANTS = [
            '(best["accuracy"], -best["loss"]) > (accuracy, -loss)'),
     Mutant("train: best model goes on training", LOOP,
            "copy.deepcopy(trainee.model.state_dict())", "trainee.model.state_dict()"),
-    Mutant("train: levels of the first layer alone", LOOP,
-           "return {name: index for name, index in found.items() if index is not None}",
-           "return {n: i for n, i in list(found.items())[:1] if i is not None}"),
+    Mutant("train: levels of the first layer alone", WEIGHTS, "for name, m in layers if not",
+           "for name, m in list(layers)[:1] if not"),
     Mutant("train: changes counted as staying", LOOP, "(before[name] != after[name]).sum()) for",
            "(before[name] == after[name]).sum()) for"),
     Mutant("train: the best without its moments", LOOP,
@@ -105,10 +104,10 @@ MUTANTS = [
            "threshold=0.35"),
     Mutant("config: half-width does not arrive", WEIGHTS, "half_width=config.half_width",
            "half_width=0.5"),
-    Mutant("config: window does not arrive", WEIGHTS, "        window=config.window,\n", ""),
+    Mutant("config: window does not arrive", WEIGHTS, ", window=config.window", ""),
     Mutant("config: all layers drawn as the first", WEIGHTS, "layer.draw_levels(seed, tensor)",
            "layer.draw_levels(seed, 0)"),
-    Mutant("config: hidden does not arrive", CNN, "head(features, config.hidden,",
+    Mutant("config: hidden does not arrive", VGG, "head(features, config.hidden,",
            "head(features, config.channels,"),
     Mutant("config: betas do not arrive", BASES, "self.betas, self.epsilon",
            "(0.9, 0.999), self.epsilon"),

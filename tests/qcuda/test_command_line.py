@@ -13,10 +13,12 @@ import pytest
 import qcuda
 import qtheory
 from qcuda import cli
+from qcuda.cli.common import choices
 from qcuda.cli.train import configured, parser, prepared
 from qcuda.cli.words import flags, spelled
 from qcuda.errors import BackendUnavailable, InputError
 from qcuda.kernels.gpu.errors import DriverError
+from qcuda.models.config import MODELS
 
 
 def line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -148,7 +150,7 @@ def test_an_empty_config_gives_no_options(
 
 
 @pytest.mark.parametrize(
-    "metavar", ["{cnn,mlp,gxnor}", "{float32,bfloat16}", "{metropolis,heat_bath}"]
+    "metavar", [choices(MODELS), "{float32,bfloat16}", "{metropolis,heat_bath}"]
 )
 def test_choices_are_in_the_usage(metavar: str):
     assert metavar in parser().format_usage()

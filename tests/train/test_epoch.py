@@ -84,7 +84,7 @@ def by_hand(method: str, seed: int) -> tuple[list[dict[str, Any]], list[dict[str
             loss.backward()
             optimizer.step()
             for layer in model.modules():
-                if isinstance(layer, RealLayer) and layer.levels:
+                if isinstance(layer, RealLayer):
                     layer.latent.data.clamp_(-1, 1)
             losses.append(loss.item())
         accuracy, validation_loss = judged(model, data.validation)

@@ -14,6 +14,7 @@ from qcuda.cli import main
 from qcuda.cli.train import configured, parser, prepared
 from qcuda.data.config import DATA
 from qcuda.errors import InputError
+from qcuda.models.config import MODELS
 from qcuda.train.config import make, options
 from qcuda.train.methods import METHODS
 from qcuda.train.tree import difference, merged
@@ -43,7 +44,7 @@ OPTIONS = {
     "--model.activation.threshold 1": "threshold is in [0, 1), got 1",
     "--methods dst adam": "a method is one of dst, stochastic_rounding, deterministic_rounding, ",
     "--methods dst dst": "methods are given once each",
-    "--model.name vgg": "model.name is one of cnn, mlp, gxnor, got 'vgg'",
+    "--model.name vgg": "model.name is one of cnn, mlp, gxnor, gxnor_cifar10, vgg7",
     "--model.name mlp --channels 8": "model mlp has the keys hidden, activation, got 'channels'",
     "--schedules.learning_rate.name step": "linear, logarithmic, spread, moved, got 'step'",
     "--patience -1": "patience is at least 0, got -1",
@@ -171,8 +172,9 @@ def test_every_option_is_a_value_of_some_config():
     """Its default, given in a run of every method, comes back at its own key."""
     every = {"run": {"methods": list(METHODS)}}
     owners: dict[str, dict] = {"base.momentum": {"base": {"name": "momentum"}}}
-    for name, kind in reversed(DATA.items()):  # of several, the first owns a key
-        owners |= {f"data.{one.name}": {"data": {"name": name}} for one in fields(kind)}
+    for section, registry in (("data", DATA), ("model", MODELS)):
+        for name, kind in reversed(registry.items()):  # of several, the first owns a key
+            owners |= {f"{section}.{one.name}": {section: {"name": name}} for one in fields(kind)}
     named = {"slowest": "logarithmic", "rate": "spread", "least": "spread"}
     named |= {"share": "moved", "gain": "moved"}
     for leaf in options():

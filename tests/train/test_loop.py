@@ -14,9 +14,9 @@ from qcuda.data.source import opened
 from qcuda.errors import InputError
 from qcuda.kernels.order import as_stored
 from qcuda.models.baselines import RealLayer
-from qcuda.models.cnn import network
 from qcuda.models.config import CNN
-from qcuda.models.weights import on_lattice, real, relu, weight_layers
+from qcuda.models.vgg import network
+from qcuda.models.weights import draw, on_lattice, real, relu, weight_layers
 from qcuda.nn import Linear, NoisyStair, lattice_layers
 from qcuda.nn.latent import stop_latents
 from qcuda.optimizer import LatticeOptimizer
@@ -123,8 +123,8 @@ def test_every_walker_is_a_method_with_its_own_knobs(stem: str):
     assert begin(make(tree), method, 0).optimizer.param_groups[0]["lr"] == 0.05
 
 
-def test_a_cnn_is_for_images():
-    with pytest.raises(InputError, match=r"a cnn takes images, got examples of the shape \(40,\)"):
+def test_convolutions_are_for_images():
+    with pytest.raises(InputError, match=r"takes images, got examples of the shape \(40,\)"):
         network(CNN(), (40,), 10, real(None), relu)
 
 
@@ -192,11 +192,13 @@ def test_straight_through_weights_are_the_nearest_levels(levels: Literal[2, 3], 
 
 def test_first_weights_of_the_baselines_are_uniform():
     """10**5 words: the mean of U(-b, b) has std b / sqrt(3 n); 7 std is 3e-12 two-sided."""
-    for levels, bound in ((3, 1.0), (2, 1.0), (None, 0.1)):
-        layer = RealLayer((1000, 100), levels=levels)
-        layer.draw(0, 0)
-        assert bound * 0.999 < layer.latent.abs().max() <= bound
-        assert abs(layer.latent.mean()) < 7 * bound / math.sqrt(3 * 10**5)
+    cases: list[tuple[Literal[2, 3] | None, float]] = [(3, 1.0), (2, 1.0), (None, 0.1)]
+    for levels, bound in cases:
+        layer = real(levels)((1000, 100))
+        draw(layer, 0)
+        (weight,) = layer.parameters()
+        assert bound * 0.999 < weight.abs().max() <= bound
+        assert abs(weight.mean()) < 7 * bound / math.sqrt(3 * 10**5)
 
 
 def test_the_loss_is_the_squared_hinge():

@@ -17,8 +17,8 @@ from qcuda.data import mnist
 from qcuda.data.config import MNIST
 from qcuda.data.source import Place, opened, task
 from qcuda.errors import InputError
-from qcuda.models.build import build
 from qcuda.models.config import GXNOR
+from qcuda.models.registry import build
 from qcuda.models.weights import on_lattice, stepped
 from qcuda.train.config import make
 from qtheory.lattice import Lattice
@@ -179,7 +179,7 @@ def test_the_network_is_the_published_one():
 def test_what_is_too_small_for_it_is_refused():
     config = GXNOR()
     lattice = on_lattice(Lattice.ternary())
-    with pytest.raises(InputError, match="16 x 16 or more"):
+    with pytest.raises(InputError, match="leave a pixel of each image"):
         build(config, (1, 8, 8), 10, lattice, stepped(config.activation), 0)
 
 

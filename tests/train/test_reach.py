@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from qcuda.data.source import opened
-from qcuda.models.baselines import RealLayer
+from qcuda.models.weights import weight_layers
 from qcuda.nn import LatticeLayer, NoisyStair
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train.config import make
@@ -44,8 +44,8 @@ def test_numbers_of_a_model_reach_its_layers(name: str):
 @pytest.mark.parametrize(("method", "levels"), [("ste", 3), ("full", None)])
 def test_baselines_have_the_levels_and_the_activations_of_their_method(method: str, levels: Any):
     made = trainee(method).model
-    layers = every(made, RealLayer)
-    assert {layer.levels for layer in layers} == {levels}
+    layers = [getattr(layer, "levels", None) for layer in weight_layers(made).values()]
+    assert set(layers) == {levels}
     assert bool(every(made, NoisyStair)) == (method == "ste")
     assert bool(every(made, nn.ReLU)) == (method == "full")
 

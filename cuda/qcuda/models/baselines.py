@@ -1,4 +1,4 @@
-"""Layers of the baselines: weights of two or three levels with a latent copy, and real weights.
+"""Layers of the baselines: torch's own, and those whose weights are seen as two or three levels.
 
 Both draw their first weights from words of the INITIALISE stream, as lattice layers do.
 """
@@ -31,56 +31,70 @@ def read_as(levels: Literal[2, 3], threshold: float) -> Reading:
 
 
 class RealLayer(nn.Module):
-    """A linear layer or a convolution, without bias, whose float32 weight is trained.
+    """A linear layer or a convolution that keeps a real weight and sees it rounded.
 
-    padding: of a convolution, in pixels at each end; by default its image keeps its size.
-
-    levels: the forward pass sees the weight rounded to -1, 0, +1 if 3, to -1, +1 if 2, as in
-    BinaryConnect [courbariaux2015]: a straight-through estimator, whose latent weight is kept in
-    [-1, 1] by `qcuda.stop_latents`. None: it sees the weight itself. threshold: from which |weight|
-    on three levels show -1 or +1.
+    levels: to -1, 0, +1 if 3, to -1, +1 if 2, as in BinaryConnect [courbariaux2015]: a
+    straight-through estimator, whose latent weight is kept in [-1, 1] by `qcuda.stop_latents`.
+    threshold: from which |weight| on three levels show -1 or +1. scale: factor of what is seen.
+    stride, padding, groups: of a convolution.
     """
+
+    bias: nn.Parameter | None
 
     def __init__(
         self,
         shape: tuple[int, ...],
         *,
-        levels: Literal[2, 3] | None,
+        levels: Literal[2, 3],
         threshold: float = 0.5,
-        padding: int | None = None,
+        scale: float = 1.0,
+        bias: bool = False,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
     ) -> None:
         super().__init__()
-        self.padding = shape[-1] // 2 if padding is None else padding
-        self.levels, self.threshold = levels, threshold
+        self.levels, self.threshold, self.scale = levels, threshold, scale
+        self.stride, self.padding, self.groups = stride, padding, groups
         self.latent = nn.Parameter(torch.zeros(shape))
-        reading = read_as(levels, threshold) if levels else None
-        self.reader = None if reading is None else Reader(reading, self.latent)
+        self.register_parameter("bias", nn.Parameter(torch.zeros(shape[0])) if bias else None)
+        self.reader = Reader(read_as(levels, threshold), self.latent)
 
     def draw(self, seed: int, tensor: int) -> None:
-        """Uniform on (-1, 1) if it is rounded, else on +-1 / sqrt(fan in).
-
-        By the words that draw a lattice weight of this shape: elements in stored order.
-        """
-        bound = 1.0 if self.levels else 1 / math.sqrt(self.latent[0].numel())
-        drawn = words(seed, 0, tensor, self.latent.numel(), stream=Stream.INITIALISE)
-        unit = (drawn.to(torch.float64) + 0.5) / 2**31 - 1
-        with torch.no_grad():
-            self.latent.copy_(as_weight((unit * bound).reshape(stored_shape(self.latent.shape))))
+        """Latents uniform on (-1, 1)."""
+        draw_real(self.latent, 1.0, seed, tensor)
 
     @property
     def visible(self) -> Tensor:
-        """The weight that the forward pass sees."""
-        return self.latent if self.reader is None else self.reader(self.latent)
+        """The weight that the forward pass sees, but for its scale."""
+        return self.reader(self.latent)
 
     @property
-    def visible_index(self) -> Tensor | None:
-        """Indices of the visible weights, int64, as of a lattice layer; None if they are real."""
-        if self.levels is None:
-            return None
+    def visible_index(self) -> Tensor:
+        """Indices of the visible weights, int64, as of a lattice layer."""
         visible = self.visible.detach()
         return ((visible + 1) * (self.levels - 1) / 2).to(torch.int64)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        visible = self.visible if self.scale == 1 else self.visible * self.scale
         if self.latent.dim() == 2:
-            return F.linear(inputs, self.visible)
-        return F.conv2d(inputs, self.visible, padding=self.padding)
+            return F.linear(inputs, visible, self.bias)
+        return F.conv2d(inputs, visible, self.bias, self.stride, self.padding, groups=self.groups)
+
+
+@torch.no_grad()
+def draw_real(weight: Tensor, bound: float, seed: int, tensor: int) -> None:
+    """Fill a weight with numbers uniform on (-bound, bound).
+
+    By the words that draw a lattice weight of this shape: elements in stored order.
+    """
+    drawn = words(seed, 0, tensor, weight.numel(), stream=Stream.INITIALISE)
+    unit = (drawn.to(torch.float64) + 0.5) / 2**31 - 1
+    weight.copy_(as_weight((unit * bound).reshape(stored_shape(weight.shape))))
+
+
+def draw_layer(layer: nn.Linear | nn.Conv2d, seed: int, tensor: int) -> None:
+    """The first weights of torch's own layer, uniform on +-1 / sqrt(fan in); a bias becomes 0."""
+    draw_real(layer.weight, 1 / math.sqrt(layer.weight[0].numel()), seed, tensor)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

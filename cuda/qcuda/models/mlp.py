@@ -7,8 +7,8 @@ from collections import OrderedDict
 
 from torch import nn
 
-from qcuda.models.config import MLP
-from qcuda.models.weights import MakeActivation, MakeWeight
+from qcuda.models.config import MLP, Kind
+from qcuda.models.weights import MakeActivation, MakeWeight, of_kind
 
 
 def network(
@@ -29,11 +29,23 @@ def network(
 
 
 def head(
-    inputs: int, width: int, classes: int, weight: MakeWeight, activation: MakeActivation
+    inputs: int,
+    width: int,
+    classes: int,
+    weight: MakeWeight,
+    activation: MakeActivation,
+    last: Kind = "quantised",
+    after: int = 2,
 ) -> OrderedDict[str, nn.Module]:
-    """A hidden linear layer and the one that reads the classes."""
+    """A hidden linear layer, if its width is not 0, and the one that reads the classes.
+
+    after: number of the norm before, by which names of layers are counted.
+    """
     modules: OrderedDict[str, nn.Module] = OrderedDict()
-    modules["linear2"], modules["norm3"] = weight((width, inputs)), nn.BatchNorm1d(width)
-    modules["active3"] = activation()
-    modules["linear3"], modules["norm4"] = weight((classes, width)), nn.BatchNorm1d(classes)
+    if width:
+        modules[f"linear{after}"] = weight((width, inputs))
+        modules[f"norm{after + 1}"] = nn.BatchNorm1d(width)
+        modules[f"active{after + 1}"] = activation()
+    modules[f"linear{after + 1}"] = of_kind(last, weight)((classes, width or inputs))
+    modules[f"norm{after + 2}"] = nn.BatchNorm1d(classes)
     return modules

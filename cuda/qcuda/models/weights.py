@@ -6,31 +6,55 @@ weight's shape, and one that makes an activation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Literal, Protocol
+import math
+from typing import Any, Literal, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 import qcuda.nn as lattice_nn
-from qcuda.models.baselines import RealLayer
-from qcuda.models.config import Activation
+from qcuda.models.baselines import RealLayer, draw_layer
+from qcuda.models.config import Activation, Kind
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
 
-WeightLayer = lattice_nn.LatticeLayer | RealLayer
+WeightLayer = lattice_nn.LatticeLayer | RealLayer | nn.Linear | nn.Conv2d
+KINDS = (lattice_nn.LatticeLayer, RealLayer, nn.Linear, nn.Conv2d)
 
 
 class MakeWeight(Protocol):
-    """A layer for a weight's shape: linear, or a convolution.
+    """A layer for a weight's shape, as torch has it: linear, or a convolution.
 
-    padding: of a convolution, in pixels at each end; by default its image keeps its size.
+    scaled: whether the outputs have about the variance of the inputs, where no batch norm follows:
+    levels -1, 0, +1 are multiplied by a power of two, see `scale_of`. bias: a real one, or none.
+    stride, groups: of a convolution; padding: in pixels at each end, by default half a filter, so
+    that its image keeps its size.
     """
 
-    def __call__(self, shape: tuple[int, ...], *, padding: int | None = None) -> WeightLayer: ...
+    def __call__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        scaled: bool = False,
+        bias: bool = False,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+    ) -> WeightLayer: ...
 
 
-MakeActivation = Callable[[], nn.Module]
+class MakeActivation(Protocol):
+    """An activation. most: where one with real values ends, if it does."""
+
+    def __call__(self, most: float | None = None) -> nn.Module: ...
+
+
+def scale_of(shape: tuple[int, ...]) -> float:
+    """The power of two nearest to sqrt(2 / fan in), by its exponent.
+
+    A sum of `fan in` products of uniform ternary weights, whose variance is 2/3, and of inputs
+    whose mean square is 3/4, as of ternary activations, has the variance fan in / 2.
+    """
+    return 2.0 ** -round(math.log2(math.prod(shape[1:]) / 2) / 2)
 
 
 def on_lattice(lattice: Lattice, readout: Stair | None = None) -> MakeWeight:
@@ -39,42 +63,84 @@ def on_lattice(lattice: Lattice, readout: Stair | None = None) -> MakeWeight:
     readout: the stair through which its levels are seen, None if they are seen themselves.
     """
 
-    def make(shape: tuple[int, ...], *, padding: int | None = None) -> lattice_nn.LatticeLayer:
-        outputs, inputs, *size = shape
-        if not size:
-            return lattice_nn.Linear(inputs, outputs, lattice, readout=readout)
-        padding = size[0] // 2 if padding is None else padding
-        return lattice_nn.Conv2d(
-            inputs, outputs, size[0], lattice, padding=padding, readout=readout
-        )
+    def make(
+        shape: tuple[int, ...], *, scaled: bool = False, bias: bool = False, **window: Any
+    ) -> lattice_nn.LatticeLayer:
+        scale = scale_of(shape) if scaled else 1.0
+        kind = lattice_nn.Conv2d if shape[2:] else lattice_nn.Linear
+        sizes = _sizes(shape, **window)
+        return kind(**sizes, lattice=lattice, scale=scale, bias=bias, readout=readout)
 
     return make
 
 
 def real(levels: Literal[2, 3] | None, threshold: float = 0.5) -> MakeWeight:
-    """The same layers with real weights, which the forward pass sees rounded to `levels`."""
-    return partial(RealLayer, levels=levels, threshold=threshold)
+    """Layers with real weights, which the forward pass sees rounded to `levels`.
+
+    None: it sees the weights themselves; then they are torch's own layers, with its names, which
+    `qcuda.quantize_` converts.
+    """
+
+    def make(
+        shape: tuple[int, ...], *, scaled: bool = False, bias: bool = False, **window: Any
+    ) -> RealLayer | nn.Linear | nn.Conv2d:
+        if levels is None:
+            kind = nn.Conv2d if shape[2:] else nn.Linear
+            return kind(**_sizes(shape, **window), bias=bias)
+        scale, sizes = scale_of(shape) if scaled else 1.0, _sizes(shape, **window)
+        kept = {name: sizes[name] for name in ("stride", "padding", "groups") if name in sizes}
+        return RealLayer(shape, levels=levels, threshold=threshold, scale=scale, bias=bias, **kept)
+
+    return make
+
+
+def of_kind(how: Kind, weight: MakeWeight) -> MakeWeight:
+    """How a first or last layer is made: as the others, or with real weights."""
+    return weight if how == "quantised" else real(None)
+
+
+def _sizes(
+    shape: tuple[int, ...], stride: int = 1, padding: int | None = None, groups: int = 1
+) -> dict[str, Any]:
+    """The sizes of a weight and its window as torch's layers are told them."""
+    outputs, inputs, *size = shape
+    if not size:
+        return {"in_features": inputs, "out_features": outputs}
+    return {
+        "in_channels": inputs * groups,
+        "out_channels": outputs,
+        "kernel_size": tuple(size),
+        "stride": stride,
+        "padding": size[0] // 2 if padding is None else padding,
+        "groups": groups,
+    }
 
 
 def stepped(config: Activation) -> MakeActivation:
     """Ternary activations."""
-    return partial(
-        lattice_nn.MultiStep,
-        1,
-        threshold=config.threshold,
-        half_width=config.half_width,
-        window=config.window,
-    )
+
+    def make(most: float | None = None) -> nn.Module:
+        return lattice_nn.MultiStep(
+            1, threshold=config.threshold, half_width=config.half_width, window=config.window
+        )
+
+    return make
 
 
-relu: MakeActivation = nn.ReLU
-"""Real activations."""
+def relu(most: float | None = None) -> nn.Module:
+    """A real activation."""
+    return nn.ReLU() if most is None else nn.Hardtanh(0.0, most)
 
 
 def weight_layers(model: nn.Module) -> dict[str, WeightLayer]:
     """The layers with weights by name, in order."""
-    layers = model.named_modules()
-    return {name: m for name, m in layers if isinstance(m, lattice_nn.LatticeLayer | RealLayer)}
+    return {name: m for name, m in model.named_modules() if isinstance(m, KINDS)}
+
+
+def visible_indices(model: nn.Module) -> dict[str, Tensor]:
+    """By layer, the indices of the visible levels, where weights are not real."""
+    layers = weight_layers(model).items()
+    return {name: m.visible_index for name, m in layers if not isinstance(m, KINDS[2:])}
 
 
 def draw(model: nn.Module, seed: int) -> None:
@@ -82,5 +148,7 @@ def draw(model: nn.Module, seed: int) -> None:
     for tensor, layer in enumerate(weight_layers(model).values()):
         if isinstance(layer, RealLayer):
             layer.draw(seed, tensor)
-        else:
+        elif isinstance(layer, lattice_nn.LatticeLayer):
             layer.draw_levels(seed, tensor)
+        else:
+            draw_layer(layer, seed, tensor)

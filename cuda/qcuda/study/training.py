@@ -14,8 +14,8 @@ from qcuda.data.config import MNIST1D
 from qcuda.data.mnist1d import TASK, Opened
 from qcuda.data.source import Examples
 from qcuda.models.baselines import RealLayer
-from qcuda.models.build import build
 from qcuda.models.config import MLP, Activation
+from qcuda.models.registry import build
 from qcuda.models.weights import on_lattice, real, stepped, weight_layers
 from qcuda.nn.latent import stop_latents
 from qcuda.nn.slot import is_slot

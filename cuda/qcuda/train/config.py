@@ -231,12 +231,16 @@ def options() -> list[Leaf]:
 def _choices(registry: Registry, key: str, default: str) -> Iterator[Leaf]:
     """The name, and every value of any part of a registry, once."""
     yield Leaf(f"{key}.name", str, f"which {key} it is", default, tuple(registry))
-    found: dict[str, Leaf] = {}
-    owners: dict[str, list[str]] = {}
+    found: dict[str, dict[str, Leaf]] = {}
     for name, part in registry.items():
         for leaf in leaves(part, key):
-            found.setdefault(leaf.key, leaf)
-            owners.setdefault(leaf.key, []).append(name)
-    for where, leaf in found.items():
-        some = "" if len(owners[where]) == len(registry) else f" ({', '.join(owners[where])})"
+            found.setdefault(leaf.key, {})[name] = leaf
+    for owners in found.values():
+        leaf = next(iter(owners.values()))
+        some = "" if len(owners) == len(registry) else f" ({', '.join(owners)})"
+        defaults: dict[str, list[str]] = {}
+        for name, own in owners.items():
+            defaults.setdefault(str(own.default), []).append(name)
+        for other, those in list(defaults.items())[1:]:
+            some += f"; {other} by default in {', '.join(those)}"
         yield leaf._replace(text=leaf.text + some)

@@ -8,7 +8,7 @@ from typing import Any
 
 from qcuda.data import source
 from qcuda.errors import require
-from qcuda.models.build import build
+from qcuda.models.registry import build
 from qcuda.models.weights import on_lattice, real, relu, stepped
 from qcuda.schedules.table import OTHERS, begun, stretched
 from qcuda.train import folder, optimisers

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from qcuda.data.source import Examples, Held
 from qcuda.errors import require
-from qcuda.models.weights import weight_layers
+from qcuda.models.weights import visible_indices
 from qcuda.nn.census import audit
 from qcuda.nn.latent import stop_latents
 from qcuda.nn.slot import GradientSlot
@@ -103,7 +103,7 @@ def train_epoch(
     began, model, optimizer = time.perf_counter(), trainee.model, trainee.optimizer
     epoch = trainee.epoch + 1
     scheduled = apply(trainee.schedules, optimizer, trainee.epoch)
-    before, moved, lost = _visible(model), _moved(optimizer), _lost(optimizer)
+    before, moved, lost = visible_indices(model), _moved(optimizer), _lost(optimizer)
     losses, probe = _pass(trainee, batches)
     mean = sum(losses) / len(losses)
     require(
@@ -125,7 +125,7 @@ def train_epoch(
         "validation_accuracy": accuracy,
         "validation_loss": validation_loss,
         "levels": _level_counts(model),
-        "changed": _changed(before, _visible(model)),
+        "changed": _changed(before, visible_indices(model)),
         "moved": [now - then for now, then in zip(_moved(optimizer), moved, strict=True)],
         "not_finite": _lost(optimizer) - lost,
         "probe": probe,
@@ -249,16 +249,10 @@ def _first(slot: GradientSlot, count: int) -> np.ndarray:
     return levels(layer, 0, min(count, slot.numel()))
 
 
-def _visible(model: nn.Module) -> dict[str, Tensor]:
-    """By layer, the indices of the visible levels, where weights are not real."""
-    found = {name: layer.visible_index for name, layer in weight_layers(model).items()}
-    return {name: index for name, index in found.items() if index is not None}
-
-
 def _level_counts(model: nn.Module) -> dict[str, list[int]]:
     return {
         name: torch.bincount(index.reshape(-1), minlength=3).tolist()
-        for name, index in _visible(model).items()
+        for name, index in visible_indices(model).items()
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qcuda.data.source import Held
-from qcuda.models.weights import weight_layers
+from qcuda.models.weights import visible_indices, weight_layers
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train.loop import Trainee, evaluate
 from qcuda.watch.law_audit import describe
@@ -82,8 +82,7 @@ def _bits(trainee: Trainee) -> dict[str, float]:
 
 def _zeros(trainee: Trainee) -> float | None:
     """Share of visible weights that are 0 in the chosen model; None if they are real."""
-    found = [layer.visible_index for layer in weight_layers(trainee.model).values()]
-    index = [i for i in found if i is not None]
+    index = visible_indices(trainee.model).values()
     total = sum(i.numel() for i in index)
     return sum(int((i == 1).sum()) for i in index) / total if total else None
 
