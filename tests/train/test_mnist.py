@@ -13,9 +13,8 @@ import torch
 import yaml
 
 from qcuda.cli import main
-from qcuda.data import mnist
 from qcuda.data.config import MNIST
-from qcuda.data.source import Place, opened, task
+from qcuda.data.source import Place, inked, opened, task
 from qcuda.errors import InputError
 from qcuda.models.config import GXNOR
 from qcuda.models.registry import build
@@ -213,7 +212,7 @@ def test_the_recipe_runs(folder: Path, tmp_path: Path):
 
 
 def test_pixels_are_ink():
-    assert mnist.inked(torch.tensor([0, 51, 255], dtype=torch.uint8)).mul(5).tolist() == [
+    assert inked(torch.tensor([0, 51, 255], dtype=torch.uint8)).mul(5).tolist() == [
         0.0,
         1.0,
         5.0,

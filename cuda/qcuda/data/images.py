@@ -108,8 +108,10 @@ def listed(folder: Path, *, folders: bool) -> list[os.DirEntry[str]]:
             inside = target.is_relative_to(folder.parent.parent.resolve())
             require(inside, f"{entry.path}: a link stays in its data set, got one to {target}")
         good = entry.is_dir() if folders else entry.is_file()
-        what = "class has a folder" if folders else "image is a file in the folder of its class"
-        require(good, f"{entry.path}: {'a' if folders else 'an'} {what}, got something else")
+        require(
+            good,
+            f"{entry.path}: a class has a folder, and an example a file in it, got another kind",
+        )
     return found
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -19,9 +17,8 @@ import torch
 from torch import Tensor
 
 from qcuda.data.config import MNIST
-from qcuda.data.digits import shifted
-from qcuda.data.order import Purpose, permutation, shares
-from qcuda.data.source import ALONE, Examples, Place, Task, inked
+from qcuda.data.pixels import Opened, held_out
+from qcuda.data.source import Task
 from qcuda.errors import InputError, require
 
 TASK = Task(shape=(1, 28, 28), classes=10)
@@ -99,27 +96,6 @@ def _found(folder: Path, name: str) -> Path:
     )
 
 
-@dataclass(frozen=True)
-class Opened:
-    """The parts, and the epochs of the first, whose pixels stay bytes until they are used."""
-
-    config: MNIST
-    images: Tensor
-    labels: Tensor
-    validation: Examples
-    test: Examples
-
-    def epoch(
-        self, seed: int, number: int, place: Place = ALONE, start: int = 0
-    ) -> Iterator[Examples]:
-        """Every training example once, shifted, in batches of nearly the same size."""
-        images, count = shifted(self.images, self.config.shift, seed, number), len(self.labels)
-        order = permutation(seed, number, Purpose.ORDER, count)
-        whole = torch.tensor_split(order, count // self.config.batch)
-        for part in shares(whole, place, start):
-            yield Examples(inked(images[part]), self.labels[part])
-
-
 def task(config: MNIST) -> Task:
     """What an example looks like, whatever the config."""
     return TASK
@@ -131,15 +107,4 @@ def opened(config: MNIST) -> Opened:
     Raises InputError if files are missing or damaged, or there are too few for the config.
     """
     folder = Path(config.folder)
-    images, labels = read_part(folder, TRAIN)
-    train = len(labels) - config.validation
-    used = config.examples or train
-    require(
-        config.batch <= used <= train,
-        f"batch and examples are at most {train}, the training examples without those that choose "
-        f"the model, got {config.batch} and {used}",
-    )
-    held = Examples(inked(images[train:]), labels[train:])
-    test_images, test_labels = read_part(folder, TEST)
-    test = Examples(inked(test_images), test_labels)
-    return Opened(config, images[:used], labels[:used], held, test)
+    return held_out(read_part(folder, TRAIN), read_part(folder, TEST), config)
