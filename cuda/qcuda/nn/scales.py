@@ -50,7 +50,8 @@ def best_scales(rows: Tensor, lattice: Lattice) -> Tensor:
     """For each row w, the power of two s that makes |w - s Q(w / s)|^2 smallest.
 
     rows: real, of two dimensions. Returns float64, one for each row: 1 where all of it is 0, and
-    the smallest of those that are equally good.
+    the smallest of those that are equally good. Of levels -h, 0, +h, the sum is less than that of
+    w^2 by twice the sum of s h max(0, |w| - s h / 2), which takes a third of the operations.
     """
     largest = rows.abs().amax(1).double() if rows.numel() else rows.new_zeros(len(rows)).double()
     reach = max(abs(lattice.low), abs(lattice.high))
@@ -58,9 +59,15 @@ def best_scales(rows: Tensor, lattice: Lattice) -> Tensor:
     exponents = top + torch.arange(1 - TRIED, 1, device=rows.device)[:, None]
     scales = torch.exp2(torch.where(torch.isfinite(exponents), exponents, 0))
     errors = torch.zeros_like(scales)
+    three = lattice.size == 3 and lattice.low == -lattice.high
     for some, part in _chunks(rows):
+        part = part.abs() if three else part
         for k in range(TRIED):
             s = scales[k, some, None]
+            if three:
+                high = lattice.high * s
+                errors[k, some] -= (part - high / 2).relu_().sum(1).mul_(2 * high[:, 0])
+                continue
             index = (part / s).sub_(lattice.low).div_(lattice.spacing).round_()
             shown = index.clamp_(0, lattice.size - 1).mul_(lattice.spacing).add_(lattice.low)
             errors[k, some] += shown.mul_(s).sub_(part).square_().sum(1)
