@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rationals import relative_error
 from strategies import examples
 
 from qtheory.chain import (
@@ -26,11 +27,6 @@ from qtheory.chain import (
 def bound(loops: str, chain: BandedChain) -> float:
     steps = 2 * chain.size * chain.bandwidth * (chain.bandwidth + 4)
     return 2.0**-51 + steps * 2.0**-102 if loops == "compiled" else (steps + 16) * 2.0**-53
-
-
-def relative_error(found, exact) -> float:
-    """Largest |found / exact - 1|, computed over the rationals."""
-    return max(float(abs(Fraction(f) / e - 1)) for f, e in zip(found.tolist(), exact, strict=True))
 
 
 def inside(band: np.ndarray) -> np.ndarray:
@@ -143,8 +139,8 @@ def test_a_law_that_is_known_exactly(loops, size, width):
         np.random.Generator(np.random.PCG64(3)), size, 2 ** (width > 1) * 4
     )
     weights = [Fraction(1, 2 ** int(e)) for e in exponent]
-    exact = [w / sum(weights) for w in weights]
-    assert relative_error(stationary_distribution(chain), exact) <= bound(loops, chain)
+    error = relative_error(stationary_distribution(chain), weights, sum(weights))
+    assert error <= bound(loops, chain)
 
 
 def test_a_law_that_falls_further_than_a_float_reaches(loops):
