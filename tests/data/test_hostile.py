@@ -211,7 +211,7 @@ def altered(data: bytearray, which: str) -> tuple[bytes, str]:
             return bytes(data), "a header has its checksum"
         case "a size that is no number":
             data[124:136] = b"\x80" + bytes(10) + b"\x01"
-            return bytes(data), "a member's size is in octal digits"
+            return bytes(data), "begins with a ustar header"
         case "no magic":
             data[257:262] = b"gnats"
             return bytes(data), "begins with a ustar header"

@@ -16,6 +16,7 @@ BENCHMARKS = {
     "activation": ("qcuda.bench.activation", ("repeats", "threads")),
     "step": ("qcuda.bench.step", ("repeats",)),
     "audit": ("qcuda.bench.watch", ("rounds", "epochs", "model")),
+    "loader": ("qcuda.bench.loader", ("repeats", "images")),
     "chain": ("qcuda.bench.chain.run", ("others", "repeats", "states", "longest")),
 }
 
@@ -66,6 +67,10 @@ def subcommands(parser: ArgumentParser) -> None:
         "--model", type=str, default="cnn", metavar=choices(MODELS), help="what is trained"
     )
     commands.add_subcommand("audit", law, help="what train --audit-law costs")
+    reading = common("Time reading images on one thread: as files, as shards, by an index.")
+    reading.add_argument("--repeats", type=int, default=3, help="timed rounds; the fastest counts")
+    reading.add_argument("--images", type=int, default=200, help="photographs of a round")
+    commands.add_subcommand("loader", reading, help="images read in a second")
     chain = common("Time exact chains, and measure their errors, beside others.")
     chain.add_argument(
         "--others",

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from qcuda.cli.common import check_writable, common, new_parser, write_json
+from qcuda.cli.common import check_writable, choices, common, new_parser, write_json
 
 SUMMARY = "write images as tar shards, index shards, fetch data sets"
-SETS = ("mnist", "cifar10", "cifar100")
+SETS = ("mnist", "cifar10", "cifar100")  # of `qcuda.data.fetching`
 
 
 def parser() -> ArgumentParser:
@@ -39,13 +39,23 @@ def subcommands(parser: ArgumentParser) -> None:
     index = common("Write the index of tar shards that another program wrote.")
     index.add_argument("folder", type=str, help="of train-*.tar, and val-*.tar or test-*.tar")
     commands.add_subcommand("index", index, help="the index of shards")
+    get = common(
+        "Fetch the files of a data set from its usual mirrors, and hold them to their checksums. "
+        "Files that are there already stay."
+    )
+    get.add_argument("name", type=str, metavar=choices(SETS), help="which data set")
+    get.add_argument("--to", type=str | None, default=None, help="folder; null: data/NAME")
+    get.add_argument(
+        "--from", type=str | None, default=None, help="folder that has the files of a mirror"
+    )
+    commands.add_subcommand("get", get, help="the files of MNIST or CIFAR")
 
 
 def run(options: Namespace) -> int:
     """Run it; returns the exit status."""
     chosen = options[options.subcommand]
     check_writable(chosen.json)
-    made = {"shards": _shards, "index": _index}[options.subcommand](chosen)
+    made = {"shards": _shards, "index": _index, "get": _get}[options.subcommand](chosen)
     write_json(chosen.json, made)
     return 0
 
@@ -61,6 +71,15 @@ def _index(chosen: Namespace) -> dict:
     from qcuda.data.shards import indexed
 
     return _told(chosen.folder, indexed(Path(chosen.folder)))
+
+
+def _get(chosen: Namespace) -> dict:
+    from qcuda.data.fetching import fetch
+
+    source, target = chosen["from"], Path(chosen.to or f"data/{chosen.name}")
+    paths = fetch(chosen.name, target, None if source is None else Path(source))
+    print(f"{target}: {', '.join(path.name for path in paths)}")
+    return {"files": [str(path) for path in paths]}
 
 
 def _told(folder: str, made: dict) -> dict:

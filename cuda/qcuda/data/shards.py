@@ -79,10 +79,14 @@ class Part:
             os.close(file)
 
 
-def key(member: Member) -> tuple[str, str]:
-    """Folder and name up to the first dot, which the members of a sample share."""
-    folder, _, last = member.name.rpartition("/")
-    return folder, last.partition(".")[0]
+def key(member: Member) -> str:
+    """The name up to the first dot of its last part, which the members of a sample share.
+
+    >>> key(Member("a.b/c.seg.png", 0, 0, b""))
+    'a.b/c'
+    """
+    dot = member.name.find(".", member.name.rfind("/") + 1)
+    return member.name[:dot] if dot >= 0 else member.name
 
 
 def samples(path: Path) -> list[tuple[Member, int]]:
@@ -92,27 +96,24 @@ def samples(path: Path) -> list[tuple[Member, int]]:
     over. Raises InputError, naming shard and member, if one has not both or a label is no number.
     """
     found: list[tuple[Member, int]] = []
-    seen = set[tuple[str, str]]()
-    with path.open("rb") as file:
-        for name, group in groupby(members(path), key):
-            together = list(group)
-            images = [m for m in together if m.name.lower().endswith(ENDINGS)]
-            labels = [m for m in together if m.name.endswith(".cls")]
-            where = f"{path}: {together[0].name}"
-            require(name not in seen, f"{where}: a sample is in one place, got it in two")
-            require(
-                len(images) == len(labels) == 1,
-                f"{where}: a sample has an image and a .cls, got {len(images)} and {len(labels)}",
-            )
-            size = images[0].size
-            require(0 < size <= LONGEST, f"{where}: an image has 1..{LONGEST} bytes, got {size}")
-            text = os.pread(file.fileno(), min(labels[0].size, 20), labels[0].offset).strip()
-            require(
-                text.isdigit() and int(text) < MOST_CLASSES,
-                f"{where}: a label is in 0..{MOST_CLASSES - 1}, got {text!r}",
-            )
+    seen = set[str]()
+    for name, group in groupby(members(path), key):
+        together = [(member.name[len(name) :].lower(), member) for member in group]
+        images = [member for ending, member in together if ending in ENDINGS]
+        labels = [member.start.strip() for ending, member in together if ending == ".cls"]
+        if name in seen:
+            rule = "a sample is in one place, got it in two"
+        elif len(images) != 1 or len(labels) != 1:
+            rule = f"a sample has an image and a .cls, got {len(images)} and {len(labels)}"
+        elif not 0 < images[0].size <= LONGEST:
+            rule = f"an image has 1..{LONGEST} bytes, got {images[0].size}"
+        elif not labels[0].isdigit() or int(labels[0]) >= MOST_CLASSES:
+            rule = f"a label is in 0..{MOST_CLASSES - 1}, got {labels[0]!r}"
+        else:
             seen.add(name)
-            found.append((images[0], int(text)))
+            found.append((images[0], int(labels[0])))
+            continue
+        raise InputError(f"{path}: {together[0][1].name}: {rule}")
     return found
 
 

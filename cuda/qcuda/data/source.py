@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
 from qcuda.data.config import DATA
@@ -81,7 +80,7 @@ class Source(Protocol):
 
 def inked(images: Tensor) -> Tensor:
     """Bytes as ink in [0, 1], float32."""
-    return images.to(torch.float32) / 255
+    return images / 255
 
 
 def task(config: Any) -> Task:

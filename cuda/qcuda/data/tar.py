@@ -15,17 +15,18 @@ import numpy as np
 
 from qcuda.errors import InputError, require
 
-BLOCK = 512
+BLOCK, START = 512, 20  # bytes of a header, and of a file that are told with it
 REGULAR, FOLDER, EXTENDED = (b"0", b"\0"), b"5", (b"x", b"g")
 RENAMING = (b"path=", b"linkpath=", b"size=", b"GNU.sparse")  # in an extended header
 
 
 class Member(NamedTuple):
-    """A regular file: its name, where its first byte lies, and how many there are."""
+    """A regular file: its name, where its first byte lies, how many there are, and the first 20."""
 
     name: str
     offset: int
     size: int
+    start: bytes
 
 
 def members(path: Path) -> list[Member]:
@@ -50,11 +51,16 @@ def _scanned(data: mmap.mmap) -> list[Member]:
         if head[0] == 0:
             require(not any(head), f"a member has a name, got none at {place}")
             break
-        member = Member(_name(head, place), place + BLOCK, size_of(head, place))
-        place += BLOCK * (1 + -(-member.size // BLOCK))
-        require(place <= end, f"{member.name}: a member lies in its file, got one cut short")
-        if _is_file(head, member, data):
+        size, first = size_of(head, place), place + BLOCK
+        start = data[first : first + min(size, START)]
+        member = Member(_name(head, place), first, size, start)
+        place = first + -(-size // BLOCK) * BLOCK
+        if place > end:
+            raise InputError(f"{member.name}: a member lies in its file, got one cut short")
+        if head[156:157] in REGULAR:
             found.append(member)
+        else:
+            _pass_over(head, member, data)
         heads.append(head)
     _check_sums(heads)
     names = {member.name for member in found}
@@ -65,12 +71,9 @@ def _scanned(data: mmap.mmap) -> list[Member]:
 
 def size_of(head: bytes, place: int) -> int:
     """The size that a header says. Raises InputError if it is no header of a ustar file."""
-    require(head[257:262] == b"ustar", f"a member begins with a ustar header, got none at {place}")
     text = head[124:136].rstrip(b"\0 ")
-    require(
-        text.isdigit() and not {56, 57} & set(text),  # 8 and 9
-        f"a member's size is in octal digits, got {text!r} at {place}",
-    )
+    if head[257:262] != b"ustar" or not text.isdigit():
+        raise InputError(f"a member begins with a ustar header, got none at {place}")
     return int(text, 8)
 
 
@@ -82,15 +85,14 @@ def _name(head: bytes, place: int) -> str:
         name = raw.decode()
     except UnicodeDecodeError:
         raise InputError(f"a member's name is UTF-8, got {raw!r} at {place}") from None
-    parts = name.split("/")
-    require(
-        parts[0] != "" and ".." not in parts and "\\" not in name and name.isprintable(),
-        f"a member's name stays in its folder, got {name!r}",
-    )
+    out = name[0] == "/" or "\\" in name or not name.isprintable()
+    if out or (".." in name and ".." in name.split("/")):
+        raise InputError(f"a member's name stays in its folder, got {name!r}")
     return name
 
 
-def _is_file(head: bytes, member: Member, data: mmap.mmap) -> bool:
+def _pass_over(head: bytes, member: Member, data: mmap.mmap) -> None:
+    """Raise InputError unless what is no regular file is a folder, or a header that says times."""
     kind = head[156:157]
     if kind in EXTENDED:
         text = data[member.offset : member.offset + member.size]
@@ -98,12 +100,11 @@ def _is_file(head: bytes, member: Member, data: mmap.mmap) -> bool:
         require(
             not renames, f"{member.name}: an extended header says times alone, got {renames[:1]}"
         )
-        return False
+        return
     require(
-        kind in REGULAR or kind == FOLDER,
+        kind == FOLDER,
         f"{member.name}: a member is a regular file, no link or device, got the type {kind!r}",
     )
-    return kind != FOLDER
 
 
 def _check_sums(heads: list[bytes]) -> None:
