@@ -45,7 +45,7 @@ def test_killed_and_resumed_is_the_same_run(finished: Path, tmp_path: Path, cont
     assert contents_of(run) == contents_of(finished)
 
 
-@pytest.mark.parametrize("writes", [1, 4, 6, 16])
+@pytest.mark.parametrize("writes", [4, 6, 16])
 def test_stopped_after_any_checkpoint(
     writes: int,
     finished: Path,
@@ -53,7 +53,7 @@ def test_stopped_after_any_checkpoint(
     run_quickly: Callable[..., int],
     contents_of: Contents,
 ):
-    """There are 16: each of four methods writes four."""
+    """There are 16: each of four methods writes four. Of one method: test_epoch.py."""
     with stopped_after(writes):
         run_quickly(tmp_path / "run")
     assert run_quickly(tmp_path / "run") == 0
