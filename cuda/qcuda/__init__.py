@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qcuda.nn.latent import turn_ as turn_
     from qcuda.nn.model_file import load as load
     from qcuda.nn.model_file import save as save
+    from qcuda.nn.synchronised import synchronise_norms_ as synchronise_norms_
     from qcuda.optimizer import LatticeOptimizer as LatticeOptimizer
     from qcuda.step.backward import StepInBackward as StepInBackward
     from qcuda.step.block import BlockMetropolis as BlockMetropolis
@@ -46,6 +47,7 @@ _HOMES = {
     "load": "qcuda.nn.model_file",
     "save": "qcuda.nn.model_file",
     "least_memory_": "qcuda.memory.least",
+    "synchronise_norms_": "qcuda.nn.synchronised",
     "LatticeOptimizer": "qcuda.optimizer",
     "StepInBackward": "qcuda.step.backward",
     "BlockMetropolis": "qcuda.step.block",

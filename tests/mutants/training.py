@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from mutants.catalogue import Mutant
 
-LOOP, JOB, DOOR = (f"cuda/qcuda/train/{name}.py" for name in ("loop", "job", "door"))
+LOOP, JOB, DOOR, LEARNING = (
+    f"cuda/qcuda/train/{name}.py" for name in ("loop", "job", "door", "learning")
+)
 CHECKPOINT, RESULTS = "cuda/qcuda/train/checkpoint.py", "cuda/qcuda/train/results.py"
 BASES, OPTIMISERS = "cuda/qcuda/train/bases.py", "cuda/qcuda/train/optimisers.py"
 TABLE, SHAPES = "cuda/qcuda/schedules/table.py", "cuda/qcuda/schedules/shapes.py"
@@ -17,19 +19,19 @@ ODDS = "cuda/qcuda/watch/odds.py"
 
 MUTANTS = [
     # An epoch
-    Mutant("train: evaluation updates running statistics", LOOP, "    model.eval()\n", ""),
+    Mutant("train: evaluation updates running statistics", LEARNING, "    model.eval()\n", ""),
     Mutant("train: training with running statistics", LOOP, "    model.train()\n", ""),
     Mutant("train: gradients accumulate", LOOP,
            "        optimizer.zero_grad(set_to_none=True)\n", ""),
-    Mutant("train: gradients cleared before the step", LOOP, "        loss.backward()\n",
-           "        loss.backward()\n        optimizer.zero_grad(set_to_none=True)\n"),
-    Mutant("train: step before backward", LOOP, "        loss.backward()\n",
-           "        _step(trainee) if not ends else None\n        loss.backward()\n"),
+    Mutant("train: gradients cleared before the step", LOOP, "batch, trainee.learning)\n",
+           "batch, trainee.learning)\n        optimizer.zero_grad(set_to_none=True)\n"),
+    Mutant("train: step before backward", LOOP, "        loss = gradients(",
+           "        _step(trainee) if not ends else None\n        loss = gradients("),
     Mutant("train: no step on the last batch of baselines", LOOP,
            "        else:\n            _step(trainee)\n        stop",
            "        elif not ends:\n            _step(trainee)\n        stop"),
-    Mutant("train: sign of the loss", LOOP, "(1 - target * logits)", "(1 + target * logits)"),
-    Mutant("train: loss without the square", LOOP, ".clamp_min(0).square().mean()",
+    Mutant("train: sign of the loss", LEARNING, "(1 - target * logits)", "(1 + target * logits)"),
+    Mutant("train: loss without the square", LEARNING, ".clamp_min(0).square().mean()",
            ".clamp_min(0).mean()"),
     Mutant("train: latents not clipped", LOOP, "        stop_latents(model)\n", ""),
     Mutant("train: loss of the last batch alone", LOOP,
@@ -38,8 +40,20 @@ MUTANTS = [
            "optimizer, max(trainee.epoch - 1, 0))"),
     Mutant("train: schedule an epoch early", LOOP, "optimizer, trainee.epoch)",
            "optimizer, trainee.epoch + 1)"),
-    Mutant("train: judged without the last example", LOOP, "= evaluate(model, validation)",
-           "= evaluate(model, Examples(validation.images[:-1], validation.labels[:-1]))"),
+    Mutant("train: judged without the last example", LOOP, "evaluate(model, validation, tr",
+           "evaluate(model, Examples(*(part[:-1] for part in validation)), tr"),
+    Mutant("train: judged by another loss", LOOP,
+           "validation, trainee.learning.objective", "validation"),
+    Mutant("train: statistics anew from the first batches", LOOP, "del self.images[0]",
+           "del self.images[-1]"),
+    Mutant("train: statistics anew from half as many", LOOP, ">= self.count", ">= self.count // 2"),
+    Mutant("train: parts of a batch count alike", LEARNING, "even * len(labels) / count",
+           "even / how.parts"),
+    Mutant("train: ranks count alike", LEARNING,
+           "count * place().ranks / total_of(count)", "1.0"),
+    Mutant("train: gradients clipped part by part", LEARNING,
+           "    if how.clip:\n        nn", "        nn"),
+    Mutant("train: labels are not smoothed", LEARNING, ", label_smoothing=self.smoothing", ""),
     Mutant("train: best by loss", LOOP, '(best["accuracy"], -best["loss"]) >= (accuracy, -loss)',
            '-best["loss"] >= -loss'),
     Mutant("train: the last of equals is best", LOOP,

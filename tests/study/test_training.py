@@ -90,7 +90,7 @@ def test_rates_fall_to_zero_along_a_cosine(small: Opened, monkeypatch: pytest.Mo
 
 def test_statistics_are_taken_from_the_images_given(small: Opened):
     model, _ = training.begin(RULES["walker8"], {"learning_rate": 0.1}, 0, 16)
-    training.restate(model, small.train.images[:50])
+    training.restate(model, [small.train.images[:50]])
     hand = copy.deepcopy(model)
     first = small.train.images[:50] @ hand.linear1.weight.detach().T
     assert torch.allclose(model.norm1.running_mean, first.mean(0), atol=1e-6)

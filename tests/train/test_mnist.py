@@ -199,11 +199,11 @@ def test_a_recipe_is_a_config_and_says_how_it_is_run(recipe: Path):
 def test_the_recipe_runs(folder: Path, tmp_path: Path):
     run = tmp_path / "run"
     options = [
-        "--data.folder", str(folder), "--run.folder", str(run), "--batch", "10", "--seeds", "1",
+        "--data", str(folder), "--run", str(run), "--batch", "10", "--seeds", "1",
         "--methods", "walker8", "ste", "--epochs", "2", "--validation", "30", "--channels", "2",
         "--hidden", "8",
     ]  # fmt: skip
-    assert main(["train", "--config", str(RECIPES / "mnist_gxnor.yaml"), *options]) == 0
+    assert main(["train", str(RECIPES / "mnist_gxnor.yaml"), *options]) == 0
     results = json.loads((run / "results.json").read_text())
     assert results["methods"].keys() == {"walker8", "ste"}
     config = yaml.safe_load((run / "config.yaml").read_text())

@@ -78,8 +78,10 @@ def _parse(given: list[str]) -> Namespace:
     data.subcommands(made["data"])
     study.subcommands(made["study"])
     known = flags(made[given[0]]) if given[:1] and given[0] in made else flags(parser)
-    words = without_empty_configs(spelled(given, known))
+    words = spelled(given, known)
+    if words[:1] == ["train"]:
+        words = ["train", *train.prepared(words[1:])]
     try:
-        return parser.parse_args(train.prepared(words) if words[:1] == ["train"] else words)
+        return parser.parse_args(without_empty_configs(words))
     except ArgumentError as error:
         raise InputError(explained(plain(" ".join(str(error).split())), known)) from None

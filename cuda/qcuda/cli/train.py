@@ -22,6 +22,8 @@ from qcuda.train.tree import Leaf, merged
 SUMMARY = "train a ternary network and its baselines on digits"
 DEFAULT_RUN = "runs/digits"
 
+SHORT = {"--run": "--run.folder", "--data": "--data.folder"}
+
 # Flags that are gone, and those that took their place.
 GONE = {
     "architecture": "model.name",
@@ -35,7 +37,8 @@ def parser() -> ArgumentParser:
     """Its options."""
     made = common(
         "Train networks with weights on a lattice, and baselines with real weights, on handwritten "
-        "digits. A run that was stopped, however, goes on with the same command."
+        "digits, or what a recipe says: the first word may be a file of options, as --config is. A "
+        "run that was stopped, however, goes on with the same command."
     )
     made.add_argument(
         "--run.folder", type=str, default=DEFAULT_RUN, help="run folder; --run is the same"
@@ -82,16 +85,17 @@ def _shape(leaf: Leaf) -> dict[str, Any]:
 
 
 def prepared(given: list[str]) -> list[str]:
-    """The words of a command line, `--run` written in full.
+    """The words of a command line, `--run`, `--data` and the name of a recipe written in full.
 
     Raises InputError, naming the flag that took its place, for one that is gone.
     """
-    made: list[str] = []
-    for word in given:
+    recipe = given and not given[0].startswith("-")
+    made: list[str] = ["--config", given[0]] if recipe else []
+    for word in given[len(made) // 2 :]:
         flag, equals, value = word.partition("=")
         if flag.startswith("--") and flag[2:] in GONE:
             raise InputError(f"--{GONE[flag[2:]]} is what was {flag}, got {flag}")
-        made.append("--run.folder" + equals + value if flag == "--run" else word)
+        made.append(SHORT.get(flag, flag) + equals + value)
     return made
 
 
@@ -122,11 +126,15 @@ def run(options: Namespace) -> int:
     config = configured(options)
     check_writable(options.json)
     from qcuda.train.job import run
+    from qcuda.train.ranks import joined
     from qcuda.train.results import table, unlawful
 
     folder = Path(options.run.folder)
     finished = (folder / "results.json").is_file()
-    results = run(config, folder)
+    with joined() as here:
+        results = run(config, folder)
+    if here.rank:
+        return 0
     write_json(options.json, results)
     for method, found in results["methods"].items():
         for seed, text in zip(results["seeds"], found["tables"], strict=False):

@@ -21,7 +21,7 @@ from qcuda.nn.latent import stop_latents
 from qcuda.nn.slot import is_slot
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.study.rules import Rule, knobs_of
-from qcuda.train.loop import evaluate, hinge_loss
+from qcuda.train.learning import evaluate, hinge_loss, restate
 from qtheory.algorithms import contract
 from qtheory.optimisers import Adam, Normalized
 
@@ -69,7 +69,7 @@ def train(
         if step % 100 == 0 and not math.isfinite(loss.item()):
             finite = False
             break
-    restate(model, data.train.images[:RESTATED])
+    restate(model, [data.train.images[:RESTATED]])
     last = _shown(model)
     judged = {"validation": _accuracy(model, data.validation) if finite else 0.0}
     if tested:
@@ -107,19 +107,6 @@ def begin(
         groups, spec, base=base, others=Adam(OTHERS), seed=seed, moments=kind
     )
     return model, optimizer
-
-
-def restate(model: nn.Module, images: Tensor) -> None:
-    """Take the running statistics of batch norms anew, from these images alone."""
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d)]
-    before = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    model.train()
-    with torch.no_grad():
-        model(images)
-    for norm, momentum in zip(norms, before, strict=True):
-        norm.momentum = momentum
 
 
 def opened() -> Opened:

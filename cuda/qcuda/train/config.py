@@ -6,6 +6,7 @@
     schedules    {knob: {name, ...}}                     how knobs change from epoch to epoch
     model        {name, ...}                    qcuda.models.config
     data         {name, ...}                    qcuda.data.config
+    learning     loss, clip, compute, ...              Learning, of qcuda.train.learning
     run          methods, seeds, epochs, ...    Run, below
 
 A tree of tables, as YAML and JSON have it, is made a `Config` at the door (`qcuda.train.door` and
@@ -24,6 +25,7 @@ from qcuda.models.config import MODELS
 from qcuda.schedules.adaptive import SCHEDULES, Moved, Rule
 from qcuda.schedules.shapes import Shape
 from qcuda.train.bases import BASES, Base, Normalizing
+from qcuda.train.learning import Learning
 from qcuda.train.methods import DEFAULT, METHODS, judged, knobs, on_lattices, spec_of, values_of
 from qcuda.train.tree import Leaf, Registry, choose, known, leaves, read, table, typed, written
 from qtheory.algorithms import Knob, Spec
@@ -85,6 +87,7 @@ class Config:
     schedules: dict[str, Shape | Rule]
     model: Any
     data: Any
+    learning: Learning
     run: Run
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,11 +99,12 @@ class Config:
             "schedules": {knob: written(one, SCHEDULES) for knob, one in self.schedules.items()},
             "model": written(self.model, MODELS),
             "data": written(self.data, DATA),
+            "learning": written(self.learning),
             "run": written(self.run),
         }
 
 
-SECTIONS = ("algorithm", "base", "normalized", "schedules", "model", "data", "run")
+SECTIONS = ("algorithm", "base", "normalized", "schedules", "model", "data", "learning", "run")
 
 
 def make(values: Any = (), *, source: str = "", quick: bool = False) -> Config:
@@ -125,6 +129,7 @@ def make(values: Any = (), *, source: str = "", quick: bool = False) -> Config:
             schedules=_schedules(given.get("schedules", {}), run.methods, quick),
             model=choose(MODELS, given.get("model", {}), "model", quick=quick),
             data=choose(DATA, given.get("data", {}), "data", quick=quick),
+            learning=read(Learning, given.get("learning", {}), "learning", quick=quick),
             run=run,
         )
     except InputError as error:
@@ -221,6 +226,7 @@ def options() -> list[Leaf]:
         ),
         *_choices(MODELS, "model", next(iter(MODELS))),
         *_choices(DATA, "data", next(iter(DATA))),
+        *leaves(Learning, "learning"),
         *(
             leaf._replace(choices=tuple(METHODS)) if leaf.key == "run.methods" else leaf
             for leaf in leaves(Run, "run")

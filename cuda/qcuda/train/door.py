@@ -49,8 +49,9 @@ def begin(config: Config, method: str, seed: int) -> Trainee:
         schedules[OTHERS] = begun(config.schedules[RATE], apart, config.run.epochs)
     audited = config.run.law_audit and spec is not None
     return start(
-        method, seed, model, optimizer, schedules, audited=audited, patience=config.run.patience
-    )
+        method, seed, model, optimizer, schedules,
+        audited=audited, learning=config.learning, patience=config.run.patience,
+    )  # fmt: skip
 
 
 def reopen(path: Path, tree: Mapping[str, Any] | None = None) -> Trainee:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from qcuda.train.config import Config
 from qcuda.train.door import begin, reopen
 from qcuda.train.loop import Trainee, train_epoch
 from qcuda.train.progress import Progress, progress
+from qcuda.train.ranks import leads, place, wait
 from qcuda.train.results import summary
 from qcuda.train.versions import versions
 
@@ -30,19 +31,20 @@ def run(config: Config, run_folder: Path) -> dict[str, Any]:
     """Train what is not trained yet, test, draw; returns the results.
 
     A folder that holds an unfinished run of the same config goes on where its checkpoints end,
-    with the bits of a run that was never interrupted. A finished one returns its results.
+    with the bits of a run that was never interrupted. A finished one returns its results. Of
+    several processes (`qcuda.train.ranks`) all train and the first writes; they share every batch.
     Raises InputError if the folder holds anything else; then nothing is touched.
     """
     tree, plan, epochs = config.to_dict(), config.run.plan, config.run.epochs
     kept.check(run_folder, tree)
     data = source.opened(config.data)
-    with kept.opened(run_folder, tree, versions()), _threads(config.run.threads):
+    with _held(run_folder, tree), _threads(config.run.threads):
         if (run_folder / kept.RESULTS).is_file():
             return stored_results(run_folder)
         current = _resume(plan, tree, run_folder)
         left = _remaining(plan, current)
         done = (len(plan) - len(left)) * epochs + (current.epoch if current else 0)
-        with progress(len(plan) * epochs, done) as show:
+        with progress(len(plan) * epochs, done, shown=leads()) as show:
             if current is not None:
                 show.line(f"{run_folder}: going on with {current.method} seed {current.seed}")
             for method, seed in left:
@@ -53,12 +55,24 @@ def run(config: Config, run_folder: Path) -> dict[str, Any]:
                 _advance(current, epochs, data, run_folder, keep, show)
                 current = None
         seeds = {method: [seed for one, seed in plan if one == method] for method, _ in plan}
+        wait()  # for the checkpoints
         results = summary(tree, seeds, partial(_trained, tree, run_folder), data.test, versions())
+        if not leads():
+            return results
         from qcuda.train.figures import draw
 
         results["figures"] = draw(results, read_log(run_folder), run_folder, config.data.TITLE)
         kept.write_json(run_folder / kept.RESULTS, results)
         return results
+
+
+@contextmanager
+def _held(run_folder: Path, tree: Mapping[str, Any]) -> Iterator[None]:
+    """Hold the run folder, the first process for all; leave together."""
+    with kept.opened(run_folder, tree, versions()) if leads() else nullcontext():
+        wait()
+        yield
+        wait()
 
 
 def stored_results(run_folder: Path) -> dict[str, Any]:
@@ -90,7 +104,7 @@ def _advance(
         return
     while trainee.epoch < epochs:
         suspected, number = _failing(trainee), trainee.epoch + 1
-        batches = data.epoch(trainee.seed, number)
+        batches = data.epoch(trainee.seed, number, place())
         train_epoch(trainee, batches, data.validation, last=number == epochs)
         if _failing(trainee) and not suspected:
             show.line(_alarm(trainee))
@@ -117,7 +131,7 @@ def _keep(
     tree: Mapping[str, Any], run_folder: Path, every: int, epochs: int, trainee: Trainee
 ) -> None:
     """Write a checkpoint if it is time for one."""
-    if trainee.epoch % every == 0 or trainee.epoch == epochs:
+    if leads() and (trainee.epoch % every == 0 or trainee.epoch == epochs):
         path = kept.checkpoint_path(run_folder, trainee.method, trainee.seed)
         kept.save_checkpoint(path, pack(tree, trainee))
 
@@ -146,7 +160,8 @@ def _alarm(trainee: Trainee) -> str:
 
 def _log(run_folder: Path, show: Progress, trainee: Trainee) -> None:
     record = trainee.records[-1]
-    kept.append(run_folder / kept.LOG, kept.log_line(record))
+    if leads():
+        kept.append(run_folder / kept.LOG, kept.log_line(record))
     show.record(record)
 
 
@@ -159,7 +174,8 @@ def _resume(plan: Plan, tree: Mapping[str, Any], run_folder: Path) -> Trainee | 
             break
         last = _trained(tree, run_folder, method, seed)
         lines += [kept.log_line(record) for record in last.records]
-    write_atomically(run_folder / kept.LOG, b"".join(lines))
+    if leads():
+        write_atomically(run_folder / kept.LOG, b"".join(lines))
     return last
 
 

@@ -16,19 +16,22 @@ import torch
 from torch import Tensor, nn
 
 from qcuda.data.source import Examples, Held
+from qcuda.distributed import data_parallel
 from qcuda.errors import require
 from qcuda.models.weights import visible_indices
 from qcuda.nn.census import audit
 from qcuda.nn.latent import stop_latents
 from qcuda.nn.slot import GradientSlot
+from qcuda.nn.synchronised import synchronise_norms_
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.schedules.adaptive import Seen
 from qcuda.schedules.table import Schedule, adaptive, apply, see
 from qcuda.step.saved import COUNTS
+from qcuda.train.learning import Learning, evaluate, gradients, restate
+from qcuda.train.ranks import place, total
 from qcuda.watch.law_audit import LawAudit, levels
 from qcuda.watch.odds import predicted_moves
 
-AT_ONCE = 1000  # examples that are judged together
 PROBED = 2**22  # transitions of a layer that a probe follows
 
 
@@ -47,6 +50,8 @@ class Trainee:
     table: str = ""  # the same audit as text
     evidence: LawAudit | None = None  # against the kernel, if moves are held to their law
     seconds: float = 0.0
+    learning: Learning = field(default_factory=Learning)
+    network: nn.Module | None = None  # what training runs: of several ranks, a wrapper of the model
     patience: int = 0  # epochs without a better one before it goes back to the best; 0: never
 
     @property
@@ -63,6 +68,7 @@ def start(
     schedules: Mapping[str, Schedule],
     *,
     audited: bool = False,
+    learning: Learning | None = None,
     patience: int = 0,
 ) -> Trainee:
     """A trainee before its first epoch. audited: hold its moves to their exact law.
@@ -70,26 +76,14 @@ def start(
     patience: epochs without a better one before it goes back to the best; 0: never.
     """
     trainee = Trainee(method, seed, model, optimizer, schedules, patience=patience)
+    trainee.learning = learning or Learning()
+    if place().ranks > 1:
+        trainee.network = data_parallel(synchronise_norms_(model))
     trainee.evidence = LawAudit() if audited else None
     trainee.records.append(
         {"method": method, "seed": seed, "epoch": 0, "levels": _level_counts(model)}
     )
     return trainee
-
-
-def hinge_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """L2-SVM: mean over batch and classes of max(0, 1 - t y)^2, t = +1 for the label, else -1."""
-    target = torch.full_like(logits, -1.0).scatter_(1, labels[:, None], 1.0)
-    return (1 - target * logits).clamp_min(0).square().mean()
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, examples: Held) -> tuple[float, float]:
-    """Accuracy and loss, with the model's running statistics; some examples at a time."""
-    model.eval()
-    logits = torch.cat([model(images) for images in examples.images.split(AT_ONCE)])
-    right = (logits.argmax(1) == examples.labels).sum().item()
-    return right / len(examples.labels), hinge_loss(logits, examples.labels).item()
 
 
 def train_epoch(
@@ -104,7 +98,8 @@ def train_epoch(
     epoch = trainee.epoch + 1
     scheduled = apply(trainee.schedules, optimizer, trainee.epoch)
     before, moved, lost = visible_indices(model), _moved(optimizer), _lost(optimizer)
-    losses, probe = _pass(trainee, batches)
+    latest = Latest(trainee.learning.restate)
+    losses, probe = _pass(trainee, latest.passed(batches))
     mean = sum(losses) / len(losses)
     require(
         math.isfinite(mean),
@@ -115,7 +110,9 @@ def train_epoch(
         gc.collect()  # the audit counts every live tensor, also those of a model before this one
         found = audit(model, optimizer)
         trainee.audit, trainee.table = found.to_dict(), str(found)
-    accuracy, validation_loss = evaluate(model, validation)
+    if latest.images:
+        restate(model, latest.images)
+    accuracy, validation_loss = evaluate(model, validation, trainee.learning.objective)
     record: dict[str, Any] = {
         "method": trainee.method,
         "seed": trainee.seed,
@@ -154,15 +151,30 @@ def _pass(
     probe: dict[str, Any] | None = None
     for batch, ends in _marked(batches):
         optimizer.zero_grad(set_to_none=True)
-        loss = hinge_loss(model(batch.images), batch.labels)
-        loss.backward()
+        loss = gradients(trainee.network or model, batch, trainee.learning)
         if ends and isinstance(optimizer, LatticeOptimizer):
             probe = _probed_step(trainee, optimizer)
         else:
             _step(trainee)
         stop_latents(model)
-        losses.append(loss.detach())  # read at the end: each reading waits for a device
-    return [one.item() for one in losses], probe
+        losses.append(loss)  # read at the end: each reading waits for a device
+    return (total(torch.stack(losses)) / place().ranks).tolist(), probe
+
+
+@dataclass
+class Latest:
+    """The images of the last batches that passed, as few as have `count` examples together."""
+
+    count: int
+    images: list[Tensor] = field(default_factory=list)
+
+    def passed(self, batches: Iterable[Examples]) -> Iterator[Examples]:
+        """The same batches."""
+        for batch in batches:
+            self.images.append(batch.images)
+            while self.images and sum(map(len, self.images[1:])) >= self.count:
+                del self.images[0]
+            yield batch
 
 
 def _marked(batches: Iterable[Examples]) -> Iterator[tuple[Examples, bool]]:

@@ -45,9 +45,19 @@ class Bar:
         self.bar.write(text, file=sys.stderr)
 
 
+class Nothing(Lines):
+    """Where another process shows it."""
+
+    def line(self, text: str) -> None:
+        """Nothing."""
+
+
 @contextmanager
-def progress(epochs: int, done: int) -> Iterator[Progress]:
-    """A bar on a terminal, else lines."""
+def progress(epochs: int, done: int, *, shown: bool = True) -> Iterator[Progress]:
+    """A bar on a terminal, else lines; nothing if it is not shown."""
+    if not shown:
+        yield Nothing()
+        return
     if not sys.stderr.isatty():
         yield Lines()
         return

@@ -9,7 +9,8 @@ from typing import Any
 from qcuda.data.source import Held
 from qcuda.models.weights import visible_indices, weight_layers
 from qcuda.optimizer import LatticeOptimizer
-from qcuda.train.loop import Trainee, evaluate
+from qcuda.train.learning import evaluate
+from qcuda.train.loop import Trainee
 from qcuda.watch.law_audit import describe
 
 

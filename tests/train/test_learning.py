@@ -1,0 +1,165 @@
+"""What an iteration does with a batch: loss, parts, clipping, bfloat16, new statistics."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qcuda.data.source import Examples
+from qcuda.errors import InputError
+from qcuda.train import learning
+from qcuda.train.config import make
+from qcuda.train.door import begin
+from qcuda.train.learning import Learning, evaluate, gradients, hinge_loss
+from qcuda.train.loop import train_epoch
+
+
+def batch(count: int, inputs: int = 6, classes: int = 4) -> Examples:
+    """Small whole numbers: products and sums of them are exact."""
+    draw = torch.Generator().manual_seed(count)
+    images = torch.randint(-3, 4, (count, inputs), generator=draw).float()
+    return Examples(images, torch.randint(0, classes, (count,), generator=draw))
+
+
+def linear(inputs: int = 6, classes: int = 4) -> nn.Linear:
+    layer = nn.Linear(inputs, classes)
+    with torch.no_grad():
+        for place, parameter in enumerate(layer.parameters()):
+            draw = torch.Generator().manual_seed(place)
+            parameter.copy_(torch.randint(-2, 3, parameter.shape, generator=draw) / 4)
+    return layer
+
+
+def found(how: Learning, examples: Examples) -> tuple[Tensor, list[Tensor]]:
+    model = linear()
+    loss = gradients(model, examples, how)
+    return loss, [p.grad for p in model.parameters() if p.grad is not None]
+
+
+def test_cross_entropy_with_smoothed_labels():
+    logits, labels = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.25, -3.0]]), torch.tensor([0, 2])
+    for share in (0.0, 0.3):
+        want = 0.0
+        for row, label in zip(logits.double().tolist(), labels.tolist(), strict=True):
+            total = math.log(sum(map(math.exp, row)))
+            weights = [(1 - share) * (k == label) + share / 3 for k in range(3)]
+            want -= sum(w * (y - total) for w, y in zip(weights, row, strict=True)) / 2
+        how = Learning(loss="cross_entropy", smoothing=share)
+        # float32 terms of size 4 at most, a dozen roundings of 2**-24 each
+        assert how.objective(logits, labels).item() == pytest.approx(want, abs=12 * 4 * 2**-24)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "cross_entropy"])
+def test_every_position_of_a_sequence_is_an_example(loss: str):
+    how = make({"learning": {"loss": loss}}).learning
+    logits, labels = torch.randn(2, 5, 7), torch.randint(0, 7, (2, 5))
+    flat = how.objective(logits.reshape(10, 7), labels.reshape(10))
+    assert torch.equal(how.objective(logits, labels), flat)
+    right = (logits.argmax(-1) == labels).float().mean().item()
+    accuracy, _ = evaluate(nn.Identity(), Examples(logits, labels), how.objective)
+    assert accuracy == pytest.approx(right)
+
+
+def test_parts_of_a_batch_have_the_gradient_of_the_whole():
+    """Sixteen examples in equal parts: every operation is exact, so that bits are equal."""
+    whole = found(Learning(), batch(16))
+    for parts in (2, 4, 16):
+        loss, slopes = found(Learning(parts=parts), batch(16))
+        assert torch.equal(loss, whole[0])
+        assert all(map(torch.equal, slopes, whole[1]))
+
+
+def test_unequal_parts_count_by_their_examples():
+    """Ten examples in four parts, 3, 3, 2 and 2: each example has a tenth."""
+    loss, slopes = found(Learning(parts=4), batch(10))
+    whole, wanted = found(Learning(), batch(10))
+    assert loss.item() == pytest.approx(whole.item(), rel=16 * 2**-24)
+    for slope, want in zip(slopes, wanted, strict=True):
+        # thirty products of numbers below 32, of which each sum rounds by 2**-24 of 30 * 32 / 10
+        assert (slope - want).abs().max() <= 30 * 2**-24 * 96
+    with pytest.raises(InputError, match="an example for each part, got 3"):
+        found(Learning(parts=4), batch(3))
+
+
+def test_gradients_are_clipped_together():
+    _, free = found(Learning(parts=2), batch(16))
+    norm = torch.cat([slope.flatten() for slope in free]).norm().item()
+    _, clipped = found(Learning(parts=2, clip=norm / 2), batch(16))
+    for slope, whole in zip(clipped, free, strict=True):
+        # torch divides by the norm plus 1e-6, of a norm above 1
+        torch.testing.assert_close(slope, whole / 2, rtol=2e-6, atol=0)
+    assert norm > 1
+    _, loose = found(Learning(parts=2, clip=2 * norm), batch(16))
+    assert all(map(torch.equal, loose, free))
+
+
+def test_matrices_are_multiplied_in_bfloat16_where_that_is_fast(monkeypatch: pytest.MonkeyPatch):
+    seen: list[torch.dtype] = []
+    model = linear()
+    model.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    for able in (True, False):
+        monkeypatch.setattr(learning, "has_bfloat16", lambda able=able: able)
+        gradients(model, batch(4), Learning(compute="auto"))
+    gradients(model, batch(4), Learning())
+    assert seen == [torch.bfloat16, torch.float32, torch.float32]
+    with pytest.raises(InputError, match=r"got learning\.compute bfloat16 on one without: auto"):
+        gradients(model, batch(4), Learning(compute="bfloat16"))
+
+
+@pytest.mark.parametrize("restate", [0, 5, 7])
+def test_statistics_are_taken_anew_from_the_last_examples_of_an_epoch(restate: int):
+    """Of batches of 4, 5 examples are the last two batches, and 7 too."""
+    config = make({
+        "model": {"name": "mlp", "hidden": 5}, "learning": {"restate": restate},
+        "run": {"methods": ["full"]},
+    })  # fmt: skip
+    trainee = begin(config, "full", 0)
+    norm = trainee.model.get_submodule("norm1")
+    seen: list[Tensor] = []
+    norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    draw = torch.Generator().manual_seed(1)
+    batches = [Examples(torch.rand(4, 1, 8, 8, generator=draw), torch.arange(4)) for _ in range(4)]
+    train_epoch(trainee, batches, batches[0])
+    assert len(seen) == 4 + (2 if restate else 0) + 1
+    means = torch.stack([one.mean(0) for one in seen[4:-1]]).mean(0) if restate else None
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert norm.momentum == 0.1
+    assert norm.running_mean is not None
+    if means is not None:
+        torch.testing.assert_close(norm.running_mean, means, rtol=0, atol=8 * 2**-24)
+    else:
+        assert int(norm.num_batches_tracked or 0) == 4
+    assert trainee.records[-1]["validation_loss"] == evaluate(trainee.model, batches[0])[1]
+
+
+@pytest.mark.parametrize("loss", ["hinge", "cross_entropy"])
+def test_the_loss_of_a_config_is_the_one_that_is_trained_and_judged(loss: str):
+    config = make({"learning": {"loss": loss}, "model": {"name": "mlp", "hidden": 5}})
+    trainee, twin = begin(config, "full", 0), begin(config, "full", 0)
+    one = Examples(torch.rand(4, 1, 8, 8), torch.arange(4))
+    train_epoch(trainee, [one], one)
+    plain = hinge_loss if loss == "hinge" else F.cross_entropy
+    record = trainee.records[-1]
+    assert record["loss"] == plain(twin.model(one.images), one.labels).item()
+    assert record["validation_loss"] == plain(trainee.model.eval()(one.images), one.labels).item()
+
+
+BAD = {
+    "loss": ("mse", "loss is one of hinge, cross_entropy, got 'mse'"),
+    "smoothing": (0.1, "smoothing is for cross_entropy, got 0.1 for hinge"),
+    "parts": (0, "parts is at least 1, got 0"),
+    "clip": (-1.0, "clip is finite and at least 0, got -1.0"),
+    "compute": ("float16", "compute is one of float32, bfloat16, auto, got 'float16'"),
+    "restate": (-5, "restate is at least 0, got -5"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_values(name: str):
+    value, text = BAD[name]
+    with pytest.raises(InputError, match=f"learning: {text}"):
+        make({"learning": {name: value}})
