@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -100,8 +100,8 @@ def gradients(model: nn.Module, batch: Examples, how: Learning) -> Tensor:
     losses: list[Tensor] = []
     shares = zip(*(whole.tensor_split(how.parts) for whole in batch), strict=True)
     for number, (images, labels) in enumerate(shares, start=1):
-        later = isinstance(model, DistributedDataParallel) and number < how.parts
-        with model.no_sync() if later else nullcontext():
+        unshared = isinstance(model, DistributedDataParallel) and number < how.parts
+        with cast(DistributedDataParallel, model).no_sync() if unshared else nullcontext():
             with computing(how.compute):
                 loss = how.objective(model(images), labels) * (even * len(labels) / count)
             loss.backward()
