@@ -95,8 +95,8 @@ class Folder:
         return self.paths[number]
 
 
-def listed(folder: Path, *, folders: bool) -> list[os.DirEntry[str]]:
-    """Folders, or files, by name. Raises InputError for what is neither, or leads elsewhere."""
+def listed(folder: Path, root: Path, *, folders: bool) -> list[os.DirEntry[str]]:
+    """Folders, or files, by name. Raises InputError for others, and for links out of the root."""
     try:
         with os.scandir(folder) as entries:
             found = sorted((e for e in entries if e.name[0] != "."), key=lambda e: e.name)
@@ -105,7 +105,7 @@ def listed(folder: Path, *, folders: bool) -> list[os.DirEntry[str]]:
     for entry in found:
         if entry.is_symlink():
             target = Path(entry.path).resolve()
-            inside = target.is_relative_to(folder.parent.parent.resolve())
+            inside = target.is_relative_to(root.resolve())
             require(inside, f"{entry.path}: a link stays in its data set, got one to {target}")
         good = entry.is_dir() if folders else entry.is_file()
         require(
@@ -117,7 +117,7 @@ def listed(folder: Path, *, folders: bool) -> list[os.DirEntry[str]]:
 
 def classes_of(folder: Path) -> list[str]:
     """Names of the classes, those of the folders in `train`. Raises InputError if there is none."""
-    names = [entry.name for entry in listed(folder / "train", folders=True)]
+    names = [entry.name for entry in listed(folder / "train", folder, folders=True)]
     require(len(names) > 1, f"{folder / 'train'}: there are two classes or more, got {len(names)}")
     return names
 
@@ -130,11 +130,11 @@ def part_of(folder: Path, part: str, classes: Sequence[str]) -> Folder:
     numbers = {name: number for number, name in enumerate(classes)}
     paths: list[str] = []
     labels: list[int] = []
-    for place in listed(folder / part, folders=True):
+    for place in listed(folder / part, folder, folders=True):
         require(
             place.name in numbers, f"{place.path}: a class of {part} is one of train, got another"
         )
-        for file in listed(Path(place.path), folders=False):
+        for file in listed(Path(place.path), folder, folders=False):
             require(
                 file.name.lower().endswith(ENDINGS),
                 f"{file.path}: an image's name ends with one of {', '.join(ENDINGS)}, got another",

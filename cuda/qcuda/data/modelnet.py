@@ -144,7 +144,7 @@ class Clouds:
 def classes_of(folder: Path) -> list[str]:
     """Names of the classes in order. Raises InputError if there is none."""
     require(folder.is_dir(), f"data.folder is a folder of shapes, got {str(folder)!r}")
-    names = [entry.name for entry in listed(folder, folders=True)]
+    names = [entry.name for entry in listed(folder, folder, folders=True)]
     require(len(names) > 1, f"{folder}: there are two classes or more, got {len(names)}")
     return names
 
@@ -154,7 +154,7 @@ def part_of(folder: Path, part: str, classes: Sequence[str]) -> Folder:
     found = [
         (file.path, label)
         for label, name in enumerate(classes)
-        for file in listed(folder / name / part, folders=False)
+        for file in listed(folder / name / part, folder, folders=False)
     ]
     for path, _ in found:
         require(

@@ -16,8 +16,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -47,15 +46,20 @@ class Part:
     paths: list[str]
     rows: np.ndarray
     labels: Tensor
+    files: dict[int, int] = field(default_factory=dict)  # open ones, by number
 
-    @cached_property
-    def files(self) -> list[int]:
-        """The shards, open."""
-        return [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in self.paths]
+    def _file(self, shard: int) -> int:
+        """A shard, open; of two threads that open it at once, one closes its own again."""
+        if (file := self.files.get(shard)) is None:
+            own = os.open(self.paths[shard], os.O_RDONLY | os.O_CLOEXEC)
+            file = self.files.setdefault(shard, own)
+            if file != own:
+                os.close(own)
+        return file
 
     def _read(self, number: int) -> tuple[bytes, bytes]:
         shard, offset, length, _ = self.rows[number].tolist()
-        read = os.pread(self.files[shard], BLOCK + length, offset - BLOCK)
+        read = os.pread(self._file(shard), BLOCK + length, offset - BLOCK)
         return read[:BLOCK], read[BLOCK:]
 
     def data(self, number: int) -> bytes:
@@ -75,7 +79,7 @@ class Part:
         return f"{self.paths[self.rows[number]['shard']]}: {head[:100].rstrip(bytes(1))!r}"
 
     def __del__(self) -> None:
-        for file in self.__dict__.get("files", ()):
+        for file in self.files.values():
             os.close(file)
 
 
