@@ -14,7 +14,7 @@ from torch import nn
 import qcuda
 from qcuda.errors import InputError
 from qcuda.models import MODELS, build, on_lattice, real, relu
-from qcuda.models.resnet import fitted
+from qcuda.models.resnet import Fitted, fitted
 from qcuda.models.weights import scale_of, weight_layers
 from qcuda.nn import lattice_layers
 from qtheory import DST, Lattice
@@ -247,6 +247,9 @@ def test_shortcuts_without_weights():
     assert torch.equal(fitted(x, 3, 2), halved)
     assert torch.equal(fitted(x, 8, 1), F.pad(x, (0, 0, 0, 0, 0, 2)))
     assert torch.equal(fitted(x, 4, 1)[:, :3], x.reshape(2, 3, 2, 4, 4).mean(2))
+    published = Fitted(8, 2, mean=False)(x)  # option A of [he2016]: every second pixel
+    assert torch.equal(published, F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, 2)))
+    assert torch.equal(Fitted(3, 2, mean=True)(x), halved)
     assert fitted(torch.ones(1, 1, 5, 5), 1, 2).tolist() == torch.ones(1, 1, 3, 3).tolist()
 
 

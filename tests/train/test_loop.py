@@ -148,6 +148,19 @@ def test_a_walker_with_hidden_levels_keeps_no_moments_and_shows_three():
         assert layer.index.max() > 3
 
 
+@pytest.mark.parametrize("method", DEFAULT)
+def test_a_residual_network_with_real_ends_trains(method: str):
+    """Levels are those of the layers between; the ends have a real weight for every method."""
+    tree = {**SMALL, "run": {"epochs": 1, "methods": [method]}, "model": {"name": "resnet20"}}
+    trainee = trained(method, **tree)
+    layers = weight_layers(trainee.model)
+    between = [name for name in layers if name not in ("conv1", "fc")]
+    for record in trainee.records:
+        assert list(record["levels"]) == ([] if method == "full" else between)
+    assert all(isinstance(layers[end], nn.Conv2d | nn.Linear) for end in ("conv1", "fc"))
+    assert math.isfinite(trainee.records[-1]["loss"])
+
+
 def test_numbers_of_normalised_gradients_reach_the_optimiser():
     own = {"decay": 0.5, "over": "neuron", "others_learning_rate": 0.25}
     config = make({"run": {"methods": ["walker8"]}, "normalized": own, "base": {"name": "sgd"}})
