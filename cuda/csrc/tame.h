@@ -79,6 +79,9 @@ QT_FN float over(const Tame &, float n, float q) {
   return quotient(n, q, refined(q, guessed_inverse(q)));
 }
 
+// n / q for a q that all weights share.
+QT_FN float over_shared(const Spec &, float n, float q) { return n / q; }
+
 // The increment in spacings, rounded once.
 QT_FN float spacings(const Spec &spec, float increment) { return increment / spec.spacing; }
 

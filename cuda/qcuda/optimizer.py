@@ -249,7 +249,8 @@ class LatticeOptimizer(torch.optim.Optimizer):
 
     def _plan(self, number: int, places: Iterator[int], only: int | None = None) -> Plan:
         group = self.param_groups[number]
-        numbers, clock = self.next_numbers(group), self._clock(number, group)
+        clock = self._clock(number, group)
+        numbers = clock.remembered.numbers_of(group)
         fused = self.fused is not False
         plan = planned(group, numbers, clock, places, self.state, self.moment_type, fused, only)
         if self.capturable:

@@ -158,6 +158,7 @@ class Contract:
             )
 
 
+@cache
 def module(name: str) -> ModuleType:
     """The module of a stem. Raises ValueError if there is no such stem."""
     if name not in STEMS:

@@ -60,7 +60,7 @@ def test_every_loop_over_weights_is_vector_code(tmp_path):
 @pytest.mark.skipif(COMPILER is None, reason="no g++ to ask")
 def test_a_branch_is_noticed(tmp_path):
     header = (SOURCES / "step.h").read_text()
-    line = "    moved += next != index;\n"
+    line = "    moved += next != code;\n"
     assert header.count(line) == 1
     branch = header.replace(line, line + "    if (next < -1) return;\n")
     branch = branch.replace("move_as<Rule>(known", "move_as<Rule>(spec")  # nothing is unrolled

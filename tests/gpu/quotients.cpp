@@ -5,7 +5,7 @@
 
 static int guess_ulp = 0;
 #define QT_GUESS_ULP guess_ulp
-#include "registry.h"
+#include "cpu/step.h"
 
 using namespace qt;
 
@@ -93,7 +93,8 @@ static uint32_t random_bits() {
   return uint32_t(state >> 32);
 }
 
-// Moves by words around every threshold, plain and tame, of increments of every size. A rule that may
+// Moves by words around every threshold, plain and tame, as a GPU and as a CPU makes them, of increments
+// of every size. A rule that may
 // go to any level works for each of them: on few levels, and less often.
 template <class Rule>
 static uint64_t wrong_moves(uint64_t &draws) {
@@ -117,7 +118,12 @@ static uint64_t wrong_moves(uint64_t &draws) {
     for (int k = 0; k < Rule::destinations(spec) - 1; ++k) {
       const uint32_t t = uint32_t(value(outcomes.threshold(k)));
       for (uint32_t word : {t - 1, t, t + 1, 0u, ~0u, random_bits()}) {
-        wrong += step<Rule>(spec, index, x, word) != step<Rule>(tame, index, x, word);
+        const int32_t next = step<Rule>(spec, index, x, word);
+        const auto stored = [&](const auto &any_spec) {
+          return next_code<Rule>(any_spec, int8_t(index - centre(spec)), x, word) + centre(spec);
+        };
+        wrong += next != step<Rule>(tame, index, x, word);
+        wrong += (next != stored(spec)) | (next != with_quick(spec, stored));
         ++draws;
       }
     }

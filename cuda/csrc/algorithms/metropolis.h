@@ -15,7 +15,7 @@ struct metropolis {
     float temperature = spec.parameter[0], proposal = spec.parameter[1];
     bool heat_bath = spec.parameter[2] != 0.0f;
     float x = spacings(spec, increment);
-    float unlikely = exp_of_minus(absolute(x) / temperature);
+    float unlikely = exp_of_minus(over_shared(spec, absolute(x), temperature));
     float likely = 1.0f;
     likely = heat_bath ? 1.0f / (1.0f + unlikely) : likely;
     unlikely = heat_bath ? unlikely / (1.0f + unlikely) : unlikely;

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -124,7 +124,12 @@ def check_reals(
 
 
 def _check_numbers(
-    spacing: float, zero: float, size: int, parameters: list[float], rule: str, storage: abi.Storage
+    spacing: float,
+    zero: float,
+    size: int,
+    parameters: tuple[float, ...],
+    rule: str,
+    storage: abi.Storage,
 ) -> None:
     require(
         2 <= size <= storage.levels,
@@ -142,6 +147,29 @@ def _check_numbers(
     for number in (zero, *parameters):
         single = ctypes.c_float(number).value
         require(math.isfinite(single), f"a spec's numbers are finite in float32, got {number}")
+
+
+@lru_cache(maxsize=256)
+def _launch(
+    spec: tuple[float, float, int, tuple[float, ...]],
+    seed: int,
+    rule: str,
+    optimiser: str,
+    storage: abi.Storage,
+    gradient_type: abi.Real,
+    moment_type: abi.Real,
+) -> abi.Launch:
+    """What all tensors of a step share, checked: it is the same for every iteration."""
+    _check_numbers(*spec, rule, storage)
+    return abi.launch(
+        abi.spec(*spec),
+        seed=seed,
+        rule=rule,
+        optimiser=optimiser,
+        storage=storage,
+        gradient_type=gradient_type,
+        moment_type=moment_type,
+    )
 
 
 def _check_small(
@@ -190,7 +218,6 @@ def _describe(
     """Check every argument of a step and write them as the C ABI wants them."""
     n, storage = len(states), abi.Storage(storage_number)
     gradient_type = check_reals("gradient", gradients, gradients, n)
-    _check_numbers(spacing, zero, size, parameters, rule, storage)
     require(
         optimiser in abi.OPTIMISERS, f"an optimiser is one of {abi.OPTIMISERS}, got {optimiser!r}"
     )
@@ -222,15 +249,9 @@ def _describe(
             raise InputError(f"a tensor number is in 0..{MAX_TENSOR}, got {number}")
         if not 0 <= offset <= MAX_ELEMENT - count:
             raise InputError(f"elements are in 0..{MAX_ELEMENT}, got {count} from {offset}")
-    launch = abi.launch(
-        abi.spec(spacing, zero, size, parameters),
-        seed=as_unsigned(seed),
-        rule=rule,
-        optimiser=optimiser,
-        storage=storage,
-        gradient_type=REALS[gradient_type],
-        moment_type=MOMENTS[types[0]] if types else abi.Real.FLOAT32,
-    )
+    real, moment = REALS[gradient_type], MOMENTS[types[0]] if types else abi.Real.FLOAT32
+    spec = spacing, zero, size, tuple(parameters)
+    launch = _launch(spec, as_unsigned(seed), rule, optimiser, storage, real, moment)
     columns = [[t.data_ptr() for t in part] for part in (states, gradients, *moments)]
     columns += [[0] * n] * (2 - len(moments))
     columns.append([t.data_ptr() for t in increments] or [0] * n)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qcuda.errors import require
-from qcuda.step.groups import StepNumbers, on_host, whole
+from qcuda.step.groups import Remembered, StepNumbers, on_host, whole
 from qtheory.optimisers import Adam, Momentum, Normalized
 from qtheory.streams import MAX_ITERATION
 
@@ -24,6 +24,7 @@ class Clock:
         self.device = device
         self.numbers = torch.zeros(4, dtype=torch.float64, device=device)
         self.scalars = torch.zeros(7, dtype=torch.float32, device=device)
+        self.remembered = Remembered()
         self.sent: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
 
     def send(self, numbers: StepNumbers, learning_rate: Any) -> None:

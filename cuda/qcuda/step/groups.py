@@ -96,9 +96,13 @@ def base_from(base: Optimiser | str | None, learning_rate: float | None) -> Opti
     return dataclasses.replace(base, learning_rate=learning_rate)
 
 
+_NOT_NUMBERS = {"params", "param_names", "iteration"}
+_NAMES: dict[type[Any], str] = {cls: name for name, cls in OPTIMISERS.items()}
+
+
 def name_of(base: Optimiser) -> str:
     """The name of a base optimiser in `qtheory.optimisers.OPTIMISERS`."""
-    return next(name for name, cls in OPTIMISERS.items() if type(base) is cls)
+    return _NAMES[type(base)]
 
 
 def base_numbers(base: Optimiser) -> dict[str, Any]:
@@ -206,6 +210,33 @@ def others_from(others: Optimiser | str | None, base: Optimiser) -> Optimiser:
         "the base of other parameters is one that torch has, sgd, momentum or adam, got normalized",
     )
     return found
+
+
+class Remembered:
+    """The numbers of a group's last step, as long as all its values are the same objects."""
+
+    def __init__(self) -> None:
+        self._values: list[Any] = []
+        self._numbers: StepNumbers | None = None
+
+    def numbers_of(self, group: dict[str, Any]) -> StepNumbers:
+        """As the function `numbers_of` finds them. Raises as it does."""
+        values = [value for key, value in group.items() if key not in _NOT_NUMBERS]
+        values += group["params"]
+        same = len(values) == len(self._values) and all(map(operator.is_, values, self._values))
+        if same and self._numbers is not None:
+            return self._numbers
+        numbers = numbers_of(group, sum(map(is_slot, group["params"])))
+        own = values[: len(values) - len(group["params"])]
+        self._values, self._numbers = values, numbers if all(map(_is_fixed, own)) else None
+        return numbers
+
+
+def _is_fixed(value: Any) -> bool:
+    """Whether the same object is the same number for ever, as a tensor's or a list's may not be."""
+    if isinstance(value, tuple):
+        return all(map(_is_fixed, value))
+    return not isinstance(value, Tensor | np.ndarray | list)
 
 
 def numbers_of(group: dict[str, Any], slots: int) -> StepNumbers:

@@ -133,6 +133,30 @@ def test_numbers_of_groups_may_be_numpys_and_tensors():
     assert optimizer.param_groups[0]["iteration"] == 7
 
 
+@pytest.mark.parametrize("rate", [0.5, torch.tensor(0.5)])
+@pytest.mark.parametrize("betas", [(0.5, 0.25), [0.5, 0.25], (torch.tensor(0.5), 0.25)])
+def test_a_step_takes_numbers_as_they_are_now(rate, betas):
+    layer = layer_of()
+    optimizer = optimizer_of(layer, base=Adam(), lr=rate)
+    group = optimizer.param_groups[0]
+    group["betas"] = betas
+    layer.slot.grad = torch.ones(4, 30)
+    for first in (0.5, 0.75):
+        if isinstance(rate, torch.Tensor):
+            rate.fill_(first)
+        else:
+            group["lr"] = first
+        if isinstance(betas, list):
+            betas[0] = first
+        elif isinstance(betas[0], torch.Tensor):
+            betas[0].fill_(first)
+        else:
+            group["betas"] = (first, 0.25)
+        optimizer.step()
+        clock = optimizer._clocks[0]
+        assert clock is not None and clock.numbers[:2].tolist() == [first, first]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
