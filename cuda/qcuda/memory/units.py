@@ -108,17 +108,31 @@ class _Unit(torch.autograd.Function):
         unit: Unit = ctx.unit
         if unit.versions() != ctx.versions:
             raise InputError(MOVED)
-        (kept,) = ctx.saved_tensors
-        x = kept if ctx.lies is None else Trits(kept, *ctx.lies).numbers()
-        x = x.detach().requires_grad_(ctx.needs_input_grad[1])
+        enters = ctx.needs_input_grad[1]
         with torch.enable_grad(), torch.autocast(*ctx.autocast), unit.unmoved():
-            edge = get_gradient_edge(unit.plainly(x))  # the numbers may go
-        needed = ctx.needs_input_grad[1:]
-        wanted = [p for p, need in zip((x, *ctx.parameters), needed, strict=True) if need]
-        if not x.requires_grad:
+            x = _Entry.apply(torch.zeros((), requires_grad=enters), ctx)
+            begin = get_gradient_edge(x) if enters else None
+            out = unit.plainly(x)
             del x
-        made = iter(torch.autograd.grad(edge, wanted, gradient, allow_unused=True))
+            end = get_gradient_edge(out)
+            del out  # of both, the graph alone has the numbers now, as long as it needs them
+        needed = ctx.needs_input_grad[1:]
+        wanted = [p for p, need in zip((begin, *ctx.parameters), needed, strict=True) if need]
+        made = iter(torch.autograd.grad(end, wanted, gradient, allow_unused=True))
         return None, *(next(made) if need else None for need in needed)
+
+
+class _Entry(torch.autograd.Function):
+    """What comes into a unit, made again; it hangs on a number, so that no leaf has a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, number: Tensor, unit: Any) -> Tensor:
+        (kept,) = unit.saved_tensors
+        return kept.detach() if unit.lies is None else Trits(kept, *unit.lies).numbers()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> None:
+        raise AssertionError("gradients of a unit end where it begins")
 
 
 class Units(nn.Sequential):
