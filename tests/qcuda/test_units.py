@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 import qcuda
-from qcuda.memory.units import Units, units_
+from qcuda.memory.chunks import MOST, images_of
+from qcuda.memory.units import Unit, Units, units_
+from qcuda.models.registry import build
+from qcuda.models.weights import on_lattice
 from qcuda.nn import BatchStair, MultiStep, fuse_
 from qcuda.nn import kept as keeping
 from qcuda.nn.kept import as_trits
@@ -167,6 +170,47 @@ def test_units_leave_modules_names_and_states_as_they_are():
     dequantized = qcuda.dequantize(model).eval()
     torch.testing.assert_close(dequantized(inputs()), model.eval()(inputs()))
     assert units_(nn.Sequential(nn.Linear(3, 3), nn.ReLU())) == []
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("active", [nn.Identity, MultiStep])
+@pytest.mark.parametrize("training", [True, False])
+def test_chunks_of_images_are_the_modules_but_for_roundings(momentum, active, training):
+    """In float64, where a sum of n numbers in another order differs by n units of 2^-53 of its
+    terms at most: here 7 * 16 * 16 terms, 2^11, and three such sums one after the other."""
+    torch.manual_seed(0)
+    modules = nn.ModuleList(
+        [nn.Conv2d(3, 8, 7, 2, 3, bias=False), norm(8, momentum=momentum), active(),
+         nn.MaxPool2d(3, 2, 1)]
+    ).double().train(training)  # fmt: skip
+    x, found = torch.randn(7, 3, 32, 32).double(), []
+    for most in (0, 2 * 8 * 16 * 16 * 8):  # bytes of two images
+        unit, x = Unit(tuple(copy.deepcopy(modules)), most), x.detach().requires_grad_()
+        x.grad = None
+        out = unit(x) if most else unit.plainly(x)
+        (out * torch.arange(out.numel()).reshape(out.shape).sin()).sum().backward()
+        buffers = [b for m in unit.all() for b in m.buffers(recurse=False)]
+        found.append([out.detach(), x.grad, *(p.grad for p in unit.parameters()), *buffers])
+    for plain, chunked in zip(*found, strict=True):
+        bound = 3 * 2.0**-42 * float(plain.abs().max())
+        torch.testing.assert_close(chunked, plain, rtol=0, atol=bound)
+
+
+def test_a_chunk_has_as_many_images_as_bytes_allow():
+    layer = nn.Conv2d(3, 64, 7, 2, 3)
+    assert images_of(layer, torch.empty(9, 3, 224, 224, device="meta"), MOST) == 2
+    assert images_of(layer, torch.empty(9, 3, 2000, 2000, device="meta"), MOST) == 1
+
+
+def test_a_residual_network_keeps_what_enters_its_blocks():
+    networks = [build("resnet20", (3, 32, 32), 10, on_lattice(Lattice.ternary())) for _ in "ab"]
+    plain, least = networks[0], qcuda.least_memory_(networks[1], gradients=torch.bfloat16)
+    x = torch.randn(4, 3, 32, 32)
+    before, after = results(plain, x), results(least, x)
+    assert same(before[:1], after[:1])
+    for a, b in zip(before, after, strict=True):
+        assert torch.equal(a, b) or (b.dtype == torch.bfloat16 and torch.equal(a.bfloat16(), b))
+    assert kept(least, x) < 0.3 * kept(plain, x)
 
 
 def test_hooks_of_modules_in_a_unit_are_called():

@@ -15,6 +15,7 @@ BENCHMARKS = {
     "algorithms": ("qcuda.bench.algorithms", ("weights", "threads", "repeats", "level", "clock")),
     "activation": ("qcuda.bench.activation", ("repeats", "threads")),
     "step": ("qcuda.bench.step", ("repeats",)),
+    "memory": ("qcuda.bench.memory", ("models", "batch")),
     "audit": ("qcuda.bench.watch", ("rounds", "epochs", "model")),
     "loader": ("qcuda.bench.loader", ("repeats", "images")),
     "chain": ("qcuda.bench.chain.run", ("others", "repeats", "states", "longest")),
@@ -60,6 +61,12 @@ def subcommands(parser: ArgumentParser) -> None:
     host = common("Time steps on tensors so small that the host takes all the time, and weights.")
     host.add_argument("--repeats", type=int, default=100, help="timed repeats")
     commands.add_subcommand("step", host, help="the host's time of a step, and of layer.weight")
+    peak = common("Measure the memory that a step of training takes, beside float networks.")
+    peak.add_argument(
+        "--models", type=str, default="vgg7,resnet20,resnet18", help="names, with commas between"
+    )
+    peak.add_argument("--batch", type=int, default=16, help="examples of a batch")
+    commands.add_subcommand("memory", peak, help="the peak of a step, for several networks")
     law = common("Time training on digits with and without the audit of the law.")
     law.add_argument("--rounds", type=int, default=3, help="runs of each that count")
     law.add_argument("--epochs", type=int, default=60, help="epochs of a run")

@@ -26,6 +26,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from qcuda.errors import InputError
+from qcuda.memory.chunks import Chunked, images_of
 from qcuda.nn.activations import NoisyStair
 from qcuda.nn.embedding import Embedding
 from qcuda.nn.fused import NORMS, BatchStair, hooked
@@ -39,9 +40,14 @@ REAL = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Unit(NamedTuple):
-    """Modules that follow each other and are called again in the backward pass."""
+    """Modules that follow each other and are called again in the backward pass.
+
+    most: if not 0, the first two are a convolution and a batch norm, whose outputs may be made in
+    chunks of about so many bytes, see `qcuda.memory.chunks`.
+    """
 
     modules: tuple[nn.Module, ...]
+    most: int = 0
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """What the modules make of the inputs, one after the other."""
@@ -52,6 +58,10 @@ class Unit(NamedTuple):
             or any(hooked(m) for m in self.all())
         ):
             return self.plainly(inputs)
+        if self.most:
+            images = images_of(self.modules[0], inputs, self.most)
+            if images < len(inputs):
+                return Chunked.apply(self, images, inputs, *self.parameters())
         return _Unit.apply(self, inputs, *self.parameters())
 
     def plainly(self, inputs: Tensor) -> Tensor:
@@ -117,7 +127,9 @@ class _Unit(torch.autograd.Function):
             end = get_gradient_edge(out)
             del out  # of both, the graph alone has the numbers now, as long as it needs them
         needed = ctx.needs_input_grad[1:]
-        wanted = [p for p, need in zip((begin, *ctx.parameters), needed, strict=True) if need]
+        wanted: list[Any] = [
+            p for p, need in zip((begin, *ctx.parameters), needed, strict=True) if need
+        ]
         made = iter(torch.autograd.grad(end, wanted, gradient, allow_unused=True))
         return None, *(next(made) if need else None for need in needed)
 

@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qcuda.errors import require
+from qcuda.memory.chunks import MOST
+from qcuda.memory.units import Unit
 from qcuda.models.config import ResNet
 from qcuda.models.weights import MakeActivation, MakeWeight, of_kind
 
@@ -129,7 +131,13 @@ class Fitted(nn.Module):
 
 
 class Residual(nn.Module):
-    """The network; its stages are `layer1`, `layer2`, ..."""
+    """The network; its stages are `layer1`, `layer2`, ...
+
+    frugal: whether what is before the stages is made again in the backward pass, in chunks of the
+    batch if it is large.
+    """
+
+    frugal: bool = False
 
     def __init__(
         self,
@@ -165,7 +173,8 @@ class Residual(nn.Module):
         self.fc = of_kind(config.last, weight)((classes, channels), scaled=True, bias=True)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.maxpool(self.active1(self.bn1(self.conv1(images))))
+        entry = Unit((self.conv1, self.bn1, self.active1, self.maxpool), MOST)
+        x = entry(images) if self.frugal else entry.plainly(images)
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         return self.fc(self.norm(x.mean((2, 3))))

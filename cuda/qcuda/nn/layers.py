@@ -75,10 +75,7 @@ class LatticeLayer(nn.Module):
     ) -> None:
         super().__init__()
         require(min(shape) >= 0, f"a weight's shape has no negative number, got {shape}")
-        require(
-            gradient_dtype is None or gradient_dtype in REALS,
-            f"gradients of a lattice weight are float32 or bfloat16, got {gradient_dtype}",
-        )
+        _check_gradients(gradient_dtype)
         device = torch.get_default_device() if device is None else torch.device(device)
         self.dtype = _visible(torch.get_default_dtype() if dtype is None else dtype)
         self.shape, self.lattice, self.readout = shape, lattice, readout
@@ -106,6 +103,15 @@ class LatticeLayer(nn.Module):
         if self.gradient_dtype is not None:
             return self.gradient_dtype
         return torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float32
+
+    def set_gradient_dtype(self, dtype: torch.dtype | None) -> None:
+        """Have gradients in another dtype from now on, as `gradient_dtype` of a new layer.
+
+        An optimiser is made afterwards. Raises ValueError for other dtypes than its own.
+        """
+        _check_gradients(dtype)
+        self.gradient_dtype = dtype
+        self._settle()
 
     def _settle(self) -> None:
         """Bring what depends on the state to its device, and the slot to the layer.
@@ -335,6 +341,13 @@ class LatticeLayer(nn.Module):
         if self.scale.dim():
             return f"{said}, scale={tuple(self.scale.shape)}"
         return said if float(self.scale) == 1.0 else f"{said}, scale={float(self.scale):.6g}"
+
+
+def _check_gradients(dtype: torch.dtype | None) -> None:
+    require(
+        dtype is None or dtype in REALS,
+        f"gradients of a lattice weight are float32 or bfloat16, got {dtype}",
+    )
 
 
 def _scale(scale: float | Tensor, outputs: int) -> Tensor:
