@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mutants.catalogue import Mutant
 
-LOOP, JOB, DOOR, LEARNING = (
-    f"cuda/qcuda/train/{name}.py" for name in ("loop", "job", "door", "learning")
+LOOP, JOB, DOOR, GRADIENTS = (
+    f"cuda/qcuda/train/{name}.py" for name in ("loop", "job", "door", "gradients")
 )
 CHECKPOINT, RESULTS = "cuda/qcuda/train/checkpoint.py", "cuda/qcuda/train/results.py"
 BASES, OPTIMISERS = "cuda/qcuda/train/bases.py", "cuda/qcuda/train/optimisers.py"
@@ -15,11 +15,11 @@ READING, LATENT = "cuda/qcuda/nn/fused_reading.py", "cuda/qcuda/nn/latent.py"
 WEIGHTS, BASELINES = "cuda/qcuda/models/weights.py", "cuda/qcuda/models/baselines.py"
 VGG, DIGITS = "cuda/qcuda/models/vgg.py", "cuda/qcuda/data/digits.py"
 AUDIT, CONDITIONAL = "cuda/qcuda/watch/law_audit.py", "cuda/qcuda/watch/conditional.py"
-ODDS = "cuda/qcuda/watch/odds.py"
+ODDS, REPLAY = "cuda/qcuda/watch/odds.py", "cuda/qcuda/watch/replay.py"
 
 MUTANTS = [
     # An epoch
-    Mutant("train: evaluation updates running statistics", LEARNING, "    model.eval()\n", ""),
+    Mutant("train: evaluation updates running statistics", GRADIENTS, "    model.eval()\n", ""),
     Mutant("train: training with running statistics", LOOP, "    model.train()\n", ""),
     Mutant("train: gradients accumulate", LOOP,
            "        optimizer.zero_grad(set_to_none=True)\n", ""),
@@ -30,8 +30,8 @@ MUTANTS = [
     Mutant("train: no step on the last batch of baselines", LOOP,
            "        else:\n            _step(trainee)\n        stop",
            "        elif not ends:\n            _step(trainee)\n        stop"),
-    Mutant("train: sign of the loss", LEARNING, "(1 - target * logits)", "(1 + target * logits)"),
-    Mutant("train: loss without the square", LEARNING, ".clamp_min(0).square().mean()",
+    Mutant("train: sign of the loss", GRADIENTS, "(1 - target * logits)", "(1 + target * logits)"),
+    Mutant("train: loss without the square", GRADIENTS, ".clamp_min(0).square().mean()",
            ".clamp_min(0).mean()"),
     Mutant("train: latents not clipped", LOOP, "        stop_latents(model)\n", ""),
     Mutant("train: loss of the last batch alone", LOOP,
@@ -40,20 +40,28 @@ MUTANTS = [
            "optimizer, max(trainee.epoch - 1, 0))"),
     Mutant("train: schedule an epoch early", LOOP, "optimizer, trainee.epoch)",
            "optimizer, trainee.epoch + 1)"),
-    Mutant("train: judged without the last example", LOOP, "evaluate(model, validation, tr",
-           "evaluate(model, Examples(*(part[:-1] for part in validation)), tr"),
+    Mutant("train: judged without the last example", LOOP, "evaluate(model, validation, ob",
+           "evaluate(model, Examples(*(part[:-1] for part in validation)), ob"),
     Mutant("train: judged by another loss", LOOP,
-           "validation, trainee.learning.objective", "validation"),
-    Mutant("train: statistics anew from the first batches", LOOP, "del self.images[0]",
-           "del self.images[-1]"),
-    Mutant("train: statistics anew from half as many", LOOP, ">= self.count", ">= self.count // 2"),
-    Mutant("train: parts of a batch count alike", LEARNING, "even * len(labels) / count",
+           "validation, objective(trainee.learning)", "validation"),
+    Mutant("train: statistics anew from one batch more", LOOP, "if count <= 0", "if count < -3"),
+    Mutant("train: goes on in an epoch with no losses", LOOP,
+           'list(trainee.begun["losses"])', "[]"),
+    Mutant("train: goes on in an epoch from its beginning", JOB, "number, place(), done)",
+           "number, place())"),
+    Mutant("train: an epoch that went on counts moves anew", LOOP, "if not trainee.begun:",
+           "if True:"),
+    Mutant("train: a replay that compares nothing", REPLAY, "self.different += wrong",
+           "self.different += 0"),
+    Mutant("train: a replay with words of the next step", REPLAY,
+           'int(group["iteration"]), places', 'int(group["iteration"]) + 1, places'),
+    Mutant("train: parts of a batch count alike", GRADIENTS, "even * len(labels) / count",
            "even / how.parts"),
-    Mutant("train: ranks count alike", LEARNING,
+    Mutant("train: ranks count alike", GRADIENTS,
            "count * place().ranks / total_of(count)", "1.0"),
-    Mutant("train: gradients clipped part by part", LEARNING,
+    Mutant("train: gradients clipped part by part", GRADIENTS,
            "    if how.clip:\n        nn", "        nn"),
-    Mutant("train: labels are not smoothed", LEARNING, ", label_smoothing=self.smoothing", ""),
+    Mutant("train: labels are not smoothed", GRADIENTS, ", label_smoothing=how.smoothing", ""),
     Mutant("train: best by loss", LOOP, '(best["accuracy"], -best["loss"]) >= (accuracy, -loss)',
            '-best["loss"] >= -loss'),
     Mutant("train: the last of equals is best", LOOP,
@@ -74,12 +82,13 @@ MUTANTS = [
     Mutant("train: moves of an epoch for an iteration's", LOOP, "(iterations * sum(slot",
            "(sum(slot"),
     # A job
-    Mutant("train: order of the first seed for all", JOB, "data.epoch(trainee.seed, number)",
-           "data.epoch(0, number)"),
-    Mutant("train: order of the epoch before", JOB, "data.epoch(trainee.seed, number)",
-           "data.epoch(trainee.seed, number - 1)"),
-    Mutant("train: checkpoint an epoch late", JOB, "trainee.epoch % every == 0",
-           "trainee.epoch % every == 1 and trainee.epoch > 1"),
+    Mutant("train: order of the first seed for all", JOB, "trainee.seed, number, place(), done)",
+           "0, number, place(), done)"),
+    Mutant("train: order of the epoch before", JOB, "trainee.seed, number, place(), done)",
+           "trainee.seed, number - 1, place(), done)"),
+    Mutant("train: checkpoint an epoch late", JOB,
+           "trainee.epoch % run.checkpoint_every == 0",
+           "trainee.epoch % run.checkpoint_every == 1 and trainee.epoch > 1"),
     Mutant("train: no last checkpoint", JOB, " or trainee.epoch == epochs:", ":"),
     Mutant("train: log of the last trainee alone after a stop", JOB,
            "lines += [kept", "lines = [kept"),
@@ -87,8 +96,8 @@ MUTANTS = [
            "for record in last.records[:-1]]"),
     Mutant("train: what was begun is begun again", JOB,
            "plan[plan.index((current.method, current.seed)) :]", "plan"),
-    Mutant("train: tested on the validation set", JOB, "tree, run_folder), data.test, versions()",
-           "tree, run_folder), data.validation, versions()"),
+    Mutant("train: tested on the validation set", JOB, "seeds, trained, data.test, versions()",
+           "seeds, trained, data.validation, versions()"),
     Mutant("train: last model tested", RESULTS,
            '        trainee.model.load_state_dict(trainee.best["model"])\n', "        pass\n"),
     Mutant("train: results of the first seed for all", RESULTS,
@@ -102,7 +111,7 @@ MUTANTS = [
     Mutant("train: evidence forgotten on resuming", CHECKPOINT,
            'trainee.evidence = restored(values["evidence"])', "pass"),
     Mutant("train: best forgotten on resuming", CHECKPOINT,
-           'for name in ("records", "best", "audit"', 'for name in ("records", "audit"'),
+           'for name in ("records", "best", "begun"', 'for name in ("records", "begun"'),
     # Values of a config
     Mutant("config: one seed for all models", DOOR, "weight, activation, seed)",
            "weight, activation, 0)"),

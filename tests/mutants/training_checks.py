@@ -85,11 +85,23 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
     impossible = evidence.test_an_impossible_move_is_counted_on_any_layer_and_for_ever
     yield "impossible moves", impossible
     yield "times of checkpoints", epoch.test_checkpoints_are_written_when_it_is_time
-    for stop in (1, 2, 3):
+    for stop, steps in ((1, 0), (2, 0), (3, 0), (1, 1), (4, 1)):
         yield (
             "resumed jobs",
-            lambda s=stop: epoch.test_a_job_that_was_killed_goes_on_with_its_bits(s),
+            lambda s=stop, n=steps: epoch.test_a_job_that_was_killed_goes_on_with_its_bits(s, n),
         )
+    learning = load("train/test_learning")
+    yield "smoothed labels", learning.test_cross_entropy_with_smoothed_labels
+    yield "parts of a batch", learning.test_parts_of_a_batch_have_the_gradient_of_the_whole
+    yield "unequal parts", learning.test_unequal_parts_count_by_their_examples
+    yield "shares of ranks", learning.test_shares_of_ranks_count_by_their_examples
+    yield "replays", learning.test_a_replay_counts_what_went_elsewhere
+    yield "clipped gradients", learning.test_gradients_are_clipped_together
+    anew = learning.test_statistics_are_taken_anew_from_the_first_examples_of_an_epoch
+    for restate, batches in ((0, 0), (4, 1), (5, 2)):
+        yield "statistics anew", lambda r=restate, b=batches: anew(r, b)
+    judged = learning.test_the_loss_of_a_config_is_the_one_that_is_trained_and_judged
+    yield "another loss", lambda: judged("cross_entropy")
     yield "results", epoch.test_a_job_has_the_results_of_the_plain_loop_for_each_seed
     yield "states of schedules", adaptive.test_a_checkpoint_has_the_states_of_schedules
     yield "back to the best", adaptive.test_it_goes_back_to_the_best_and_on_with_new_words

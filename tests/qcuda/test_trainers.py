@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import qcuda
 from qcuda.data import digits
-from qcuda.train.learning import hinge_loss
+from qcuda.train.gradients import hinge_loss
 from qtheory import DST, Lattice
 from qtheory.optimisers import Adam
 

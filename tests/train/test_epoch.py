@@ -25,7 +25,8 @@ from qcuda.train import folder as kept
 from qcuda.train import job, progress
 from qcuda.train.config import Config, make
 from qcuda.train.door import begin, reopen
-from qcuda.train.loop import evaluate, train_epoch
+from qcuda.train.gradients import evaluate
+from qcuda.train.loop import train_epoch
 from qcuda.train.results import table
 
 EPOCHS, FINAL = 4, 0.25
@@ -247,10 +248,13 @@ def test_a_job_has_the_results_of_the_plain_loop_for_each_seed():
         assert f"{100 * results['methods']['dst']['test_mean']:.2f}" in table(results)
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 3])
-def test_a_job_that_was_killed_goes_on_with_its_bits(stop_after: int):
-    """Checkpoints after epochs 2 and 4 of two seeds; the evidence of the audit goes on as well."""
-    made = config("dst", law_audit=True, checkpoint_every=2)
+@pytest.mark.parametrize(("stop_after", "steps"), [(1, 0), (2, 0), (3, 0), (1, 1), (4, 1)])
+def test_a_job_that_was_killed_goes_on_with_its_bits(stop_after: int, steps: int):
+    """Checkpoints after epochs 2 and 4 of two seeds, and if asked after the first of two steps of
+    each epoch; the evidence of the audit and the replay by the reference go on as well."""
+    made = config(
+        "dst", law_audit=True, checkpoint_every=2, checkpoint_steps=steps, replay=steps * 5
+    )
     with plain_surroundings(), tempfile.TemporaryDirectory() as name:
         whole, broken = Path(name) / "whole", Path(name) / "broken"
         results = [job_of(made, whole), job_of(made, broken, stop_after)]
@@ -260,6 +264,7 @@ def test_a_job_that_was_killed_goes_on_with_its_bits(stop_after: int):
             assert same(values_of(ours.model), values_of(theirs.model))
             assert ours.epoch == theirs.epoch == EPOCHS
             assert ours.optimizer.moved.tolist() == theirs.optimizer.moved.tolist()
+            assert steps == 0 or str(ours.replay) == "0 of 2400 weights in 5 steps went elsewhere"
         found = [{**r["methods"]["dst"], "seconds": None} for r in results]
         assert found[0] == found[1]
 

@@ -15,7 +15,7 @@ from qcuda.cli import main
 from qcuda.data.digits import load, opened, split
 from qcuda.train import folder as kept
 from qcuda.train.door import reopen
-from qcuda.train.loop import evaluate
+from qcuda.train.gradients import evaluate
 
 METHODS = ["dst", "walker8", "full", "ste"]
 FIGURES = ["learning_curves.png"]

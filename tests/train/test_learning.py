@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from unittest import mock
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qcuda.data.source import Examples
+from qcuda.data.source import Examples, Place
 from qcuda.errors import InputError
-from qcuda.train import learning
+from qcuda.nn import LatticeLayer
+from qcuda.optimizer import LatticeOptimizer
+from qcuda.train import gradients as ways
 from qcuda.train.config import make
 from qcuda.train.door import begin
-from qcuda.train.learning import Learning, evaluate, gradients, hinge_loss
+from qcuda.train.gradients import evaluate, gradients, hinge_loss, objective
+from qcuda.train.learning import Learning
 from qcuda.train.loop import train_epoch
+from qcuda.watch.replay import Replay
 
 
 def batch(count: int, inputs: int = 6, classes: int = 4) -> Examples:
@@ -50,17 +55,17 @@ def test_cross_entropy_with_smoothed_labels():
             want -= sum(w * (y - total) for w, y in zip(weights, row, strict=True)) / 2
         how = Learning(loss="cross_entropy", smoothing=share)
         # float32 terms of size 4 at most, a dozen roundings of 2**-24 each
-        assert how.objective(logits, labels).item() == pytest.approx(want, abs=12 * 4 * 2**-24)
+        assert objective(how)(logits, labels).item() == pytest.approx(want, abs=12 * 4 * 2**-24)
 
 
 @pytest.mark.parametrize("loss", ["hinge", "cross_entropy"])
 def test_every_position_of_a_sequence_is_an_example(loss: str):
     how = make({"learning": {"loss": loss}}).learning
     logits, labels = torch.randn(2, 5, 7), torch.randint(0, 7, (2, 5))
-    flat = how.objective(logits.reshape(10, 7), labels.reshape(10))
-    assert torch.equal(how.objective(logits, labels), flat)
+    flat = objective(how)(logits.reshape(10, 7), labels.reshape(10))
+    assert torch.equal(objective(how)(logits, labels), flat)
     right = (logits.argmax(-1) == labels).float().mean().item()
-    accuracy, _ = evaluate(nn.Identity(), Examples(logits, labels), how.objective)
+    accuracy, _ = evaluate(nn.Identity(), Examples(logits, labels), objective(how))
     assert accuracy == pytest.approx(right)
 
 
@@ -85,6 +90,43 @@ def test_unequal_parts_count_by_their_examples():
         found(Learning(parts=4), batch(3))
 
 
+def test_shares_of_ranks_count_by_their_examples():
+    """Two of ten examples here, of two ranks whose gradients are averaged: 2 * 2 / 10 of them."""
+    whole, slopes = found(Learning(), batch(2))
+    two = mock.patch.object(ways, "place", lambda: Place(0, 2))
+    with two, mock.patch.object(ways, "total_of", lambda count: 10.0):
+        loss, ours = found(Learning(), batch(2))
+    assert loss.item() == pytest.approx(0.4 * whole.item(), rel=2**-22)
+    for slope, want in zip(ours, slopes, strict=True):
+        torch.testing.assert_close(slope, want * 0.4, rtol=2**-22, atol=0)
+
+
+def test_a_replay_counts_what_went_elsewhere():
+    """After the step, one weight is put on a level that its word does not lead to."""
+    trainee = begin(make({"run": {"methods": ["dst"]}}), "dst", 0)
+    images, labels = torch.rand(4, 1, 8, 8), torch.arange(4)
+    gradients(trainee.model, Examples(images, labels), Learning())
+    optimizer = trainee.optimizer
+    assert isinstance(optimizer, LatticeOptimizer)
+    layer = trainee.model.get_submodule("linear3")
+    assert isinstance(layer, LatticeLayer)
+
+    def step() -> None:
+        optimizer.step()
+        index = layer.index
+        index[3, 5] = (index[3, 5] + 1) % 3
+        layer.set_index(index)
+
+    replay = Replay(2)
+    replay.step(optimizer, step)
+    weights = sum(slot.numel() for slot in optimizer.slots)
+    assert replay.to_dict() == {"left": 1, "steps": 1, "weights": weights, "different": 1}
+    replay.step(optimizer, optimizer.step)
+    replay.step(optimizer, optimizer.step)
+    assert replay.to_dict() == {"left": 0, "steps": 2, "weights": 2 * weights, "different": 1}
+    assert str(replay) == f"1 of {2 * weights} weights in 2 steps went elsewhere"
+
+
 def test_gradients_are_clipped_together():
     _, free = found(Learning(parts=2), batch(16))
     norm = torch.cat([slope.flatten() for slope in free]).norm().item()
@@ -102,7 +144,7 @@ def test_matrices_are_multiplied_in_bfloat16_where_that_is_fast(monkeypatch: pyt
     model = linear()
     model.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     for able in (True, False):
-        monkeypatch.setattr(learning, "has_bfloat16", lambda able=able: able)
+        monkeypatch.setattr(ways, "has_bfloat16", lambda able=able: able)
         gradients(model, batch(4), Learning(compute="auto"))
     gradients(model, batch(4), Learning())
     assert seen == [torch.bfloat16, torch.float32, torch.float32]
@@ -110,9 +152,9 @@ def test_matrices_are_multiplied_in_bfloat16_where_that_is_fast(monkeypatch: pyt
         gradients(model, batch(4), Learning(compute="bfloat16"))
 
 
-@pytest.mark.parametrize("restate", [0, 5, 7])
-def test_statistics_are_taken_anew_from_the_last_examples_of_an_epoch(restate: int):
-    """Of batches of 4, 5 examples are the last two batches, and 7 too."""
+@pytest.mark.parametrize(("restate", "batches"), [(0, 0), (4, 1), (5, 2), (8, 2)])
+def test_statistics_are_taken_anew_from_the_first_examples_of_an_epoch(restate: int, batches: int):
+    """Of batches of 4 examples."""
     config = make({
         "model": {"name": "mlp", "hidden": 5}, "learning": {"restate": restate},
         "run": {"methods": ["full"]},
@@ -122,18 +164,19 @@ def test_statistics_are_taken_anew_from_the_last_examples_of_an_epoch(restate: i
     seen: list[Tensor] = []
     norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
     draw = torch.Generator().manual_seed(1)
-    batches = [Examples(torch.rand(4, 1, 8, 8, generator=draw), torch.arange(4)) for _ in range(4)]
-    train_epoch(trainee, batches, batches[0])
-    assert len(seen) == 4 + (2 if restate else 0) + 1
-    means = torch.stack([one.mean(0) for one in seen[4:-1]]).mean(0) if restate else None
+    epoch = [Examples(torch.rand(4, 1, 8, 8, generator=draw), torch.arange(4)) for _ in range(4)]
+    train_epoch(trainee, epoch, epoch[0], anew=epoch)
+    assert len(seen) == 4 + batches + 1
     assert isinstance(norm, nn.BatchNorm1d)
     assert norm.momentum == 0.1
     assert norm.running_mean is not None
-    if means is not None:
+    assert int(norm.num_batches_tracked or 0) == (batches or 4)
+    if batches:
+        means = torch.stack([one.mean(0) for one in seen[4:-1]]).mean(0)
         torch.testing.assert_close(norm.running_mean, means, rtol=0, atol=8 * 2**-24)
-    else:
-        assert int(norm.num_batches_tracked or 0) == 4
-    assert trainee.records[-1]["validation_loss"] == evaluate(trainee.model, batches[0])[1]
+        first = epoch[0].images.flatten(1) @ trainee.model.get_parameter("linear1.weight").T
+        torch.testing.assert_close(seen[4], first, rtol=0, atol=64 * 2**-24)
+    assert trainee.records[-1]["validation_loss"] == evaluate(trainee.model, epoch[0])[1]
 
 
 @pytest.mark.parametrize("loss", ["hinge", "cross_entropy"])

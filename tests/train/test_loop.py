@@ -25,7 +25,7 @@ from qcuda.schedules.table import Stretched, apply
 from qcuda.train import loop
 from qcuda.train.config import make
 from qcuda.train.door import begin
-from qcuda.train.learning import hinge_loss
+from qcuda.train.gradients import hinge_loss
 from qcuda.train.loop import PROBED, Trainee, train_epoch
 from qcuda.train.methods import DEFAULT, METHODS, judged
 from qcuda.watch.odds import predicted_moves

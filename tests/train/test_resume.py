@@ -102,3 +102,59 @@ def test_the_log_is_json_without_not_a_number(finished: Path):
 
     for line in (finished / kept.LOG).read_text().splitlines():
         assert isinstance(json.loads(line, parse_constant=refuse), dict)
+
+
+STEPS = ["--checkpoint_steps", "2", "--replay", "3", "--methods", "dst", "full", "--audit-law"]
+
+
+@pytest.fixture(scope="module")
+def in_steps(tmp_path_factory: pytest.TempPathFactory, run_quickly: Callable[..., int]) -> Path:
+    """A finished run with checkpoints within its epochs, of six steps each."""
+    folder = tmp_path_factory.mktemp("steps") / "run"
+    assert run_quickly(folder, *STEPS) == 0
+    return folder
+
+
+@pytest.mark.parametrize("writes", [4, 14])
+def test_stopped_within_an_epoch(
+    writes: int,
+    in_steps: Path,
+    tmp_path: Path,
+    run_quickly: Callable[..., int],
+    contents_of: Contents,
+):
+    """Three checkpoints an epoch, after two, four and six steps; four epochs; two methods."""
+    with stopped_after(writes):
+        run_quickly(tmp_path / "run", *STEPS)
+    last = "dst" if writes <= 12 else "full"
+    values = kept.load_checkpoint(kept.checkpoint_path(tmp_path / "run", last, 0))
+    assert values["begun"].get("examples", 0) == (0, 40, 80)[writes % 3]
+    assert run_quickly(tmp_path / "run", *STEPS) == 0
+    assert contents_of(tmp_path / "run") == contents_of(in_steps)
+
+
+def test_the_reference_repeats_the_first_steps_of_a_run(
+    in_steps: Path, capsys: pytest.CaptureFixture[str]
+):
+    results = json.loads((in_steps / kept.RESULTS).read_text())
+    weights = results["methods"]["dst"]["weights"]
+    assert results["methods"]["dst"]["replays"] == [
+        {"left": 0, "steps": 3, "weights": 3 * weights, "different": 0}
+    ]
+    assert results["methods"]["full"]["replays"] == []
+    assert main(["train", "--resume", "--run", str(in_steps)]) == 0
+    said = capsys.readouterr().out
+    assert f"dst seed 0: 0 of {3 * weights} weights in 3 steps went elsewhere." in said
+
+
+def test_the_best_model_is_a_file(in_steps: Path):
+    from qcuda.nn.model_file import load
+    from qcuda.train.door import reopen
+
+    for method in ("dst", "full"):
+        trainee = reopen(kept.checkpoint_path(in_steps, method, 0))
+        load(trainee.model, in_steps / kept.MODELS / f"{method}-0.safetensors")
+        best = trainee.best["model"]
+        assert best.keys() == trainee.model.state_dict().keys()
+        for name, tensor in trainee.model.state_dict().items():
+            assert tensor.tolist() == best[name].tolist(), name

@@ -21,7 +21,7 @@ from qcuda.nn.latent import stop_latents
 from qcuda.nn.slot import is_slot
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.study.rules import Rule, knobs_of
-from qcuda.train.learning import evaluate, hinge_loss, restate
+from qcuda.train.gradients import evaluate, hinge_loss, restate
 from qtheory.algorithms import contract
 from qtheory.optimisers import Adam, Normalized
 

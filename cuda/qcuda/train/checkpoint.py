@@ -10,10 +10,11 @@ from qcuda.errors import InputError, require
 from qcuda.schedules.table import adaptive
 from qcuda.train.loop import Trainee
 from qcuda.watch.law_audit import restored
+from qcuda.watch.replay import Replay
 
 PARTS = {
     "config", "method", "seed", "model", "optimizer", "records", "best", "audit", "table",
-    "seconds", "evidence", "schedules",
+    "seconds", "evidence", "schedules", "begun", "replay",
 }  # fmt: skip
 
 
@@ -31,6 +32,8 @@ def pack(tree: Mapping[str, Any], trainee: Trainee) -> dict[str, Any]:
         "table": trainee.table,
         "seconds": trainee.seconds,
         "schedules": {k: s.state_dict() for k, s in adaptive(trainee.schedules).items()},
+        "begun": trainee.begun,
+        "replay": None if trainee.replay is None else trainee.replay.to_dict(),
         "evidence": None if trainee.evidence is None else trainee.evidence.state_dict(),
     }
 
@@ -52,8 +55,10 @@ def restore(path: Path, values: Mapping[str, Any], trainee: Trainee) -> None:
             schedule.load_state_dict(values["schedules"][knob])
         if trainee.evidence is not None:
             trainee.evidence = restored(values["evidence"])
+        if trainee.replay is not None:
+            trainee.replay = Replay(**values["replay"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         text = " ".join(str(error).split())
         raise InputError(f"{path}: a checkpoint fits its own config, got: {text}") from None
-    for name in ("records", "best", "audit", "table", "seconds"):
+    for name in ("records", "best", "begun", "audit", "table", "seconds"):
         setattr(trainee, name, values[name])

@@ -50,6 +50,12 @@ class Run:
         int, "epochs without a better validation before training goes back to its best; 0: never"
     ] = 0
     checkpoint_every: Annotated[int, "epochs between checkpoints", 1] = 5
+    checkpoint_steps: Annotated[
+        int, "iterations between checkpoints within an epoch; 0: at its end alone"
+    ] = 0
+    replay: Annotated[
+        int, "first iterations whose moves the plain reference repeats and compares"
+    ] = 0
     threads: Annotated[int, "threads of torch and of the kernels; part of the bits"] = 1
 
     def __post_init__(self) -> None:
@@ -61,7 +67,7 @@ class Run:
         )
         for key, least in (
             ("seed", 0), ("seeds", 1), ("epochs", 1), ("patience", 0), ("checkpoint_every", 1),
-            ("threads", 1),
+            ("checkpoint_steps", 0), ("replay", 0), ("threads", 1),
         ):  # fmt: skip
             value = getattr(self, key)
             require(value >= least, f"{key} is at least {least}, got {value}")

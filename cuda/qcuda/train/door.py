@@ -51,6 +51,7 @@ def begin(config: Config, method: str, seed: int) -> Trainee:
     return start(
         method, seed, model, optimizer, schedules,
         audited=audited, learning=config.learning, patience=config.run.patience,
+        replay=config.run.replay,
     )  # fmt: skip
 
 

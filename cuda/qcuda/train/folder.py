@@ -3,6 +3,7 @@
     config.yaml      every key of the config: what a folder is for, written once
     versions.json    what the run was begun with
     checkpoints/     one file for each method and seed, replaced as it advances
+    models/          the best model of each method and seed, safetensors, see `qcuda.load`
     log.jsonl        a line for each method, seed and epoch
     results.json     written when all is done;  *.png, the figures
 
@@ -32,7 +33,7 @@ from qcuda.train.tree import difference
 MAGIC = b"QTHEORY2"  # 2: models are saved as tensors only
 HEADER = len(MAGIC) + hashlib.sha256().digest_size
 CONFIG, VERSIONS, LOG, RESULTS = "config.yaml", "versions.json", "log.jsonl", "results.json"
-CHECKPOINTS, LOCK = "checkpoints", ".lock"
+CHECKPOINTS, MODELS, LOCK = "checkpoints", "models", ".lock"
 
 
 def write_json(path: Path, values: Any) -> None:

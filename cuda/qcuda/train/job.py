@@ -14,9 +14,11 @@ import torch
 from qcuda.data import source
 from qcuda.errors import InputError
 from qcuda.files import write_atomically
+from qcuda.nn.model_file import save
 from qcuda.train import folder as kept
+from qcuda.train.alarms import alarms, failing
 from qcuda.train.checkpoint import pack
-from qcuda.train.config import Config
+from qcuda.train.config import Config, Run
 from qcuda.train.door import begin, reopen
 from qcuda.train.loop import Trainee, train_epoch
 from qcuda.train.progress import Progress, progress
@@ -51,12 +53,13 @@ def run(config: Config, run_folder: Path) -> dict[str, Any]:
                 if current is None:
                     current = begin(config, method, seed)
                     _log(run_folder, show, current)
-                keep = partial(_keep, tree, run_folder, config.run.checkpoint_every, epochs)
-                _advance(current, epochs, data, run_folder, keep, show)
+                keep = partial(_keep, tree, run_folder)
+                _advance(current, config.run, data, run_folder, keep, show)
                 current = None
         seeds = {method: [seed for one, seed in plan if one == method] for method, _ in plan}
         wait()  # for the checkpoints
-        results = summary(tree, seeds, partial(_trained, tree, run_folder), data.test, versions())
+        trained, model = partial(_trained, tree, run_folder), partial(_keep_model, run_folder)
+        results = summary(tree, seeds, trained, data.test, versions(), model)
         if not leads():
             return results
         from qcuda.train.figures import draw
@@ -93,33 +96,38 @@ def read_log(run_folder: Path) -> list[dict[str, Any]]:
 
 def _advance(
     trainee: Trainee,
-    epochs: int,
+    run: Run,
     data: source.Source,
     run_folder: Path,
     keep: Callable[[Trainee], None],
     show: Progress,
 ) -> None:
-    """Train to the last epoch; keep: called after each."""
+    """Train to the last epoch; keep: called when it is time for a checkpoint."""
+    epochs = run.epochs
     if trainee.epoch == epochs:
         return
     while trainee.epoch < epochs:
-        suspected, number = _failing(trainee), trainee.epoch + 1
-        batches = data.epoch(trainee.seed, number, place())
-        train_epoch(trainee, batches, data.validation, last=number == epochs)
-        if _failing(trainee) and not suspected:
-            show.line(_alarm(trainee))
-        if lost := _first_lost(trainee):
-            show.line(
-                f"{trainee.method} seed {trainee.seed}, epoch {trainee.epoch}: {lost} GRADIENTS OF "
-                "LATTICE WEIGHTS WERE NOT FINITE; they changed nothing, later ones are in the log"
-            )
+        suspected, number = failing(trainee), trainee.epoch + 1
+        done = trainee.begun.get("examples", 0)
+        train_epoch(
+            trainee,
+            data.epoch(trainee.seed, number, place(), done),
+            data.validation,
+            last=number == epochs,
+            anew=data.epoch(trainee.seed, number, place()),
+            keep=partial(keep, trainee),
+            every=run.checkpoint_steps,
+        )
+        for text in alarms(trainee, suspected):
+            show.line(text)
         if (reached := trainee.records[-1].get("went_back_to")) is not None:
             show.line(
                 f"{trainee.method} seed {trainee.seed}, epoch {trainee.epoch}: nothing better for "
                 f"{trainee.patience} epochs, went back to epoch {reached}"
             )
         _log(run_folder, show, trainee)
-        keep(trainee)
+        if trainee.epoch % run.checkpoint_every == 0 or trainee.epoch == epochs:
+            keep(trainee)
     best = trainee.best
     show.line(
         f"{trainee.method} seed {trainee.seed}: {epochs} epochs in {trainee.seconds:.1f} s, "
@@ -127,35 +135,23 @@ def _advance(
     )
 
 
-def _keep(
-    tree: Mapping[str, Any], run_folder: Path, every: int, epochs: int, trainee: Trainee
-) -> None:
-    """Write a checkpoint if it is time for one."""
-    if leads() and (trainee.epoch % every == 0 or trainee.epoch == epochs):
+def _keep(tree: Mapping[str, Any], run_folder: Path, trainee: Trainee) -> None:
+    """Write a checkpoint, the first process for all."""
+    if leads():
         path = kept.checkpoint_path(run_folder, trainee.method, trainee.seed)
         kept.save_checkpoint(path, pack(tree, trainee))
 
 
+def _keep_model(run_folder: Path, trainee: Trainee) -> None:
+    """Write the best model, as safetensors."""
+    if leads():
+        path = run_folder / kept.MODELS / f"{trainee.method}-{trainee.seed}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        save(trainee.model, path)
+
+
 def _trained(tree: Mapping[str, Any], run_folder: Path, method: str, seed: int) -> Trainee:
     return reopen(kept.checkpoint_path(run_folder, method, seed), tree)
-
-
-def _failing(trainee: Trainee) -> bool:
-    return trainee.evidence is not None and trainee.evidence.failing
-
-
-def _first_lost(trainee: Trainee) -> int:
-    """How many gradients were not finite in the last epoch, 0 if there were some before."""
-    *before, last = (record.get("not_finite", 0) for record in trainee.records)
-    return 0 if any(before) else last
-
-
-def _alarm(trainee: Trainee) -> str:
-    assert trainee.evidence is not None
-    return (
-        f"{trainee.method} seed {trainee.seed}, epoch {trainee.epoch}: THE KERNEL IS WRONG, moves "
-        f"do not have their exact law. The audit {trainee.evidence}"
-    )
 
 
 def _log(run_folder: Path, show: Progress, trainee: Trainee) -> None:

@@ -7,8 +7,9 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,12 @@ from qcuda.optimizer import LatticeOptimizer
 from qcuda.schedules.adaptive import Seen
 from qcuda.schedules.table import Schedule, adaptive, apply, see
 from qcuda.step.saved import COUNTS
-from qcuda.train.learning import Learning, evaluate, gradients, restate
-from qcuda.train.ranks import place, total
+from qcuda.train.gradients import evaluate, gradients, objective, restate
+from qcuda.train.learning import Learning
+from qcuda.train.ranks import place, total, total_of
 from qcuda.watch.law_audit import LawAudit, levels
 from qcuda.watch.odds import predicted_moves
+from qcuda.watch.replay import Replay
 
 PROBED = 2**22  # transitions of a layer that a probe follows
 
@@ -46,9 +49,11 @@ class Trainee:
     schedules: Mapping[str, Schedule]  # by knob; those that see how training goes have a state
     records: list[dict[str, Any]] = field(default_factory=list)  # one an epoch, 0 the beginning
     best: dict[str, Any] = field(default_factory=dict)  # epoch, accuracy, loss, model, optimizer
+    begun: dict[str, Any] = field(default_factory=dict)  # what has been done of the next epoch
     audit: dict[str, Any] = field(default_factory=dict)  # of the last step, gradients included
     table: str = ""  # the same audit as text
     evidence: LawAudit | None = None  # against the kernel, if moves are held to their law
+    replay: Replay | None = None  # of first steps by the reference, if asked for
     seconds: float = 0.0
     learning: Learning = field(default_factory=Learning)
     network: nn.Module | None = None  # what training runs: of several ranks, a wrapper of the model
@@ -70,9 +75,11 @@ def start(
     audited: bool = False,
     learning: Learning | None = None,
     patience: int = 0,
+    replay: int = 0,
 ) -> Trainee:
     """A trainee before its first epoch. audited: hold its moves to their exact law.
 
+    replay: first steps that the reference repeats, of weights on a lattice.
     patience: epochs without a better one before it goes back to the best; 0: never.
     """
     trainee = Trainee(method, seed, model, optimizer, schedules, patience=patience)
@@ -80,6 +87,7 @@ def start(
     if place().ranks > 1:
         trainee.network = data_parallel(synchronise_norms_(model))
     trainee.evidence = LawAudit() if audited else None
+    trainee.replay = Replay(replay) if replay and isinstance(optimizer, LatticeOptimizer) else None
     trainee.records.append(
         {"method": method, "seed": seed, "epoch": 0, "levels": _level_counts(model)}
     )
@@ -87,19 +95,40 @@ def start(
 
 
 def train_epoch(
-    trainee: Trainee, batches: Iterable[Examples], validation: Held, *, last: bool = False
+    trainee: Trainee,
+    batches: Iterable[Examples],
+    validation: Held,
+    *,
+    last: bool = False,
+    anew: Iterable[Examples] = (),
+    keep: Callable[[], None] | None = None,
+    every: int = 0,
 ) -> None:
     """One epoch, its record, and the best model so far by validation.
 
-    last: whether it is the last epoch, after which the bits of lattice weights are counted.
+    batches: of the epoch, without those that `trainee.begun` has done. last: whether it is the last
+    epoch, after which the bits of lattice weights are counted. anew: the batches of the epoch from
+    its beginning, of which norms take new statistics if they are to. keep: called after each of
+    `every` steps, in which the trainee can be put into a checkpoint.
     Raises InputError if the loss is not finite.
     """
     began, model, optimizer = time.perf_counter(), trainee.model, trainee.optimizer
     epoch = trainee.epoch + 1
     scheduled = apply(trainee.schedules, optimizer, trainee.epoch)
-    before, moved, lost = visible_indices(model), _moved(optimizer), _lost(optimizer)
-    latest = Latest(trainee.learning.restate)
-    losses, probe = _pass(trainee, latest.passed(batches))
+    if not trainee.begun:
+        shown = {name: i.to(torch.uint8) for name, i in visible_indices(model).items()}
+        counts = {"moved": _moved(optimizer), "lost": _lost(optimizer), "visible": shown}
+        trainee.begun = {"examples": 0, "losses": [], "seconds": 0.0, **counts}
+
+    def pause(losses: list[float], examples: int) -> None:
+        assert keep is not None
+        done = {"losses": losses, "examples": examples, "seconds": time.perf_counter() - began}
+        trainee.begun.update(done)
+        keep()
+
+    begun = trainee.begun
+    began -= begun["seconds"]
+    losses, probe = _pass(trainee, batches, every if keep else 0, pause)
     mean = sum(losses) / len(losses)
     require(
         math.isfinite(mean),
@@ -110,9 +139,9 @@ def train_epoch(
         gc.collect()  # the audit counts every live tensor, also those of a model before this one
         found = audit(model, optimizer)
         trainee.audit, trainee.table = found.to_dict(), str(found)
-    if latest.images:
-        restate(model, latest.images)
-    accuracy, validation_loss = evaluate(model, validation, trainee.learning.objective)
+    if trainee.learning.restate:
+        restate(model, _first_images(anew, trainee.learning.restate))
+    accuracy, validation_loss = evaluate(model, validation, objective(trainee.learning))
     record: dict[str, Any] = {
         "method": trainee.method,
         "seed": trainee.seed,
@@ -122,9 +151,9 @@ def train_epoch(
         "validation_accuracy": accuracy,
         "validation_loss": validation_loss,
         "levels": _level_counts(model),
-        "changed": _changed(before, visible_indices(model)),
-        "moved": [now - then for now, then in zip(_moved(optimizer), moved, strict=True)],
-        "not_finite": _lost(optimizer) - lost,
+        "changed": _changed(begun["visible"], visible_indices(model)),
+        "moved": [now - then for now, then in zip(_moved(optimizer), begun["moved"], strict=True)],
+        "not_finite": _lost(optimizer) - begun["lost"],
         "probe": probe,
     }
     if trainee.evidence is not None:
@@ -139,16 +168,28 @@ def train_epoch(
     record["seconds"] = time.perf_counter() - began
     trainee.seconds += record["seconds"]
     trainee.records.append(record)
+    trainee.begun = {}
 
 
 def _pass(
-    trainee: Trainee, batches: Iterable[Examples]
+    trainee: Trainee,
+    batches: Iterable[Examples],
+    every: int,
+    pause: Callable[[list[float], int], None],
 ) -> tuple[list[float], dict[str, Any] | None]:
-    """Train on every batch; the losses, and of a lattice method the probe of the last step."""
+    """Train on every batch; the losses, and of a lattice method the probe of the last step.
+
+    pause: called between steps, after each of `every`, with the losses and examples so far.
+    """
     model, optimizer = trainee.model, trainee.optimizer
     model.train()
-    losses: list[Tensor] = []
+    known, examples, seen = list(trainee.begun["losses"]), trainee.begun["examples"], 0
+    losses: list[Tensor] = []  # read late: each reading waits for a device
     probe: dict[str, Any] | None = None
+
+    def read() -> list[float]:
+        return known + (total(torch.stack(losses)) / place().ranks).tolist()
+
     for batch, ends in _marked(batches):
         optimizer.zero_grad(set_to_none=True)
         loss = gradients(trainee.network or model, batch, trainee.learning)
@@ -157,24 +198,21 @@ def _pass(
         else:
             _step(trainee)
         stop_latents(model)
-        losses.append(loss)  # read at the end: each reading waits for a device
-    return (total(torch.stack(losses)) / place().ranks).tolist(), probe
+        losses.append(loss)
+        seen += len(batch.labels)
+        if every and not ends and (len(known) + len(losses)) % every == 0:
+            known, losses, examples, seen = read(), [], examples + int(total_of(seen)), 0
+            pause(known, examples)
+    return read(), probe
 
 
-@dataclass
-class Latest:
-    """The images of the last batches that passed, as few as have `count` examples together."""
-
-    count: int
-    images: list[Tensor] = field(default_factory=list)
-
-    def passed(self, batches: Iterable[Examples]) -> Iterator[Examples]:
-        """The same batches."""
-        for batch in batches:
-            self.images.append(batch.images)
-            while self.images and sum(map(len, self.images[1:])) >= self.count:
-                del self.images[0]
-            yield batch
+def _first_images(batches: Iterable[Examples], count: int) -> Iterator[Tensor]:
+    """Images of the first batches, as few as have `count` examples together."""
+    for batch in batches:
+        yield batch.images
+        count -= int(total_of(len(batch.labels)))
+        if count <= 0:
+            return
 
 
 def _marked(batches: Iterable[Examples]) -> Iterator[tuple[Examples, bool]]:
@@ -224,11 +262,14 @@ def _went_back(trainee: Trainee, epoch: int) -> int | None:
 
 
 def _step(trainee: Trainee) -> None:
-    """One step, audited if the run is."""
-    if trainee.evidence is not None and isinstance(trainee.optimizer, LatticeOptimizer):
-        trainee.evidence.step(trainee.optimizer)
-    else:
-        trainee.optimizer.step()
+    """One step, audited and repeated if the run is."""
+    optimizer, step = trainee.optimizer, trainee.optimizer.step
+    if isinstance(optimizer, LatticeOptimizer):
+        if trainee.evidence is not None:
+            step = partial(trainee.evidence.step, optimizer)
+        if trainee.replay is not None:
+            step = partial(trainee.replay.step, optimizer, step)
+    step()
 
 
 def _probed_step(trainee: Trainee, optimizer: LatticeOptimizer) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Any
 from qcuda.data.source import Held
 from qcuda.models.weights import visible_indices, weight_layers
 from qcuda.optimizer import LatticeOptimizer
-from qcuda.train.learning import evaluate
+from qcuda.train.gradients import evaluate, objective
 from qcuda.train.loop import Trainee
 from qcuda.watch.law_audit import describe
+from qcuda.watch.replay import Replay
 
 
 def summary(
@@ -20,10 +21,12 @@ def summary(
     trained: Callable[[str, int], Trainee],
     test: Held,
     versions: dict[str, Any],
+    keep: Callable[[Trainee], None],
 ) -> dict[str, Any]:
     """Everything about a trained run, fit for JSON. The test set is looked at here only.
 
-    tree: the config. methods: the seeds of each. trained: the trainee of a method and seed.
+    tree: the config. methods: the seeds of each. trained: the trainee of a method and seed. keep:
+    called with each when it has its best model.
     """
     return {
         "config": dict(tree),
@@ -31,21 +34,26 @@ def summary(
         "versions": versions,
         "test_examples": len(test.labels),
         "methods": {
-            method: _method([trained(method, seed) for seed in seeds], test)
+            method: _method([trained(method, seed) for seed in seeds], test, keep)
             for method, seeds in methods.items()
         },
     }
 
 
-def _method(trainees: Sequence[Trainee], test: Held) -> dict[str, Any]:
+def _method(
+    trainees: Sequence[Trainee], test: Held, keep: Callable[[Trainee], None]
+) -> dict[str, Any]:
     lattice = all(isinstance(trainee.optimizer, LatticeOptimizer) for trainee in trainees)
     for trainee in trainees:
         trainee.model.load_state_dict(trainee.best["model"])
-    accuracies = [evaluate(trainee.model, test)[0] for trainee in trainees]
+        keep(trainee)
+    found = [evaluate(t.model, test, objective(t.learning)) for t in trainees]
+    accuracies = [accuracy for accuracy, _ in found]
     return {
         "test_accuracy": accuracies,
         "test_mean": statistics.fmean(accuracies),
         "test_spread": _spread(accuracies),
+        "test_loss": [loss for _, loss in found],
         "validation_accuracy": [trainee.best["accuracy"] for trainee in trainees],
         "best_epoch": [trainee.best["epoch"] for trainee in trainees],
         "weights": sum(
@@ -58,6 +66,7 @@ def _method(trainees: Sequence[Trainee], test: Held) -> dict[str, Any]:
         "changed_first": [_changed(trainee, 1) for trainee in trainees],
         "changed_last": [_changed(trainee, trainee.epoch) for trainee in trainees],
         "moves": _moves(trainees) if lattice else None,
+        "replays": [t.replay.to_dict() for t in trainees if t.replay is not None],
         "law_audits": [t.evidence.report() for t in trainees if t.evidence is not None],
         "seconds": [trainee.seconds for trainee in trainees],
         "audits": [trainee.audit for trainee in trainees if trainee.audit],
@@ -149,6 +158,12 @@ def table(results: dict[str, Any]) -> str:
         "weights on another visible level than an epoch before, first -> last epoch."
     )
     for method, found in results["methods"].items():
+        each = " ".join(f"{loss:.4f}" for loss in found["test_loss"])
+        rows.append(f"Test loss of {method}: {statistics.fmean(found['test_loss']):.4f} ({each})")
+    for method, found in results["methods"].items():
+        for seed, replay in zip(results["seeds"], found.get("replays", []), strict=False):
+            rows.append(f"Replay by the reference, {method} seed {seed}: {Replay(**replay)}.")
+    for method, found in results["methods"].items():
         moves = found.get("moves")
         if moves and moves["probes"]:
             rows.append(
@@ -164,7 +179,9 @@ def table(results: dict[str, Any]) -> str:
 def unlawful(results: dict[str, Any]) -> bool:
     """Whether an audit found that moves do not have their exact law."""
     found = results["methods"].values()
-    return any(report["failing"] for one in found for report in one.get("law_audits", []))
+    return any(report["failing"] for one in found for report in one.get("law_audits", [])) or any(
+        replay["different"] for one in found for replay in one.get("replays", [])
+    )
 
 
 def _percent(values: Sequence[float | None]) -> str:

@@ -138,12 +138,13 @@ class LawAudit:
         return describe(self.report())
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values, between epochs."""
+        """Tensors and plain values, between steps."""
         plain = ("decisions", "went", "expected", "variance", "impossible", "noticed")
         return {
             "terms": torch.from_numpy(np.array(self.process.terms)),
             "peak": self.process.peak,
             "last": {place: torch.from_numpy(done) for place, done in self.last.items()},
+            "trace": self.trace,
             **{name: getattr(self, name) for name in plain},
         }
 
