@@ -93,8 +93,8 @@ def test_unequal_parts_count_by_their_examples():
 def test_shares_of_ranks_count_by_their_examples():
     """Two of ten examples here, of two ranks whose gradients are averaged: 2 * 2 / 10 of them."""
     whole, slopes = found(Learning(), batch(2))
-    two = mock.patch.object(ways, "place", lambda: Place(0, 2))
-    with two, mock.patch.object(ways, "total_of", lambda count: 10.0):
+    two = mock.patch.object(ways, "place", return_value=Place(0, 2))
+    with two, mock.patch.object(ways, "total_of", return_value=10.0):
         loss, ours = found(Learning(), batch(2))
     assert loss.item() == pytest.approx(0.4 * whole.item(), rel=2**-22)
     for slope, want in zip(ours, slopes, strict=True):
