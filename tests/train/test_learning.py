@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from qcuda.data.source import Examples, Place
 from qcuda.errors import InputError
 from qcuda.nn import LatticeLayer
+from qcuda.nn.model_file import save
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train import gradients as ways
 from qcuda.train.config import make
 from qcuda.train.door import begin
-from qcuda.train.gradients import evaluate, gradients, hinge_loss, objective
+from qcuda.train.gradients import distilled, evaluate, gradients, hinge_loss, objective
 from qcuda.train.learning import Learning
 from qcuda.train.loop import train_epoch
 from qcuda.watch.replay import Replay
@@ -127,6 +129,41 @@ def test_a_replay_counts_what_went_elsewhere():
     assert str(replay) == f"1 of {2 * weights} weights in 2 steps went elsewhere"
 
 
+def test_what_a_teacher_says_is_learned_by_its_probabilities():
+    logits, taught = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]]), torch.randn(2, 3)
+    want, hot = 0.0, 2.5
+    for row, other in zip(logits.double().tolist(), taught.double().tolist(), strict=True):
+        p, q = ([math.exp(y / hot) for y in values] for values in (other, row))
+        p, q = ([value / sum(values) for value in values] for values in (p, q))
+        want += hot**2 * sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) / 2
+    # sums of a dozen float32 numbers below 8, each rounded by 2**-24
+    assert distilled(logits, taught, hot).item() == pytest.approx(want, abs=12 * 8 * 2**-24)
+    assert distilled(taught, taught, hot).item() == 0
+
+
+@pytest.mark.parametrize("trust", [0.0, 0.25, 1.0])
+def test_a_teacher_has_its_share_of_the_loss(trust: float, tmp_path: Path):
+    tree = {"model": {"name": "mlp", "hidden": 5}, "run": {"methods": ["dst"]}}
+    taught = begin(make({**tree, "run": {"methods": ["full"]}}), "full", 3).model
+    path = tmp_path / "full.safetensors"
+    save(taught, path)
+    learning = {"teacher": str(path), "trust": trust, "temperature": 2.0}
+    trainee, twin = (begin(make({**tree, "learning": learning}), "dst", 0) for _ in range(2))
+    one = Examples(torch.rand(8, 1, 8, 8), torch.arange(8))
+    train_epoch(trainee, [one], one)
+    logits = twin.model(one.images)
+    with torch.no_grad():
+        parts = hinge_loss(logits, one.labels), distilled(logits, taught.eval()(one.images), 2.0)
+    want = (1 - trust) * parts[0].item() + trust * parts[1].item()
+    assert trainee.records[-1]["loss"] == pytest.approx(want, rel=2**-20)
+    before = taught.state_dict()
+    assert trainee.teacher is not None
+    assert all(torch.equal(before[k], v) for k, v in trainee.teacher.state_dict().items())
+    wide = make({**tree, "model": {"name": "mlp", "hidden": 6}, "learning": learning})
+    with pytest.raises(InputError, match=r"full\.safetensors"):
+        begin(wide, "dst", 0)
+
+
 def test_gradients_are_clipped_together():
     _, free = found(Learning(parts=2), batch(16))
     norm = torch.cat([slope.flatten() for slope in free]).norm().item()
@@ -196,6 +233,8 @@ BAD = {
     "smoothing": (0.1, "smoothing is for cross_entropy, got 0.1 for hinge"),
     "parts": (0, "parts is at least 1, got 0"),
     "clip": (-1.0, "clip is finite and at least 0, got -1.0"),
+    "trust": (1.5, r"trust is in \[0, 1\], got 1.5"),
+    "temperature": (0.0, "temperature is finite and positive, got 0.0"),
     "compute": ("float16", "compute is one of float32, bfloat16, auto, got 'float16'"),
     "restate": (-5, "restate is at least 0, got -5"),
 }

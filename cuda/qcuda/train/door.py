@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from qcuda.data import source
 from qcuda.errors import require
 from qcuda.models.registry import build
 from qcuda.models.weights import on_lattice, real, relu, stepped
+from qcuda.nn.model_file import load
 from qcuda.schedules.table import OTHERS, begun, stretched
 from qcuda.train import folder, optimisers
 from qcuda.train.checkpoint import restore
@@ -18,18 +21,13 @@ from qcuda.train.loop import Trainee, start
 from qcuda.train.methods import METHODS, knobs, values_of
 from qcuda.train.tree import difference
 
+TEACHER = "full"  # the method of a model that others learn from
+
 
 def begin(config: Config, method: str, seed: int) -> Trainee:
     """A trainee before its first epoch."""
-    row, task = METHODS[method], source.task(config.data)
-    spec = config.algorithm.get(method)
-    weight = (
-        real(row.levels)
-        if spec is None
-        else on_lattice(spec.lattice, getattr(spec, "readout", None))
-    )
-    activation = stepped(config.model.activation) if row.stepped else relu
-    model = build(config.model, task.shape, task.classes, weight, activation, seed)
+    row, spec = METHODS[method], config.algorithm.get(method)
+    model = _network(config, method, seed)
     rate = config.base.learning_rate[method]
     base, others = config.base.of(rate), None
     if row.normalized:
@@ -48,11 +46,31 @@ def begin(config: Config, method: str, seed: int) -> Trainee:
         apart = config.normalized.others_learning_rate
         schedules[OTHERS] = begun(config.schedules[RATE], apart, config.run.epochs)
     audited = config.run.law_audit and spec is not None
+    teacher = config.learning.teacher and _teacher(config, Path(config.learning.teacher))
     return start(
         method, seed, model, optimizer, schedules,
         audited=audited, learning=config.learning, patience=config.run.patience,
-        replay=config.run.replay,
+        replay=config.run.replay, teacher=teacher or None,
     )  # fmt: skip
+
+
+def _network(config: Config, method: str, seed: int) -> nn.Module:
+    row, task, spec = METHODS[method], source.task(config.data), config.algorithm.get(method)
+    weight = (
+        real(row.levels)
+        if spec is None
+        else on_lattice(spec.lattice, getattr(spec, "readout", None))
+    )
+    activation = stepped(config.model.activation) if row.stepped else relu
+    return build(config.model, task.shape, task.classes, weight, activation, seed)
+
+
+def _teacher(config: Config, path: Path) -> nn.Module:
+    """The network of the config with real weights and activations, of a file; it learns no more.
+
+    Raises InputError, naming the file, if it is not of that network.
+    """
+    return load(_network(config, TEACHER, 0), path).eval().requires_grad_(False)
 
 
 def reopen(path: Path, tree: Mapping[str, Any] | None = None) -> Trainee:

@@ -58,12 +58,24 @@ def computing(kind: str) -> AbstractContextManager[object]:
     return torch.autocast("cpu", torch.bfloat16)
 
 
-def gradients(model: nn.Module, batch: Examples, how: Learning) -> Tensor:
+def distilled(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(softmax(taught / T) || softmax(logits / T)), mean over examples [hinton2015]."""
+    classes = logits.shape[-1]
+    ours, theirs = (
+        F.log_softmax(x.float().reshape(-1, classes) / temperature, 1) for x in (logits, taught)
+    )
+    return temperature**2 * F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+
+
+def gradients(
+    model: nn.Module, batch: Examples, how: Learning, teacher: nn.Module | None = None
+) -> Tensor:
     """Add the gradients of the mean loss of a batch, part by part; returns the loss.
 
-    Each part has statistics of its own in batch norms. Of several ranks each has a share of the
-    batch, and the model averages gradients over ranks: losses are weighted so that this average,
-    and that of the losses returned, are those of the whole batch.
+    With a teacher the loss is (1 - trust) of that of the labels and trust of `distilled`. Each part
+    has statistics of its own in batch norms. Of several ranks each has a share of the batch, and
+    the model averages gradients over ranks: losses are weighted so that this average, and that of
+    the losses returned, are those of the whole batch.
     """
     count = len(batch.labels)
     require(how.parts <= count, f"a batch has an example for each part, got {count}")
@@ -74,7 +86,14 @@ def gradients(model: nn.Module, batch: Examples, how: Learning) -> Tensor:
         unshared = isinstance(model, DistributedDataParallel) and number < how.parts
         with cast(DistributedDataParallel, model).no_sync() if unshared else nullcontext():
             with computing(how.compute):
-                loss = mean(model(images), labels) * (even * len(labels) / count)
+                logits = model(images)
+                loss = mean(logits, labels)
+                if teacher is not None:
+                    with torch.no_grad():
+                        taught = teacher(images)
+                    both = loss, distilled(logits, taught, how.temperature)
+                    loss = torch.lerp(*both, how.trust)
+                loss = loss * (even * len(labels) / count)
             loss.backward()
         losses.append(loss.detach())
     if how.clip:

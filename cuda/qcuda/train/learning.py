@@ -29,6 +29,12 @@ class Learning:
         int, "last training examples of an epoch, which give norms new statistics; 0: keep them"
     ] = 0
 
+    teacher: Annotated[
+        str, "safetensors of a model of the method `full`, whose outputs are learned too; '': none"
+    ] = ""
+    trust: Annotated[float, "share of the teacher's outputs in the loss"] = 0.5
+    temperature: Annotated[float, "that divides both logits where outputs are compared"] = 4.0
+
     def __post_init__(self) -> None:
         for name, kinds in (("loss", Losses), ("compute", Types)):
             value, words = getattr(self, name), get_args(kinds)
@@ -41,4 +47,7 @@ class Learning:
         require(self.parts >= 1, f"parts is at least 1, got {self.parts}")
         good = math.isfinite(self.clip) and self.clip >= 0
         require(good, f"clip is finite and at least 0, got {self.clip}")
+        require(0 <= self.trust <= 1, f"trust is in [0, 1], got {self.trust}")
+        warm = math.isfinite(self.temperature) and self.temperature > 0
+        require(warm, f"temperature is finite and positive, got {self.temperature}")
         require(self.restate >= 0, f"restate is at least 0, got {self.restate}")

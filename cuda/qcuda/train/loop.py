@@ -56,6 +56,7 @@ class Trainee:
     replay: Replay | None = None  # of first steps by the reference, if asked for
     seconds: float = 0.0
     learning: Learning = field(default_factory=Learning)
+    teacher: nn.Module | None = None  # whose outputs are learned too
     network: nn.Module | None = None  # what training runs: of several ranks, a wrapper of the model
     patience: int = 0  # epochs without a better one before it goes back to the best; 0: never
 
@@ -76,6 +77,7 @@ def start(
     learning: Learning | None = None,
     patience: int = 0,
     replay: int = 0,
+    teacher: nn.Module | None = None,
 ) -> Trainee:
     """A trainee before its first epoch. audited: hold its moves to their exact law.
 
@@ -83,7 +85,7 @@ def start(
     patience: epochs without a better one before it goes back to the best; 0: never.
     """
     trainee = Trainee(method, seed, model, optimizer, schedules, patience=patience)
-    trainee.learning = learning or Learning()
+    trainee.learning, trainee.teacher = learning or Learning(), teacher
     if place().ranks > 1:
         trainee.network = data_parallel(synchronise_norms_(model))
     trainee.evidence = LawAudit() if audited else None
@@ -192,7 +194,7 @@ def _pass(
 
     for batch, ends in _marked(batches):
         optimizer.zero_grad(set_to_none=True)
-        loss = gradients(trainee.network or model, batch, trainee.learning)
+        loss = gradients(trainee.network or model, batch, trainee.learning, trainee.teacher)
         if ends and isinstance(optimizer, LatticeOptimizer):
             probe = _probed_step(trainee, optimizer)
         else:
