@@ -10,11 +10,14 @@ namespace qt {
 enum Shown : int32_t { SHOWN_HARD = 0, SHOWN_RANDOM = 1, SHOWN_MODE = 2, SHOWN_EXPECTATION = 3 };
 enum Scale : int32_t {
   SCALE_ONE = 0, SCALE_MEAN = 1, SCALE_LARGEST = 2, SCALE_POWER = 3, SCALE_STEP = 4,
-  SCALE_SURVIVORS = 5, SCALE_SIDES = 6
+  SCALE_SURVIVORS = 5, SCALE_SIDES = 6, SCALE_RANK = 7, SCALE_THRESHOLD = 8
 };
 enum Window : int32_t { WINDOW_NONE = 0, WINDOW_CLOSED = 1, WINDOW_OPEN = 2, WINDOW_NOISE = 3 };
 enum Factor : int32_t { FACTOR_STRAIGHT = 0, FACTOR_GAIN = 1, FACTOR_SIDES = 2 };
 enum GainSlope : int32_t { GAIN_SLOPE_NONE = 0, GAIN_SLOPE_EXACT = 1, GAIN_SLOPE_PRINTED = 2 };
+
+// Sizes, in units of a learned threshold, whose latents it feels.
+constexpr float NEAR_LEAST = 0.5f, NEAR_END = 1.5f;
 
 // A row of data, the same for all latents of a launch.
 struct Reading {
@@ -24,11 +27,12 @@ struct Reading {
   int32_t noise;       // before the stair: a number of QT_NOISES, of no meaning for a hard pass
   int32_t window, window_noise;
   double scale, window_scale, low, high;  // ends of a window in units of the unit
+  double zeros;                           // the share of latents up to the unit of a rank
   double threshold[MOST_STEPS];
   double level[MOST_STEPS + 1];
   uint8_t up[MOST_STEPS];  // whether a threshold belongs to its upper level
 };
-static_assert(sizeof(Reading) == 80 + 17 * MOST_STEPS, "as in qcuda/kernels/abi.py");
+static_assert(sizeof(Reading) == 88 + 17 * MOST_STEPS, "as in qcuda/kernels/abi.py");
 
 // Noises of scale 1: F(a) in 0 .. 1, and the density.
 struct UniformNoise {

@@ -29,6 +29,7 @@ RUN, LANES = 576, 16
 PART = 8 * RUN
 SHAPE = (3, PART + RUN + 5)
 STEP, POSITIVE, NEGATIVE = 0.5, 0.75, 1.5
+EXACT = ("one", "step", "threshold", "rank")  # units that are given, or that are a latent's size
 
 
 class Found(NamedTuple):
@@ -70,7 +71,8 @@ def ends(reading: Reading) -> np.ndarray:
     """Thresholds, and ends of a window that is a clip, in weight units."""
     window = reading.window
     clipped = [window.low, window.high] if isinstance(window, Clip) else []
-    unit = STEP if reading.unit == "step" else 1.0
+    clipped += [0.5, 1.5, -0.5, -1.5] if reading.unit == "threshold" else []  # where it feels
+    unit = STEP if reading.unit in ("step", "threshold") else 1.0
     return np.array([*reading.stair.thresholds, *clipped]) * unit
 
 
@@ -78,7 +80,7 @@ def latents(reading: Reading) -> np.ndarray:
     rng = np.random.default_rng(11)
     x = rng.normal(0, 0.7, SHAPE).astype(np.float32)
     exact = ends(reading).astype(np.float32)
-    if reading.unit in ("one", "step"):
+    if reading.unit in EXACT:
         near = [np.nextafter(exact, np.float32(side)) for side in (-np.inf, np.inf)]
         corners = np.concatenate([exact, *near, np.zeros(1, np.float32)])
         x[:, : corners.size] = corners
@@ -87,7 +89,7 @@ def latents(reading: Reading) -> np.ndarray:
 
 
 def learned_of(spec: Spec, x: np.ndarray) -> dict[str, np.ndarray]:
-    values = {"step": STEP, "positive": POSITIVE, "negative": NEGATIVE}
+    values = {"step": STEP, "threshold": STEP, "positive": POSITIVE, "negative": NEGATIVE}
     return {k: np.full_like(v, values[k]) for k, v in reader.start(spec, x).items()}
 
 
@@ -108,7 +110,7 @@ def settled(spec: Spec, x: np.ndarray, words: np.ndarray, state: dict) -> np.nda
     if reading.shown == "random":
         below = reader.outcomes(spec, x, state).thresholds.astype(np.int64)
         far &= (np.abs(words[..., None].astype(np.int64) - below) > WORD).all(-1)
-    if reading.unit not in ("one", "step"):
+    if reading.unit not in EXACT:
         u = reader.seen(spec, x, words, state).position[..., None]
         cuts = np.array(reading.stair.thresholds)
         assert (np.abs(u - cuts) > EDGE * (np.abs(u) + np.abs(cuts) + 1)).all()
@@ -118,7 +120,8 @@ def settled(spec: Spec, x: np.ndarray, words: np.ndarray, state: dict) -> np.nda
 @pytest.mark.parametrize("name", ROWS)
 def test_what_is_seen_and_its_slopes(room, name):
     """Levels have a few roundings, of expectations one more for each level; sums of n numbers have
-    those of each, and their double precision none."""
+    those of each, and their double precision none; a threshold feels at most 3/2 of a gain over it,
+    of which each has five roundings."""
     spec = ROWS[name]
     reading, x = reading_of(spec), latents(reading_of(spec))
     state, g = learned_of(spec, x), np.linspace(-2, 3, x.size, dtype=np.float32).reshape(x.shape)
@@ -134,6 +137,8 @@ def test_what_is_seen_and_its_slopes(room, name):
     theirs = reader.slope(spec, x, given, g, state)
     far &= off_kinks(reading, x, reading.window)
     assert (np.abs(found.latent - theirs["latent"]) <= 2.0**-20 * (1 + np.abs(g)))[far].all()
+    if reading.unit == "threshold":
+        top *= 1.5 * float(np.abs(one.visible).max()) / STEP
     for slope, wanted in zip(found.learned, list(theirs.values())[1:], strict=True):
         assert np.abs(slope - wanted.ravel()).max() <= 2.0**-21 * np.abs(g).sum() * top
 

@@ -7,6 +7,8 @@
 #include "philox_fill.h"
 #include "picks.h"
 
+#include <algorithm>
+
 namespace qt {
 
 // Where the words of a random reading are: in memory, or drawn for elements 0, 1, ...
@@ -27,7 +29,34 @@ struct ReadWords {
 // The unit, or the gain, of a group: learned, or kept once it is measured.
 inline float scale_of(int32_t which, float one, const float *learned, int64_t group) {
   if (which == SCALE_ONE) return 1.0f;
-  return which == SCALE_STEP ? learned[group] : one;
+  return which == SCALE_STEP || which == SCALE_THRESHOLD ? learned[group] : one;
+}
+
+// The size of rank floor(zeros n + 1/2) among n latents from the smallest on, 0 before the first. The
+// upper bits, whose order is that of sizes, say where it is; those who share them are sorted.
+template <class As>
+float size_of_rank(const typename As::Stored *x, int64_t count, double zeros) {
+  constexpr int dropped = 19;
+  int64_t rank = int64_t(zeros * double(count) + 0.5);
+  if (rank == 0) return 0.0f;
+  std::vector<int64_t> counts(size_t(1) << (31 - dropped));
+  const auto each = [&](const auto &body) {
+    for_runs_of(0, count, [&](int64_t at, int64_t length) {
+      alignas(64) float wide[READ_RUN];
+      const float *from = widened_run(As{}, x + at, length, wide);
+      for (int64_t i = 0; i < length; ++i) body(bits(absolute(from[i])));
+    });
+  };
+  each([&](uint32_t size) { ++counts[size >> dropped]; });
+  uint32_t place = 0;
+  for (; rank > counts[place]; ++place) rank -= counts[place];
+  std::vector<uint32_t> sizes;
+  sizes.reserve(size_t(counts[place]));
+  each([&](uint32_t size) {
+    if (size >> dropped == place) sizes.push_back(size);
+  });
+  std::nth_element(sizes.begin(), sizes.begin() + (rank - 1), sizes.end());
+  return real(sizes[size_t(rank - 1)]);
 }
 
 // Statistics, then what is seen. Stage 0 has sizes, stage 1 survivors.
@@ -48,7 +77,7 @@ struct ReadForward {
               int64_t of_group, const float *one, const float *other, const ReadWords &drawn_words)
       : r(reading), x((const Stored *)latent), out((Stored *)seen), unit(kept), gain(kept + groups),
         positive(one), negative(other), words(drawn_words), row(of_group) {
-    const bool sizes = r.gain == SCALE_MEAN || (r.unit != SCALE_ONE && r.unit != SCALE_STEP);
+    const bool sizes = r.gain == SCALE_MEAN || (r.unit >= SCALE_MEAN && r.unit <= SCALE_POWER);
     last = r.gain == SCALE_SURVIVORS ? 2 : 1;
     first = sizes ? 0 : 1;
     for (int64_t g = 0; g < groups; ++g) {
@@ -170,7 +199,7 @@ struct ReadBackward {
 
   // Sums of a part; with them what is written, unless that needs the sums.
   ReadSums measure(int, int64_t group, int64_t start, int64_t count) const {
-    const float a = unit[group], inverse = 1.0f / a;
+    const float a = unit[group], inverse = 1.0f / a, gained = gain[group];
     const bool split = r.gain == SCALE_SIDES, straight = r.factor == FACTOR_STRAIGHT;
     const float p = split && !straight ? positive[group] : 1.0f;
     const float m = split && !straight ? negative[group] : 1.0f;
@@ -185,7 +214,14 @@ struct ReadBackward {
       const float *__restrict from = widened_run(As{}, x + at, length, wide);
       const float *__restrict up = widened_run(As{}, g + at, length, wider);
       float *__restrict to = room_for_run(As{}, out + at, buffer);
-      picks.each(from, length, level, [&](auto n) {
+      if (r.unit == SCALE_THRESHOLD) {
+        for (int64_t i = 0; i < length; ++i) {
+          const float u = from[i] / a, size = absolute(u);
+          part[i] = (size >= NEAR_LEAST) & (size < NEAR_END) ? up[i] * gained * u : 0.0f;
+          to[i] = up[i];
+        }
+      } else
+        picks.each(from, length, level, [&](auto n) {
         if (apart) {
           for (int64_t i = 0; i < length; ++i) part[i] = up[i] * picks.at<n()>(from[i], level[i]);
         } else if (split) {
@@ -219,6 +255,7 @@ struct ReadBackward {
     if (r.gain == SCALE_SIDES) slopes[group] = float(sums.first), slopes[groups + group] = float(sums.second);
     const double size = double(row > 0 ? row : 1) * r.level[r.steps];
     if (r.gain == SCALE_STEP) slopes[group] = float(sums.first / (r.steadied ? square_root(size) : 1.0));
+    if (r.unit == SCALE_THRESHOLD) slopes[group] = float(-sums.first / double(unit[group]));
     if (shared) shared[group] = sums.first;
   }
 
@@ -286,6 +323,12 @@ extern "C" __attribute__((visibility("default"))) int qt_reading(
   return !qt::for_latents(type, [&](auto as) {
     const qt::ReadForward<decltype(as)> work(*reading, x, out, kept, groups, row, first, second,
                                              {words, iteration, seed, tensor});
+    using As = decltype(as);
+    const auto *latents = (const typename As::Stored *)x;
+    if (reading->unit == qt::SCALE_RANK)
+      qt::parallel(groups, threads, [&](int64_t group) {
+        kept[group] = qt::size_of_rank<As>(latents + group * row, row, reading->zeros);
+      });
     qt::for_groups(work, groups, row, threads);
   });
 }
@@ -299,7 +342,8 @@ extern "C" __attribute__((visibility("default"))) int qt_reading_slope(
     using As = decltype(as);
     using Stored = typename As::Stored;
     const bool exact = reading->gain_slope == qt::GAIN_SLOPE_EXACT;
-    const bool learns = reading->gain == qt::SCALE_STEP || reading->gain == qt::SCALE_SIDES;
+    const bool learns = reading->gain == qt::SCALE_STEP || reading->gain == qt::SCALE_SIDES ||
+                        reading->unit == qt::SCALE_THRESHOLD;
     std::vector<double> shared(exact ? size_t(groups) : 0);
     const qt::ReadBackward<As> work{
         *reading, (const Stored *)gradient, (const Stored *)x, (Stored *)out, kept, kept + groups,

@@ -139,6 +139,24 @@ def _learned_steps(x: Tensor, learned: Sequence[Tensor], spec: Any, draw: Draw) 
     return step * through(level.detach(), inside)
 
 
+def _pruned(x: Tensor, learned: Sequence[Tensor], spec: Any, draw: Draw) -> Tensor:
+    """By size or by a learned threshold, which feels latents within half of it."""
+    axes, size = _filters(x, spec.group), x.detach().abs()
+    if spec.rule == "threshold":
+        cut = learned[0]
+    else:
+        rows = size.flatten(1) if spec.group == "filter" else size.reshape(1, -1)
+        cut = rows.kthvalue(math.floor(spec.zeros * rows.shape[1] + 0.5)).values
+        cut = cut.reshape(-1, *(1,) * (x.dim() - 1))
+    some = size > cut.detach()
+    alpha = (size * some).sum(axes, keepdim=True) / some.sum(axes, keepdim=True).clamp(min=1)
+    seen = through(alpha * some * x.detach().sign(), x)
+    if spec.rule != "threshold":
+        return seen
+    felt = x.detach().sign() * (size / cut - 0.5).clamp(0, 1)
+    return seen + alpha * (felt - felt.detach())
+
+
 CHANCES: dict[str, Callable[[Tensor], Tensor]] = {
     "uniform": lambda a: (0.5 * (1 + a)).clamp(0, 1),
     "triangular": lambda a: torch.where(
@@ -174,5 +192,6 @@ READINGS: dict[str, Reading] = {
     "xnor_net": _xnor,
     "ternary_weights": _ternary,
     "learned_steps": _learned_steps,
+    "prune_quantize": _pruned,
     "ana": _annealed,
 }

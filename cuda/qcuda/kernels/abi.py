@@ -8,10 +8,9 @@ compiler's).
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Sequence
 from enum import IntEnum
-
-import numpy as np
 
 from qcuda.kernels import source
 
@@ -199,6 +198,7 @@ class Reading(ctypes.Structure):
         ("window_scale", ctypes.c_double),
         ("low", ctypes.c_double),
         ("high", ctypes.c_double),
+        ("zeros", ctypes.c_double),
         ("threshold", ctypes.c_double * MOST_STEPS),
         ("level", ctypes.c_double * (MOST_STEPS + 1)),
         ("up", ctypes.c_uint8 * MOST_STEPS),
@@ -240,7 +240,7 @@ _SIZES = (
     (Rows, 40),
     (Counters, 16),
     (Stair, 24 + 16 * MOST_STEPS),
-    (Reading, 80 + 17 * MOST_STEPS),
+    (Reading, 88 + 17 * MOST_STEPS),
     (Batch, 32),
     (Norm, 64),
 )
@@ -307,4 +307,5 @@ def rows(columns: Sequence[Sequence[int]]) -> ctypes.Array[Rows]:
 
 
 def _as_bytes(columns: Sequence[Sequence[int]]) -> bytearray:
-    return bytearray(np.array(columns, np.uint64).T.tobytes())
+    table = [number for row in zip(*columns, strict=True) for number in row]
+    return bytearray(struct.pack(f"={len(table)}Q", *table))

@@ -23,7 +23,7 @@ from qcuda.kernels.words import as_unsigned
 
 # In the order of the enumerations of cuda/csrc/reading.h.
 SHOWN = ("hard", "random", "mode", "expectation")
-SCALES = ("one", "mean", "largest", "power", "step", "survivors", "sides")
+SCALES = ("one", "mean", "largest", "power", "step", "survivors", "sides", "rank", "threshold")
 FACTORS = ("straight", "gain", "sides")
 GAIN_SLOPES = ("none", "exact", "printed")
 WINDOWS = ("none", "closed", "open", "noise")

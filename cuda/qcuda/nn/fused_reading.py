@@ -27,7 +27,7 @@ NOISES = (Uniform, Triangular, Gaussian, Logistic)
 # where a row says nothing of it.
 _FOLLOWED = (
     "stair", "noise", "bound", "shown", "unit", "gain", "group", "window", "factor", "gain_slope",
-    "steadied", "start",
+    "steadied", "start", "zeros",
 )  # fmt: skip
 _OTHERS = tuple((f.name, f.default) for f in dataclasses.fields(Reading) if f.name not in _FOLLOWED)
 Row: TypeAlias = tuple[list[int], list[float], list[float], list[float], list[bool]]
@@ -64,7 +64,7 @@ def covered(reading: Reading) -> bool:
         all(getattr(reading, name) == usual for name, usual in _OTHERS)
         and len(reading.stair.thresholds) <= abi.MOST_STEPS
         and reading.shown in SHOWN
-        and reading.unit in SCALES[:5]
+        and reading.unit in SCALES
         and reading.gain in SCALES
         and reading.factor in FACTORS
         and reading.gain_slope in GAIN_SLOPES
@@ -89,7 +89,7 @@ def row(reading: Reading) -> Row:
         int(reading.steadied), family, WINDOWS.index(kind), outer, int(reading.group == "filter"),
     ]  # fmt: skip
     up = [goes_up(stair, t) for t in stair.thresholds]
-    numbers = [width, outer_width, low, high]
+    numbers = [width, outer_width, low, high, reading.zeros]
     return kinds, numbers, [*stair.thresholds], [*stair.levels], up
 
 

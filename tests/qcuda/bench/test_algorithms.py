@@ -22,7 +22,11 @@ from qtheory.algorithms.reader import reading_law_of, reading_of
 MIDDLES = (torch.arange(2**16) + 0.5) / 2**16
 # A threshold cuts a cell of a uniform grid, and float32 may round across one middle beside it.
 CELLS = 2 * 2.0**-16
-TIMED = [name for name, row in rows().items() if stem(row.spec) in READINGS]
+TIMED = [
+    name
+    for name, row in rows().items()
+    if stem(row.spec) in READINGS and covered(reading_of(row.spec))
+]
 DRAWN = [name for name in TIMED if reading_of(rows()[name].spec).shown == "random"]
 CERTAIN = [name for name in TIMED if name not in DRAWN]
 
