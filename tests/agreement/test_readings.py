@@ -151,6 +151,19 @@ def test_nan_is_handed_on(room, name):
     assert np.isnan(found.visible[0, 1]) and not np.isnan(found.visible[1]).any()
 
 
+def test_what_is_frozen_is_held_on_its_level(room):
+    x = np.linspace(-3, 3, 3 * (PART + 7), dtype=np.float32).reshape(3, -1)
+    place = (np.arange(x.size) % 6 - 1).astype(np.int8).reshape(x.shape)
+    unit, levels = (np.array(n, np.float32) for n in ([0.5, 4, 1], [-1, -0.5, 0, 0.5, 1]))
+    out = np.full(x.size + 1, 77, np.float32)
+    assert room.library.qt_held(
+        0, pointer(x), pointer(place), 3, x.shape[1], pointer(unit), pointer(levels), 5,
+        pointer(out), 2,
+    ) == 0  # fmt: skip
+    wanted = np.where(place < 0, x, levels[place] * unit[:, None])
+    assert out[-1] == 77 and np.array_equal(out[:-1].reshape(x.shape), wanted)
+
+
 @pytest.mark.parametrize("family", NOISES)
 def test_distribution_functions_and_densities(room, family):
     """Relative errors of 9 roundings, which polynomials add up to; the exponential beyond 32 is

@@ -135,6 +135,7 @@ def agreement(room: cpu_room.Room) -> Iterator[Check]:
             "readings",
             lambda r=row: test_readings.test_what_is_seen_and_its_slopes(room, r),
         )
+    yield "frozen latents", lambda: test_readings.test_what_is_frozen_is_held_on_its_level(room)
     yield "NaN of readings", lambda: test_readings.test_nan_is_handed_on(room, "BinaryConnect")
     for family in test_readings.NOISES:
         test = test_readings.test_distribution_functions_and_densities

@@ -267,7 +267,7 @@ MUTANTS = [
     Mutant("readers: slope of the mean without signs", READING,
            "x.sign() * (_summed(g * level, axes) / n)", "_summed(g * level, axes) / n"),
     Mutant("readers: momentum moves frozen weights", READER,
-           "return torch.where(self.frozen, level.to(latent.dtype), latent)", "return latent"),
+           "return held(latent, self.place, self.unit, self.levels)", "return latent"),
     Mutant("readers: units of frozen levels measured again", READER,
            "places(self.reading, latent, self.unit)", "places(self.reading, latent)"),
     Mutant("readers: noise in evaluation", READER, "if reading.noise is not None:",

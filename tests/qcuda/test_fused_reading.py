@@ -100,6 +100,43 @@ def test_it_is_the_form_of_torchs_operators(name, dtype):
         assert torch.allclose(one, other, rtol=step, atol=max(step, 192 * 2.0**-20))
 
 
+@pytest.mark.parametrize("dtype", readings.TYPES)
+@pytest.mark.parametrize("shape", [(3, 40_000), (1500, 27), (4, 3, 5, 5)], ids=str)
+def test_frozen_latents_are_held_on_their_levels(shape, dtype):
+    """Powers of two times powers of two are exact in every type: torch's form has float64."""
+    x = latents(shape, dtype)
+    x[0, 1] = torch.nan
+    place = (latents(shape).mul(9).int() % 6 - 1).to(torch.int8)
+    levels = torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0])
+    for groups in {1, shape[0]}:
+        unit = 2.0 ** (torch.arange(groups) % 7 - 3.0).reshape(-1, *(1,) * (len(shape) - 1))
+        wanted = fused_reading.held(x.double(), place, unit.double(), levels.double()).to(dtype)
+        found = fused_reading.held(x, place, unit.to(dtype), levels.to(dtype))
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
+        turned = x.transpose(0, -1).contiguous().transpose(0, -1)
+        other = fused_reading.held(turned, place, unit.to(dtype), levels.to(dtype))
+        torch.testing.assert_close(other, wanted, rtol=0, atol=0, equal_nan=True)
+        assert other.stride() == turned.stride()
+
+
+@pytest.mark.parametrize("name", [n for n, r in ROWS.items() if r.order != "none"])
+def test_a_reader_shows_and_slopes_what_it_holds(name):
+    reading, x = ROWS[name], latents((6, 50)).requires_grad_()
+    reader, upstream = Reader(reading, x, seed=9, tensor=2), torch.linspace(-1, 2, 300).view(6, 50)
+    reader.freeze_(x.detach(), 0.6)
+    x.data.add_(0.01)
+    shown = reader(x)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused_reading, "TYPES", ())
+        wanted = seen(reading, reader.held(x), None, (), reader.frozen, reader.unit)
+    assert torch.equal(shown, wanted) and 0.5 < reader.frozen.float().mean() < 0.7
+    slopes = (torch.autograd.grad(one, x, upstream)[0] for one in (shown, wanted))
+    assert torch.equal(*slopes)
+    torch.library.opcheck(
+        torch.ops.qtheory.held.default, (x.detach(), reader.place, reader.unit, reader.levels)
+    )
+
+
 def test_units_that_are_powers_of_two_at_every_size():
     """Of denormals too; the rule is that of torch's own form, which has frexp."""
     reading = Reading(Stair.step(-1.0), unit="power", gain="power", group="filter")

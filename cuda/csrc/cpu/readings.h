@@ -217,7 +217,8 @@ struct ReadBackward {
       if (r.unit == SCALE_THRESHOLD) {
         for (int64_t i = 0; i < length; ++i) {
           const float u = from[i] / a, size = absolute(u);
-          part[i] = (size >= NEAR_LEAST) & (size < NEAR_END) ? up[i] * gained * u : 0.0f;
+          const uint32_t near = (size >= NEAR_LEAST) & (size < NEAR_END);
+          part[i] = real(bits(up[i] * gained * u) & (0u - near));  // no branch
           to[i] = up[i];
         }
       } else
@@ -301,6 +302,22 @@ struct ReadBackward {
   }
 };
 
+// Latents with those that are frozen on their levels: a place below 0 is that of a free one.
+template <class As>
+void hold(const typename As::Stored *x, const int8_t *__restrict place, int64_t start, int64_t count,
+          const float *__restrict table, typename As::Stored *out) {
+  for_runs_of(start, count, [&](int64_t at, int64_t length) {
+    alignas(64) float wide[READ_RUN], buffer[READ_RUN];
+    const float *__restrict from = widened_run(As{}, x + at, length, wide);
+    float *__restrict to = room_for_run(As{}, out + at, buffer);
+    for (int64_t i = 0; i < length; ++i) {
+      const float level = table[place[at + i] & 127];
+      to[i] = place[at + i] < 0 ? from[i] : level;
+    }
+    round_run(As{}, to, length, out + at);
+  });
+}
+
 // Calls body(As{}) for the type of latents; false for an unknown one, and for float64.
 template <class Body>
 bool for_latents(int32_t type, const Body &body) {
@@ -330,6 +347,24 @@ extern "C" __attribute__((visibility("default"))) int qt_reading(
         kept[group] = qt::size_of_rank<As>(latents + group * row, row, reading->zeros);
       });
     qt::for_groups(work, groups, row, threads);
+  });
+}
+
+// What is held of latents: `count` <= 128 levels, times the unit of a group. Returns as qt_reading.
+extern "C" __attribute__((visibility("default"))) int qt_held(
+    int32_t type, const void *x, const int8_t *place, int64_t groups, int64_t row, const float *unit,
+    const float *levels, int32_t count, void *out, int32_t threads) {
+  return !qt::for_latents(type, [&](auto as) {
+    using As = decltype(as);
+    using Stored = typename As::Stored;
+    const int64_t parts = (row + qt::READ_TASK - 1) / qt::READ_TASK;
+    qt::parallel(groups * parts, threads, [&](int64_t number) {
+      const int64_t group = number / parts, start = number % parts * qt::READ_TASK;
+      alignas(64) float table[128] = {};
+      for (int32_t k = 0; k < count; ++k) table[k] = levels[k] * unit[group];
+      qt::hold<As>((const Stored *)x, place, group * row + start, qt::minimum64(qt::READ_TASK, row - start),
+                   table, (Stored *)out);
+    });
   });
 }
 

@@ -79,6 +79,10 @@ SIGNATURES: native.Signatures = {
             *(_UINT64, _UINT32, _POINTER, _POINTER, _INT32),
         ],
     ),
+    "qt_held": (
+        ctypes.c_int,
+        [_INT32, *(_POINTER,) * 2, *(_INT64,) * 2, *(_POINTER,) * 2, _INT32, _POINTER, _INT32],
+    ),
     "qt_reading_slope": (
         ctypes.c_int,
         [_POINTER, _INT32, *[_POINTER] * 2, _INT64, _INT64, *[_POINTER] * 5, _INT32],

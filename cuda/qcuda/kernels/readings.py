@@ -40,6 +40,7 @@ LIBRARY.define(
     "reading_slope(Tensor gradient, Tensor latent, Tensor kept, Tensor[] learned, "
     f"{_ROW}) -> (Tensor, Tensor)"
 )
+LIBRARY.define("held(Tensor latent, Tensor place, Tensor unit, Tensor levels) -> Tensor")
 
 
 @lru_cache(maxsize=256)
@@ -187,7 +188,32 @@ def _slope_fake(
     return torch.empty_like(latent), slopes
 
 
+def _held(latent: Tensor, place: Tensor, unit: Tensor, levels: Tensor) -> Tensor:
+    groups = unit.numel()
+    require(
+        groups in (1, latent.shape[0] if latent.dim() else 1) and levels.numel() <= 128,
+        f"a unit is of all latents or of each filter, for at most 128 levels, got {groups} units "
+        f"and {levels.numel()} levels",
+    )
+    place, x = _of_latents(place, latent, torch.int8), latent.contiguous()
+    factors, table = unit.float().contiguous(), levels.float().contiguous()
+    out = torch.empty_like(x)
+    error = native.library().qt_held(
+        NUMBERS[latent.dtype], x.data_ptr(), place.data_ptr(), groups, latent.numel() // groups,
+        factors.data_ptr(), table.data_ptr(), table.numel(), out.data_ptr(),
+        torch.get_num_threads(),
+    )  # fmt: skip
+    require(error == 0, f"the kernel takes this type, got {latent.dtype}")
+    return out if x is latent else torch.empty_like(latent).copy_(out)
+
+
+def _held_fake(latent: Tensor, *rest: Tensor) -> Tensor:
+    return torch.empty_like(latent)
+
+
+LIBRARY.impl("held", _held, "CPU")
 LIBRARY.impl("reading", _reading, "CPU")
 LIBRARY.impl("reading_slope", _slope, "CPU")
+torch.library.register_fake("qtheory::held", _held_fake, lib=LIBRARY)
 torch.library.register_fake("qtheory::reading", _reading_fake, lib=LIBRARY)
 torch.library.register_fake("qtheory::reading_slope", _slope_fake, lib=LIBRARY)

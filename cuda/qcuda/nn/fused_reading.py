@@ -93,10 +93,45 @@ def row(reading: Reading) -> Row:
     return kinds, numbers, [*stair.thresholds], [*stair.levels], up
 
 
+def _on_cpu(latent: Tensor) -> bool:
+    return latent.device.type == "cpu" and latent.dtype in TYPES
+
+
 def suits(reading: Reading, latent: Tensor) -> bool:
     """Whether the kernels read these latents."""
-    on = latent.device.type == "cpu" and latent.dtype in TYPES
-    return on and covered(reading)
+    return _on_cpu(latent) and covered(reading)
+
+
+def shows_what_it_holds(reading: Reading, latent: Tensor) -> bool:
+    """Whether held latents are what is seen, and their slope its: a level is read as itself."""
+    return _on_cpu(latent) and reading.gain == reading.unit == "power" and reading.window is None
+
+
+class _Held(torch.autograd.Function):
+    @staticmethod
+    @quick_to_bind
+    def forward(latent: Tensor, place: Tensor, unit: Tensor, levels: Tensor) -> Tensor:
+        return torch.ops.qtheory.held(latent, place, unit, levels)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (place,) = ctx.saved_tensors
+        return gradients[0].masked_fill(place >= 0, 0), None, None, None
+
+
+def held(latent: Tensor, place: Tensor, unit: Tensor, levels: Tensor) -> Tensor:
+    """Latents with the frozen ones on their levels; a place is a level's, or below 0 if it is free.
+
+    place: int8, of the latents' shape. unit: one, or one for each filter. levels: in its units.
+    """
+    if _on_cpu(latent):
+        return _Held.apply(latent, place, unit, levels)
+    level = levels[place.clamp_min(0).long()] * unit
+    return torch.where(place >= 0, level.to(latent.dtype), latent)
 
 
 class _Fused(torch.autograd.Function):

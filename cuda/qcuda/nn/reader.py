@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from qcuda.errors import require
 from qcuda.nn.freezing import partition, places
-from qcuda.nn.fused_reading import Draw
+from qcuda.nn.fused_reading import Draw, held, shows_what_it_holds
 from qcuda.nn.reading import names_learned, seen
 from qtheory.algorithms.reader import ORDERS, Reading, group_shape, learned, planes
 
@@ -86,8 +86,7 @@ class Reader(nn.Module):
 
     def held(self, latent: Tensor) -> Tensor:
         """The latent with frozen weights on their levels, whatever an optimiser did to them."""
-        level = self.levels[self.place.clamp_min(0).long()] * self.unit
-        return torch.where(self.frozen, level.to(latent.dtype), latent)
+        return held(latent, self.place, self.unit, self.levels)
 
     def forward(self, latent: Tensor) -> Tensor:
         """The visible weights."""
@@ -95,7 +94,10 @@ class Reader(nn.Module):
         numbers = tuple(getattr(self, name) for name in names_learned(reading))
         words = self._draw if reading.shown == "random" else None
         if reading.order != "none":
-            return seen(reading, self.held(latent), words, numbers, self.frozen, self.unit)
+            kept = self.held(latent)
+            if shows_what_it_holds(reading, latent):
+                return kept
+            return seen(reading, kept, words, numbers, self.frozen, self.unit)
         plane = self.fixed if reading.signs == "fixed" else None
         return seen(reading, latent, words, numbers, plane)
 
