@@ -34,7 +34,7 @@ DST, ROUNDING = "algorithms/dst.h", "algorithms/deterministic_rounding.h"
 METROPOLIS, EXPONENTIAL = "algorithms/metropolis.h", "exponential.h"
 BOP, TERNARY_BOP = "algorithms/bop.h", "algorithms/ternary_bop.h"
 LANGEVIN = "algorithms/discrete_langevin.h"
-STEP, LIBRARY, POOL = "cpu/step.h", "cpu/library.cpp", "cpu/pool.h"
+STEP, LAUNCH, LIBRARY, POOL = "cpu/step.h", "cpu/launch.h", "cpu/library.cpp", "cpu/pool.h"
 STAIR, STAIRS, HALF = "stair.h", "cpu/stairs.h", "half.h"
 HALVES = "cpu/folded_halves.h"
 NORM, NORMS, SUMS = "batch_norm.h", "cpu/batch_norm.h", "cpu/sums.h"
@@ -117,7 +117,7 @@ MUTANTS = [
            "forgets<ternary_bop> = false"),
     Mutant("momentum of weights that stayed is lost", STEP, "after[i] == before[i] ? m[i]",
            "after[i] != before[i] ? m[i]"),
-    Mutant("momentum of other weights is lost", LIBRARY, "count, tensor.first, start);",
+    Mutant("momentum of other weights is lost", LAUNCH, "count, tensor.first, start);",
            "count, tensor.first, 0);"),
     # Random words
     Mutant("counter without tensor", FILL, "uint64_t(iteration) | uint64_t(tensor) << 32",
@@ -132,7 +132,7 @@ MUTANTS = [
     Mutant("nine rounds", FILL, "round < 10; ++round)\n      for",
            "round < 9; ++round)\n      for"),
     Mutant("half a key", PHILOX, "k1 = uint32_t(seed >> 32)", "k1 = 0", level="v1"),
-    Mutant("offset local, not global", LIBRARY, "uint64_t(tensor.offset + start)",
+    Mutant("offset local, not global", LAUNCH, "uint64_t(tensor.offset + start)",
            "uint64_t(start)"),
     Mutant("stream of moments is that of moves", PHILOX, "STREAM_MOMENT = 1", "STREAM_MOMENT = 0"),
     Mutant("one word for four weights", FILL, "return storage + lane;",
@@ -150,7 +150,7 @@ MUTANTS = [
            "uint64_t(iteration) | uint64_t(tensor) << 32", "uint64_t(iteration + tensor)"),
     Mutant("block numbers of 16 bits", FILL, "first | uint64_t(stream) << 56",
            "(first & 0xffff) | uint64_t(stream) << 56"),
-    Mutant("every run draws the first words", LIBRARY,
+    Mutant("every run draws the first words", LAUNCH,
            "STREAM_MOVE, element, count)", "STREAM_MOVE, uint64_t(tensor.offset), count)"),
     Mutant("no rule draws words", LIBRARY, "!certain<rule>", "false"),
     # Optimisers
@@ -174,7 +174,7 @@ MUTANTS = [
            "Asked::kept(m)"),
     Mutant("moments that round to infinity", OPTIMISERS, "LARGEST_MOMENT = 0x1.fep127f",
            "LARGEST_MOMENT = 0x1.fffffep127f"),
-    Mutant("both moments in one place", LIBRARY,
+    Mutant("both moments in one place", LAUNCH,
            "tensor.first, tensor.second, start",
            "tensor.first, tensor.first, start"),
     Mutant("another order of products", OPTIMISERS, "s.second_gain * (g * g)",
@@ -231,11 +231,11 @@ MUTANTS = [
            "return (b + 0x7fffu + ((b >> 16) & 1u)) >> 16", "return b >> 16"),
     # Loops, counters, environment
     Mutant("runs share a byte", STEP, "RUN = 576", "RUN = 574"),
-    Mutant("gradients of the weight before", LIBRARY, "tensor.gradient + start * size",
+    Mutant("gradients of the weight before", LAUNCH, "tensor.gradient + start * size",
            "tensor.gradient + (start ? start - 1 : 0) * size"),
     Mutant("tail skipped", STEP, "i < count; ++i) {\n    const float by",
            "i < (count & ~3); ++i) {\n    const float by"),
-    Mutant("tail done twice", LIBRARY,
+    Mutant("tail done twice", LAUNCH,
            "functions.move(launch.spec, count, increment, words, codes, counters);",
            "functions.move(launch.spec, count, increment, words, codes, counters); "
            "functions.move(launch.spec, count & 3, increment + (count & ~3),"

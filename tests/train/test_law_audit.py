@@ -39,14 +39,14 @@ from qtheory.optimisers import SGD, Adam, Momentum
 SOURCES = Path(__file__).resolve().parents[2] / "cuda" / "csrc"
 FLAGS = "-std=c++17 -O0 -ffp-contract=off -fno-math-errno -fno-trapping-math -pthread -fPIC"
 FLAGS += " -fvisibility=hidden -fvisibility-inlines-hidden -march=x86-64 -shared"
-WALKER, DST_H, LIBRARY = "walker.h", "algorithms/dst.h", "cpu/library.cpp"
+WALKER, DST_H, LAUNCH = "walker.h", "algorithms/dst.h", "cpu/launch.h"
 FILL = "buffer.fill(launch.seed, iteration, tensor.tensor, STREAM_MOVE"
 MUTANTS = {  # file, text, replacement, iteration that notices it at the latest
     "tanh off by 10 %": (
         DST_H, "m * s.fraction", "1.1f * m * s.fraction", 4,
     ),
-    "words without the iteration": (LIBRARY, FILL, FILL.replace("iteration", "1u"), 2),
-    "words without the tensor": (LIBRARY, FILL, FILL.replace("tensor.tensor", "0u"), 1),
+    "words without the iteration": (LAUNCH, FILL, FILL.replace("iteration", "1u"), 2),
+    "words without the tensor": (LAUNCH, FILL, FILL.replace("tensor.tensor", "0u"), 1),
 }  # fmt: skip
 
 
