@@ -111,7 +111,7 @@ MUTANTS = [
     Mutant("element offset local", OPS, "counts, offsets, tensors]", "counts, [0] * n, tensors]"),
     Mutant("tensor number local", OPS, "counts, offsets, tensors]",
            "counts, offsets, list(range(n))]"),
-    Mutant("half a seed", OPS, "seed=as_unsigned(seed)", "seed=seed & (2**32 - 1)"),
+    Mutant("half a seed", OPS, "spec, as_unsigned(seed)", "spec, seed & (2**32 - 1)"),
     Mutant("one buffer for both moments", OPS, "(states, gradients, *moments)",
            "(states, gradients, *[first] * len(moments))"),
     Mutant("sign code swapped on storing", STORAGE, "index.detach().reshape(-1).to(torch.int64)",

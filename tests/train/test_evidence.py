@@ -32,7 +32,8 @@ def test_evidence_is_of_every_layer_and_of_all_epochs():
     trainee, data = begin(config, "dst", 5), opened(config.data)
     of = conditional.log_terms
 
-    def heard(tallies: np.ndarray) -> np.ndarray:
+    def heard(tallies: np.ndarray, slack: float) -> np.ndarray:
+        assert slack == conditional.WORD
         assert (tallies[:, 0].reshape(len(tallies), -1).sum(1) > 0).all()  # each layer has a say
         told.append((tallies.copy(), of(tallies)))
         return told[-1][1]

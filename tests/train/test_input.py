@@ -54,7 +54,6 @@ OPTIONS = {
     "nowhere.yaml --epochs 2": "nowhere.yaml",
     "--test_share 0": "test_share is between 0 and 1, got 0",
     "--validation_share 0.001": "an example of every class, got shares 0.25 and 0.001",
-    "--methods dst metropolis --audit-law": "go to one of two places, got ['metropolis']",
     "--architecture mlp": "--model.name is what was --architecture",
     "--schedule=exponential": "--schedules.learning_rate.name is what was --schedule",
     "--final 0.1": "--schedules.learning_rate.final is what was --final",

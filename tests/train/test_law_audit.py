@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -33,6 +35,8 @@ from qcuda.watch.law_audit import FALSE_ALARMS, LawAudit, restored, window
 from qreference import walker
 from qtheory import DST, DeterministicRounding, Lattice, StochasticRounding
 from qtheory.algorithms import contract, spec_class, walkers
+from qtheory.algorithms.discrete_langevin import DiscreteLangevin as Langevin
+from qtheory.algorithms.metropolis import Metropolis
 from qtheory.evidence import audit_terms, binomial_p_value
 from qtheory.optimisers import SGD, Adam, Momentum
 
@@ -197,6 +201,10 @@ LAYERS = {
     "stochastic rounding": (StochasticRounding(FIVE), SGD(0.1), "float32", None),
     "int8": (StochasticRounding(TERNARY), Momentum(0.3), "bfloat16", Storage.INT8),
     "binary": (DST(Lattice.binary(0.1)), SGD(0.05), "float32", None),
+    "neighbours": (Metropolis(FIVE, temperature=0.1), SGD(0.1), "float32", None),
+    "heat bath": (Metropolis(TERNARY, acceptance="heat_bath"), Momentum(0.3), "float32", None),
+    "langevin": (Langevin(FIVE, temperature=0.1), SGD(0.1), "float32", None),
+    "adjusted langevin": (Langevin(TERNARY, adjusted="yes"), SGD(0.4), "float32", None),
     "deterministic rounding": (DeterministicRounding(FIVE), SGD(0.1), "float32", None),
 }
 
@@ -349,7 +357,27 @@ def test_no_edge_is_wider_than_the_audit_allows(stem: str):
     assert (width <= conditional.EDGE * thresholds + 2).all()
 
 
-@pytest.mark.parametrize("stem", sorted(set(walkers()) - set(COINS)))
-def test_a_walker_with_more_than_two_places_is_refused(stem: str):
-    with pytest.raises(ValueError, match=f"one of two places, got {stem}"):
-        audited_layer(spec_class(stem)(TERNARY), SGD(0.1), "float32", None, LawAudit(), steps=1)
+MANY = [name for name, (spec, *_) in LAYERS.items() if isinstance(spec, Metropolis | Langevin)]
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_another_temperature_is_noticed_where_there_are_many_places(name: str):
+    """The kernel moves at one temperature, and is held to the law of three times as high."""
+    own = conditional.expect
+
+    def hotter(spec: Any, *arguments: np.ndarray) -> conditional.Expected:
+        return own(dataclasses.replace(spec, temperature=3 * spec.temperature), *arguments)
+
+    with mock.patch.object(conditional, "expect", hotter):
+        audit = audited_layer(*LAYERS[name], LawAudit())
+    assert audit.process.rejects(FALSE_ALARMS)
+    assert audit.impossible == 0
+
+
+def test_a_level_that_is_not_possible_is_counted_where_there_are_many():
+    spec = Metropolis(FIVE)
+    found = conditional.expect(spec, np.full(4, 2), np.zeros(4, np.float32))
+    done, lost = conditional.outcomes(found, np.array([1, 3, 4, -1]))
+    assert lost == 2  # two levels away, and on none
+    assert (done[2:] == conditional.SILENT).all()
+    assert (done[:2] != conditional.SILENT).all()

@@ -26,7 +26,7 @@ from qcuda.schedules.adaptive import SCHEDULES, Moved, Rule
 from qcuda.schedules.shapes import Shape
 from qcuda.train.bases import BASES, Base, Normalizing
 from qcuda.train.learning import Learning
-from qcuda.train.methods import DEFAULT, METHODS, judged, knobs, on_lattices, spec_of, values_of
+from qcuda.train.methods import DEFAULT, METHODS, knobs, on_lattices, spec_of, values_of
 from qcuda.train.tree import Leaf, Registry, choose, known, leaves, read, table, typed, written
 from qtheory.algorithms import Knob, Spec
 from qtheory.streams import MAX_SEED
@@ -122,12 +122,6 @@ def make(values: Any = (), *, source: str = "", quick: bool = False) -> Config:
         given = table(values or {}, "a config")
         known(given, SECTIONS, "a config")
         run = read(Run, given.get("run", {}), "run", quick=quick)
-        walking = on_lattices(run.methods) if run.law_audit else {}
-        strange = [method for method, stem in walking.items() if not judged(stem)]
-        require(
-            not strange,
-            f"the audit of the law judges walkers that go to one of two places, got {strange[:1]}",
-        )
         return Config(
             algorithm=_algorithm(given.get("algorithm", {}), run.methods),
             base=_base(given.get("base", {}), run.methods, quick),

@@ -84,11 +84,6 @@ def spec_of(method: str, values: Mapping[str, float | str]) -> Spec:
     return contract(row.stem).spec(**where, **values)
 
 
-def judged(stem: str) -> bool:
-    """Whether the audit of the law can judge an algorithm: its walker goes to one of two places."""
-    return contract(stem).destinations == "coin"
-
-
 def values_of(spec: Spec) -> dict[str, float | str]:
     """The knobs of an algorithm."""
     return {knob.name: getattr(spec, knob.name) for knob in contract(spec).knobs}

@@ -4,7 +4,8 @@ Before a step the levels of the audited weights are read, and the kernel tells t
 it used. A weight then has two places to land, `near` after the whole part of its increment and
 `far` one level beyond, and goes to the far one with a probability p that the exact law knows,
 independently of all other weights: whatever the increments. Weights that would leave the lattice
-have one place only and tell nothing about p. Walkers with more than two places are not judged.
+have one place only and tell nothing about p. Of a walker with more places one is judged, another
+from weight to weight (`odds`): it is landed on or not, and all others that are possible are alike.
 
 For a set of weights that is fixed before their words are drawn, with X of them going far, and a
 tilt l,
@@ -28,7 +29,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qtheory.algorithms import Spec, contract, stem
+from qcuda.watch.odds import odds
+from qtheory.algorithms import Spec, contract
 from qtheory.arrays import Increment, Index
 from qtheory.lattice import Lattice
 
@@ -40,6 +42,7 @@ SHAPE = (BINS, 2, 3, 3, 3, 3)
 SIZE = int(np.prod(SHAPE))
 # A kernel's p may be off, relative, by the widest edge an algorithm declares (28 roundings of a
 # float32 tanh, one of m and 5e-8 of approximation), and by 2**-32: a threshold is a whole number.
+# What the thresholds of a walker with more places may be off beyond that is asked of it (`slack`).
 EDGE, WORD = 30 * 2.0**-24, 2.0**-32
 
 
@@ -52,17 +55,14 @@ class Expected:
     places: np.ndarray  # of the weights with a choice
     probability: np.ndarray  # of far, float64
     stratum: np.ndarray  # bin of p, direction and level as one number
+    possible: np.ndarray | None = None  # (n, size), where there are more places than near and far
+    slack: float = WORD  # how far a right kernel's p may be off, beyond EDGE p
 
 
 def expect(spec: Spec, index: Index, increments: Increment) -> Expected:
-    """What the exact law says of a step that takes these increments, in weight units.
-
-    Raises ValueError unless the spec's walker goes to one of two places.
-    """
+    """What the exact law says of a step that takes these increments, in weight units."""
     if contract(spec).destinations != "coin":
-        raise ValueError(
-            f"the audit of the law judges walkers that go to one of two places, got {stem(spec)}"
-        )
+        return _expect_of_many(spec, index, increments)
     x, distance = _spacings(spec.lattice, increments)
     last, whole = spec.lattice.size - 1, distance.astype(np.int32)
     direction = np.where(x < 0, np.int32(-1), np.int32(1))
@@ -76,9 +76,24 @@ def expect(spec: Spec, index: Index, increments: Increment) -> Expected:
     never = p == 0
     far[places[never]] = near[places[never]]
     places, start, p = places[~never], start[~never], p[~never]
+    return Expected(near, far, places, p, _stratum(spec, start, direction[places], p))
+
+
+def _expect_of_many(spec: Spec, index: Index, increments: Increment) -> Expected:
+    """As `expect`, one of several places being the far one, and near the one where a weight is."""
+    found = odds(spec, index.astype(np.int64), increments, np.arange(len(index)))
+    places = np.flatnonzero(~found.certain)
+    p = found.p[places]
+    slack = max(WORD, float(np.max(found.width[places] - EDGE * p, initial=0.0)))
+    stratum = _stratum(spec, index[places], increments[places], p)
+    near = np.where(found.certain, found.far, index)
+    return Expected(near, found.far, places, p, stratum, found.support, slack)
+
+
+def _stratum(spec: Spec, start: Index, direction: np.ndarray, p: np.ndarray) -> np.ndarray:
     level = np.sign(start - spec.lattice.centre) + 1
-    stratum = np.minimum((p * BINS).astype(np.int64), BINS - 1) * 2 + (direction[places] > 0)
-    return Expected(near, far, places, p, stratum * 3 + level)
+    eighth = np.minimum((p * BINS).astype(np.int64), BINS - 1)
+    return (eighth * 2 + (direction > 0)) * 3 + level
 
 
 def _spacings(lattice: Lattice, increments: Increment) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +123,11 @@ def outcomes(expected: Expected, after: Index) -> tuple[np.ndarray, int]:
     done = np.zeros(len(after), np.int8)
     went = (after == expected.far)[expected.places]
     done[expected.places] = STAYED + went
-    lost = (after != expected.near) & (after != expected.far)
+    if expected.possible is None:
+        lost = (after != expected.near) & (after != expected.far)
+    else:
+        on = np.clip(after, 0, expected.possible.shape[1] - 1)
+        lost = ~np.take_along_axis(expected.possible, on[:, None], -1)[:, 0] | (on != after)
     done[lost] = SILENT
     return done, int(np.count_nonzero(lost))
 
@@ -129,11 +148,14 @@ def tally(
     return np.array([np.bincount(cell, q, SIZE).reshape(SHAPE) for q in quantities])
 
 
-def log_terms(tallies: np.ndarray) -> np.ndarray:
-    """Log e-values, (strata, tilts), of one iteration; tallies: (tensors, 3, *SHAPE)."""
+def log_terms(tallies: np.ndarray, slack: float = WORD) -> np.ndarray:
+    """Log e-values, (strata, tilts), of one iteration; tallies: (tensors, 3, *SHAPE).
+
+    slack: how far a right kernel's p may be off, beyond EDGE p.
+    """
     count, probability, went = np.moveaxis(_strata(tallies), 1, 0)
     mean = (probability / np.maximum(count, 1))[..., None]
-    bound = mean + np.sign(TILTS) * (EDGE * mean + WORD)
+    bound = mean + np.sign(TILTS) * (EDGE * mean + slack)
     sums = (count[..., None] * np.log1p(bound * np.expm1(TILTS))).sum(1)
     return went.sum(1)[:, None] * TILTS - sums
 

@@ -95,14 +95,15 @@ class LawAudit:
             self.impossible += one.lost
             if one.again:
                 self.last[one.place] = done
-        self._learn(tallies, max(one.iteration for one in watched))
+        slack = max(part.slack for one in watched for _, part in one.parts)
+        self._learn(tallies, max(one.iteration for one in watched), slack)
 
-    def _learn(self, tallies: np.ndarray, iteration: int) -> None:
+    def _learn(self, tallies: np.ndarray, iteration: int, slack: float = conditional.WORD) -> None:
         decisions, expected, went = tallies.reshape(len(tallies), 3, -1).sum((0, 2))
         self.decisions, self.went = self.decisions + int(decisions), self.went + int(went)
         self.expected += float(expected)
         self.variance += conditional.information(tallies)
-        self.process.multiply(conditional.log_terms(tallies))
+        self.process.multiply(conditional.log_terms(tallies, slack))
         self.trace.append([iteration, self.process.log_e])
         if self.failing and not self.noticed:
             self.noticed = iteration
