@@ -7,14 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qcuda.data import reading
 from qcuda.data.config import DATA
-from qcuda.data.order import batches, shares
-from qcuda.data.reading import Opened
+from qcuda.data.order import Purpose, batches, permutation, shares
+from qcuda.data.reading import Loading, Opened
 from qcuda.data.source import ALONE, Examples, Place, opened
 from qcuda.errors import InputError
 
@@ -77,7 +79,8 @@ def test_no_bit_depends_on_threads(which: str, request: pytest.FixtureRequest):
     for workers in (1, 2, 3):
         assert same(list(loaded(folder, workers).epoch(3, 2)), alone)
     for other in ((3, 1), (2, 2)):
-        assert not same(list(loaded(folder).epoch(*other)), alone)
+        found = list(loaded(folder).epoch(*other))
+        assert [b.labels.tolist() for b in found] != [b.labels.tolist() for b in alone]
 
 
 def test_two_ranks_are_the_batches_of_one(shards: Path):
@@ -137,3 +140,52 @@ def test_both_forms_of_a_set_judge_by_the_same_images(pictures: Path, shards: Pa
         assert [len(part) for part in parts] == [4, 4, 4]
         assert all(part.shape[1:] == (1, 16, 16) for part in parts)
         assert 0 <= min(part.min() for part in parts) < max(part.max() for part in parts) <= 1
+
+
+class Numbers:
+    """Files whose examples are their numbers."""
+
+    words = 1
+
+    def __init__(self, count: int) -> None:
+        self.labels = torch.arange(count)
+
+    def read(self, number: int, drawn: Any) -> np.ndarray:
+        return np.array([number], np.float32)
+
+
+def test_val_chooses_the_model_beside_test():
+    parts = {"train": Numbers(10), "val": Numbers(3), "test": Numbers(4)}
+    data = reading.opened(parts, 0, Loading(2, 0), "here")
+    assert torch.cat(list(data.validation.images.split(2))).tolist() == [[0], [1], [2]]
+    assert data.test.labels.tolist() == [0, 1, 2, 3]
+    assert sorted(torch.cat([b.labels for b in data.epoch(0, 1)]).tolist()) == list(range(10))
+
+
+def test_without_val_some_of_train_choose_the_same_for_every_run():
+    for last in ("val", "test"):
+        data = reading.opened({"train": Numbers(10), last: Numbers(4)}, 3, Loading(2, 0), "here")
+        held = data.validation.labels.tolist()
+        assert held == sorted(permutation(0, 0, Purpose.SPLIT, 10)[:3].tolist())
+        trained = torch.cat([b.labels for b in data.epoch(0, 1)]).tolist()
+        assert sorted(held + trained) == list(range(10))
+        assert data.test.labels.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("names", "held", "rule"),
+    [
+        (("train", "val", "test"), 1, "validation is 0 where a part val"),
+        (("train", "test"), 0, "at least 1 where examples of train do, got 0"),
+        (("train", "val"), 9, "batch is at most 1, the examples of train in here"),
+    ],
+)
+def test_too_few_or_too_many_to_choose_by_are_refused(names: Any, held: int, rule: str):
+    with pytest.raises(InputError, match=rule):
+        reading.opened({name: Numbers(10) for name in names}, held, Loading(2, 0), "here")
+
+
+@pytest.mark.parametrize("found", [(), ("train",), ("val", "test"), ("train", "valid")])
+def test_a_data_set_has_something_to_train_and_to_test(found: Any):
+    with pytest.raises(InputError, match="has the part train, and val or test or both"):
+        reading.names_of(found, "here")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +18,12 @@ from qcuda.cli import main
 from qcuda.data import writing
 from qcuda.data.decoding import decoded
 from qcuda.data.shards import indexed, part_of, read_index
-from qcuda.files import TEMPORARY
+
+SIZE = 39  # of the shorter side; one image has exactly that
 
 
 def shards(source: Path, target: Path, *options: str) -> int:
-    sizes = ["--size", "40", "--per-shard", "5"]
+    sizes = ["--size", str(SIZE), "--per-shard", "5"]
     return main(["data", "shards", str(source), str(target), *sizes, *options])
 
 
@@ -29,7 +32,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_shards_hold_every_image_with_its_label(pictures: Path, shards_folder: Path):
-    """In order of words; those of 40 pixels or fewer are the bytes of their files."""
+    """In order of words; those that are no larger than asked are the bytes of their files."""
     found: dict[str, list[tuple[bytes, int]]] = {}
     for path in sorted(shards_folder.glob("*.tar")):
         with tarfile.open(path) as tar:
@@ -38,18 +41,20 @@ def test_shards_hold_every_image_with_its_label(pictures: Path, shards_folder: P
         assert [Path(name).stem for name in names[::2]] == [Path(n).stem for n in names[1::2]]
         pairs = zip(read[::2], map(int, read[1::2]), strict=True)
         found.setdefault(path.name[: path.name.index("-")], []).extend(pairs)
-    classes = read_index(shards_folder)["classes"]
+    classes, exact = read_index(shards_folder)["classes"], list[int]()
     for part, count in COUNTS.items():
         assert len(found[part]) == count * len(classes)
         expected = {
             data: classes.index(Path(path).parent.name)
             for path, data in files()
-            if path.startswith(part) and min(decoded(data, 3).shape[:2]) <= 40
+            if path.startswith(part) and min(decoded(data, 3).shape[:2]) <= SIZE
         }
         kept = {data: label for data, label in found[part] if data in expected}
         assert kept == expected and len(expected) > 2
+        exact += [min(decoded(data, 3).shape[:2]) for data in expected]
         for data, _ in found[part]:
-            assert min(decoded(data, 3).shape[:2]) <= 40
+            assert min(decoded(data, 3).shape[:2]) <= SIZE
+    assert max(exact) == SIZE
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +69,7 @@ def test_a_larger_image_is_made_smaller_in_proportion(tmp_path: Path):
     for part in ("train/a", "train/b", "val/a"):
         (tmp_path / "in" / part).mkdir(parents=True)
         (tmp_path / "in" / part / "x.png").write_bytes(encoded(pixels, "PNG"))
-    assert shards(tmp_path / "in", tmp_path / "out") == 0
+    assert shards(tmp_path / "in", tmp_path / "out", "--size", "40") == 0
     index = read_index(tmp_path / "out")
     data = part_of(tmp_path / "out", "val", index).data(0)
     assert data[:3] == b"\xff\xd8\xff"
@@ -77,24 +82,24 @@ def test_a_larger_image_is_made_smaller_in_proportion(tmp_path: Path):
 def test_no_byte_depends_on_threads_or_on_being_stopped(
     pictures: Path, shards_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Stopped in the middle of a shard: the next call keeps what is whole and makes the rest."""
-    replaced, write_one = [], writing._write
+    """Stopped at the 17th image: three shards are whole, which the next call keeps."""
+    prepared, numbers = writing._prepared, itertools.count(1)
 
-    def stopping(path: Path, *rest: object) -> None:
-        if len(replaced) == 3:
-            path.with_name(path.name + TEMPORARY).write_bytes(b"half")
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        if next(numbers) == 17:
             raise KeyboardInterrupt
-        write_one(path, *rest)  # pyright: ignore[reportArgumentType]
-        replaced.append(path)
+        return prepared(*arguments, **options)
 
     target = tmp_path / "out"
-    monkeypatch.setattr(writing, "_write", stopping)
+    monkeypatch.setattr(writing, "_prepared", stopping)
     assert shards(pictures, target, "--workers", "3") == 130
-    assert not (target / "index.json").exists() and (target / "plan.json").exists()
-    times = {path: path.stat().st_mtime_ns for path in replaced}
-    monkeypatch.setattr(writing, "_write", write_one)
+    whole = sorted(target.glob("*.tar"))
+    assert [path.name for path in whole] == [f"train-{n:06d}.tar" for n in range(3)]
+    assert not (target / "index.json").exists()
+    times = [path.stat().st_mtime_ns for path in whole]
+    monkeypatch.setattr(writing, "_prepared", prepared)
     assert shards(pictures, target, "--workers", "0") == 0
-    assert {path: path.stat().st_mtime_ns for path in replaced} == times
+    assert [path.stat().st_mtime_ns for path in whole] == times
     assert contents(target) == contents(shards_folder)
 
 

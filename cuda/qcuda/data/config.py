@@ -116,7 +116,7 @@ class Images:
     even: Annotated[bool, "batches of exactly that size; what is left of an epoch is left out"] = (
         False
     )
-    skip: Annotated[bool, "leave out and count training images that are damaged"] = False
+    skip: Annotated[bool, "pass over and count training images that are damaged"] = False
     workers: Annotated[
         int, "threads that read ahead; 0: none, -1: one for each processor; no bit depends on it"
     ] = -1

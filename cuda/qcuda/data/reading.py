@@ -136,7 +136,8 @@ class Opened:
         """Every training example once, seen by words of its position in the epoch.
 
         Where batches are even, up to one batch less an example is left out, another each time.
-        What can not be read is refused, or left out of its batch and told, if that is skipped.
+        What can not be read is refused or, if that is skipped, told; another example of its batch
+        stands in its place, so that batches are as long on all ranks and resumption counts right.
         """
         size, skipped = self.loading.batch, list[str]()
         require(
@@ -147,9 +148,10 @@ class Opened:
         whole = batches(len(order), size, even=self.loading.even)
         jobs = (self._job(seed, number, order, part) for part in shares(whole, place, start))
         for read in ahead(self._read, jobs, threads(self.loading.workers)):
-            good = [one for one in read if not isinstance(one[1], InputError)]
+            good = [(number, one) for number, one in read if not isinstance(one, InputError)]
             skipped += [str(one) for _, one in read if isinstance(one, InputError)]
             require(bool(good), f"a batch has an example that can be read, got {skipped[-1:]}")
+            good += (len(read) - len(good)) * good[:1]
             labels = self.train.labels[[number for number, _ in good]]
             yield Examples(stacked([one for _, one in good]), labels)
         if skipped:
