@@ -16,7 +16,8 @@ from qcuda.errors import InputError
 from qcuda.models import MODELS, build, on_lattice, real, relu
 from qcuda.models.resnet import Fitted, fitted
 from qcuda.models.weights import scale_of, weight_layers
-from qcuda.nn import lattice_layers
+from qcuda.nn import NoisyStair, lattice_layers
+from qcuda.nn.fused import BatchStair, fuse_
 from qtheory import DST, Lattice
 from qtheory.algorithms import hidden
 from qtheory.optimisers import Adam
@@ -238,6 +239,28 @@ def loss_after(order: str, steps: int) -> float:
 def test_the_ternary_order_learns_where_torchvisions_does_not():
     assert loss_after("ternary", 14) < 1.0
     assert loss_after("torchvision", 14) > 1.8
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "alone"),
+    [  # stairs behind an addition or before a pool, or in another module than their norm
+        ("resnet18", "ternary", 0),
+        ("resnet18", "torchvision", 9),
+        ("resnet50", "ternary", 0),
+        ("mobilenet_v2", "ternary", 17),
+        ("mobilenet_v2", "torchvision", 0),
+    ],
+)
+def test_a_stair_behind_a_norm_can_be_fused_with_it(name: str, order: str, alone: int):
+    model = build(config_of(name, order=order), (3, 32, 32), 10, on_lattice(TERNARY))
+    keys = list(model.state_dict())
+    fuse_(model)
+    stairs, fused = (
+        sum(isinstance(m, kind) for m in model.modules()) for kind in (NoisyStair, BatchStair)
+    )
+    assert stairs - fused == alone
+    assert list(model.state_dict()) == keys
+    assert model(examples(name)).shape == (2, 10)
 
 
 def test_shortcuts_without_weights():

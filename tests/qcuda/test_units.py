@@ -203,10 +203,11 @@ def test_a_chunk_has_as_many_images_as_bytes_allow():
 
 
 def test_a_residual_network_keeps_what_enters_its_blocks():
-    networks = [build("resnet20", (3, 32, 32), 10, on_lattice(Lattice.ternary())) for _ in "ab"]
-    plain, least = networks[0], qcuda.least_memory_(networks[1], gradients=torch.bfloat16)
+    networks = [build("resnet20", (3, 32, 32), 10, on_lattice(Lattice.ternary())) for _ in "abc"]
+    plain, fused = networks[0], fuse_(networks[1])
+    least = qcuda.least_memory_(networks[2], gradients=torch.bfloat16)
     x = torch.randn(4, 3, 32, 32)
-    before, after = results(plain, x), results(least, x)
+    before, after = results(fused, x), results(least, x)
     assert same(before[:1], after[:1])
     for a, b in zip(before, after, strict=True):
         assert torch.equal(a, b) or (b.dtype == torch.bfloat16 and torch.equal(a.bfloat16(), b))

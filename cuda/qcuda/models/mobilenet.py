@@ -78,7 +78,7 @@ class Top(nn.Module):
         ((layer, norm),) = made([Convolution(TOP, 1)], inputs, ternary, weight)
         for number, part in enumerate((layer, norm, activation())):
             self.add_module(str(number), part)
-        self.ternary = ternary
+        self.ternary, self.neighbours = ternary, (("1", "2"),)
 
     def forward(self, inputs: Tensor) -> Tensor:
         layer, norm, active = self.children()

@@ -89,6 +89,8 @@ class Block(nn.Module):
             self.add_module(f"conv{number}", layer)
             self.add_module(f"bn{number}", norm)
             self.add_module(f"active{number}", activation())
+        numbers = range(1, len(rows) + ternary)  # the last activation of torchvision's comes late
+        self.neighbours = tuple((f"bn{k}", f"active{k}") for k in numbers)
         self.outputs, stride = rows[-1].channels, max(row.stride for row in rows)
         self.downsample = nn.Sequential()
         if small and stride > 1:

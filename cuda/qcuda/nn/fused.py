@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -149,8 +150,9 @@ def _with_norm(module: nn.Module, state: dict[str, Any], prefix: str, *_: object
 def fuse_(model: nn.Module) -> nn.Module:
     """Make one module of each batch norm that is followed by an odd stair in a `Sequential`.
 
-    In place; the stair leaves an `Identity`, so that names and keys of the state_dict stay. Modules
-    that are followed otherwise, in a `forward` of their own, are left: put a `BatchStair` there.
+    In place; the stair leaves an `Identity`, so that names and keys of the state_dict stay. Of a
+    module with a `forward` of its own, `neighbours`, pairs of names, says which of its modules it
+    calls one after the other, as in `qcuda.models`; others are left: put a `BatchStair` there.
     Pairs with hooks are left, since nobody would call them. Says what it did to the logger
     "qcuda". Returns the model. Raises ValueError if there is no such pair.
     """
@@ -163,16 +165,16 @@ def fuse_(model: nn.Module) -> nn.Module:
 def fuse_pairs_(model: nn.Module) -> list[str]:
     """Do what `fuse_` does; the names of the norms."""
     fused = []
-    for name, sequence in list(model.named_modules()):
-        if not isinstance(sequence, nn.Sequential):
-            continue
-        for place in range(len(sequence) - 1):
-            norm, stair = sequence[place], sequence[place + 1]
+    for name, module in list(model.named_modules()):
+        own: Iterable[tuple[str, str]] = getattr(module, "neighbours", ())
+        pairs = pairwise(module._modules) if isinstance(module, nn.Sequential) else own
+        for first, second in list(pairs):
+            norm, stair = getattr(module, first), getattr(module, second)
             odd = isinstance(stair, NoisyStair) and stair.odd
             if type(norm) in NORMS and odd and not (hooked(norm) or hooked(stair)):
-                assert isinstance(stair, NoisyStair)
-                sequence[place], sequence[place + 1] = BatchStair(norm, stair), nn.Identity()
-                fused.append(f"{name}.{place}".lstrip("."))
+                setattr(module, first, BatchStair(norm, stair))
+                setattr(module, second, nn.Identity())
+                fused.append(f"{name}.{first}".lstrip("."))
     return fused
 
 
