@@ -56,6 +56,7 @@ class Run:
     replay: Annotated[
         int, "first iterations whose moves the plain reference repeats and compares"
     ] = 0
+    tensorboard: Annotated[bool, "also write the numbers of the log for TensorBoard"] = False
     threads: Annotated[int, "threads of torch and of the kernels; part of the bits"] = 1
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from qcuda.files import write_atomically
 from qcuda.nn.model_file import save
 from qcuda.train import folder as kept
 from qcuda.train.alarms import alarms, failing
+from qcuda.train.board import board
 from qcuda.train.checkpoint import pack
 from qcuda.train.config import Config, Run
 from qcuda.train.door import begin, reopen
@@ -27,6 +28,7 @@ from qcuda.train.results import summary
 from qcuda.train.versions import versions
 
 Plan = list[tuple[str, int]]
+Record = dict[str, Any]
 
 
 def run(config: Config, run_folder: Path) -> dict[str, Any]:
@@ -103,6 +105,21 @@ def _advance(
     show: Progress,
 ) -> None:
     """Train to the last epoch; keep: called when it is time for a checkpoint."""
+    name = f"{trainee.method}-{trainee.seed}"
+    events = run_folder / "tensorboard" / name if run.tensorboard and leads() else None
+    with board(events, trainee.epoch + 1) as write:
+        log = partial(_log, run_folder, show, write=write)
+        _epochs(trainee, run, data, keep, show, log)
+
+
+def _epochs(
+    trainee: Trainee,
+    run: Run,
+    data: source.Source,
+    keep: Callable[[Trainee], None],
+    show: Progress,
+    log: Callable[[Trainee], None],
+) -> None:
     epochs = run.epochs
     if trainee.epoch == epochs:
         return
@@ -125,7 +142,7 @@ def _advance(
                 f"{trainee.method} seed {trainee.seed}, epoch {trainee.epoch}: nothing better for "
                 f"{trainee.patience} epochs, went back to epoch {reached}"
             )
-        _log(run_folder, show, trainee)
+        log(trainee)
         if trainee.epoch % run.checkpoint_every == 0 or trainee.epoch == epochs:
             keep(trainee)
     best = trainee.best
@@ -154,10 +171,18 @@ def _trained(tree: Mapping[str, Any], run_folder: Path, method: str, seed: int) 
     return reopen(kept.checkpoint_path(run_folder, method, seed), tree)
 
 
-def _log(run_folder: Path, show: Progress, trainee: Trainee) -> None:
+def _log(
+    run_folder: Path,
+    show: Progress,
+    trainee: Trainee,
+    write: Callable[[Record], None] | None = None,
+) -> None:
+    """A line of the log for the last epoch; write: called with its record as well."""
     record = trainee.records[-1]
     if leads():
         kept.append(run_folder / kept.LOG, kept.log_line(record))
+    if write is not None:
+        write(record)
     show.record(record)
 
 
