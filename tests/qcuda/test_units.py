@@ -14,7 +14,6 @@ from qcuda.memory.units import Unit, Units, units_
 from qcuda.models.registry import build
 from qcuda.models.weights import on_lattice
 from qcuda.nn import BatchStair, MultiStep, fuse_
-from qcuda.nn import kept as keeping
 from qcuda.nn.kept import as_trits
 from qtheory import DST, Lattice
 
@@ -167,7 +166,8 @@ def test_units_leave_modules_names_and_states_as_they_are():
     assert [name for name, _ in model.named_modules()] == names
     assert list(model.state_dict()) == list(before)
     assert isinstance(copy.deepcopy(model), Units)
-    dequantized = qcuda.dequantize(model).eval()
+    dequantized = qcuda.dequantize(qcuda.least_memory_(model)).eval()
+    assert type(dequantized) is nn.Sequential and not hasattr(dequantized[0], "frugal")
     torch.testing.assert_close(dequantized(inputs()), model.eval()(inputs()))
     assert units_(nn.Sequential(nn.Linear(3, 3), nn.ReLU())) == []
 
@@ -295,17 +295,43 @@ def test_frugal_layers_have_the_bits_of_others_and_keep_no_weight(channels_last,
     assert torch.func.vmap(frugal[4])(torch.ones(2, 3, 16 * 256)).shape == (2, 3, 10)
 
 
-def test_a_frugal_layer_keeps_two_bits_of_its_input_and_nothing_of_its_weight(monkeypatch):
-    layer, handles, made = lattice(nn.Linear(64, 1000, bias=False)), [], keeping._Handle
-    monkeypatch.setattr(keeping, "_Handle", lambda *parts: handles.append(parts[0]) or made(*parts))
+def test_a_frugal_layer_keeps_two_bits_of_its_input_and_nothing_of_its_weight():
+    layer = lattice(nn.Linear(64, 1000, bias=False))
+    ternary = torch.randint(-1, 2, (32, 64)).float().requires_grad_()
+    assert kept(layer, ternary) == 4 * (32 * 64 + 64 * 1000)
     layer.frugal = True
+    assert kept(layer, ternary) == 32 * 64 // 4
+    assert kept(layer, torch.randn(32, 64, requires_grad=True)) == 4 * 32 * 64
+
+
+def test_hooks_of_others_are_handed_what_a_frugal_layer_keeps():
+    layer, kinds = lattice(nn.Linear(64, 10, bias=False)), []
     x = torch.randint(-1, 2, (32, 64)).float().requires_grad_()
-    layer(x)
-    trits = [h for h in handles if isinstance(h, keeping.Trits)]
-    assert len(handles) == 2 and [t.bytes.numel() for t in trits] == [32 * 64 // 4]
-    handles.clear()
-    layer(torch.randn(32, 64, requires_grad=True))
-    assert sorted(type(h).__name__ for h in handles) == ["Again", "Tensor"]
+    layer(x).square().sum().backward()
+    plain, layer.slot.grad, layer.frugal = layer.slot.grad, None, True
+
+    def packed(t):
+        kinds.append(t.dtype)
+        return t.numpy(force=True).tobytes(), t.dtype
+
+    def unpacked(pair):
+        return torch.frombuffer(bytearray(pair[0]), dtype=pair[1])
+
+    with torch.autograd.graph.saved_tensors_hooks(packed, unpacked):
+        out = layer(x)
+    out.square().sum().backward()
+    assert kinds == [torch.uint8] and torch.equal(layer.slot.grad, plain)
+
+
+def test_a_tensor_that_was_written_to_is_refused():
+    layer = lattice(nn.Linear(64, 10, bias=False))
+    layer.frugal = True
+    x = torch.randn(32, 64, requires_grad=True)
+    y = x * 1
+    out = layer(y)
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

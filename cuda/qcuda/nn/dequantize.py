@@ -18,7 +18,7 @@ from qtheory.stairs.stair import Stair
 # What lattice layers and stairs have of their own, beside buffers and parameters.
 OF_LAYERS = {
     "dtype", "shape", "lattice", "readout", "storage", "scale", "gradient_dtype", "channels_last",
-    "_one", "_original", "_numbers", "_reading", "_per_channel",
+    "_one", "_original", "_numbers", "_reading", "_per_channel", "frugal",
 }  # fmt: skip
 OF_STAIRS = {"stair", "family", "strategy", "odd", "seed", "tensor", "row"}
 
@@ -88,6 +88,8 @@ def dequantize(model: nn.Module) -> nn.Module:
 
     Raises ValueError if a code is off its lattice, or a layer is of a class derived from ours.
     """
+    from qcuda.memory.units import Units  # which are made of layers
+
     twin = copy.deepcopy(model)
     shared: dict[int, nn.Parameter] = {}
     attentions = [m for m in twin.modules() if isinstance(m, MultiheadAttention)]
@@ -101,6 +103,8 @@ def dequantize(model: nn.Module) -> nn.Module:
             become(module, HardBatchStair(module.norm, stair))
         elif isinstance(module, NoisyStair):
             become(module, _plain_stair(module), OF_STAIRS)
+        elif isinstance(module, Units):
+            module.__class__ = nn.Sequential
     return twin
 
 

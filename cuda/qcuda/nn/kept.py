@@ -98,32 +98,39 @@ class Again(NamedTuple):
 
 
 class _Handle(NamedTuple):
-    """What stands in a graph for a tensor."""
+    """What stands in a graph for a tensor.
 
-    kept: Tensor | Trits | Again
+    kept: what is held of it, or what hooks that were there before have made of that. lies: shape,
+    stride and dtype of trits. outer: those hooks' way back.
+    """
+
+    kept: Any
     version: int
     shape: torch.Size
     stride: tuple[int, ...]
+    lies: tuple[Any, Any, Any] | None
+    outer: Callable[[Any], Tensor] | None
 
 
 def _restored(handle: _Handle) -> Tensor:
-    kept = handle.kept
-    if isinstance(kept, Tensor):
-        if kept._version != handle.version:
-            raise RuntimeError(
-                "a tensor that is needed in the backward pass was modified by an inplace operation"
-            )
-        return kept
-    if isinstance(kept, Trits):
-        return kept.numbers()
-    kept.check()
-    return kept.read().as_strided(handle.shape, handle.stride)
+    if isinstance(handle.kept, Again):
+        handle.kept.check()
+        return handle.kept.read().as_strided(handle.shape, handle.stride)
+    kept = handle.kept if handle.outer is None else handle.outer(handle.kept)
+    if handle.lies is not None:
+        return Trits(kept, *handle.lies).numbers()
+    if handle.outer is None and kept._version != handle.version:
+        raise RuntimeError(
+            "a tensor that is needed in the backward pass was modified by an inplace operation"
+        )
+    return kept
 
 
 def keeping_little(weight: Tensor, again: Again) -> AbstractContextManager[Any]:
     """A context in which operators keep `again` for a weight, and trits of ternary tensors.
 
-    Other tensors are kept as they are. torch.func, which has no such hooks, and a compiler, which
+    Other tensors are kept as they are. Hooks for saved tensors that are there already are handed
+    what is kept. torch.func, which has no such hooks, and a compiler, which
     decides itself what is kept, are left alone.
     """
     if (
@@ -132,16 +139,18 @@ def keeping_little(weight: Tensor, again: Again) -> AbstractContextManager[Any]:
         or torch._C._are_functorch_transforms_active()
     ):
         return nullcontext()
-    place, count = weight.data_ptr(), weight.numel()
+    place, count, dtype = weight.data_ptr(), weight.numel(), weight.dtype
+
+    outer = torch._C._autograd._top_saved_tensors_default_hooks(False)
 
     def kept(t: Tensor) -> _Handle:
-        found: Tensor | Trits | Again | None = None
-        if t.data_ptr() == place and t.numel() == count and t.dtype == weight_dtype:
-            found = again
-        elif t.numel() >= SMALL:
-            found = as_trits(t)
+        about = t._version, t.shape, t.stride()
+        if t.data_ptr() == place and t.numel() == count and t.dtype == dtype:
+            return _Handle(again, *about, None, None)
+        trits = as_trits(t) if t.numel() >= SMALL else None
         # Not t itself, whose graph would hold the handle, and the handle the graph.
-        return _Handle(t.detach() if found is None else found, t._version, t.shape, t.stride())
+        held = t.detach() if trits is None else trits.bytes
+        lies = None if trits is None else trits[1:]
+        return _Handle(outer[0](held) if outer else held, *about, lies, outer and outer[1])
 
-    weight_dtype = weight.dtype
     return torch.autograd.graph.saved_tensors_hooks(kept, _restored)
