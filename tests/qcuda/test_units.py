@@ -10,12 +10,14 @@ from torch import nn
 
 import qcuda
 from qcuda.memory.chunks import MOST, images_of
+from qcuda.memory.table import memory_table
 from qcuda.memory.units import Unit, Units, units_
 from qcuda.models.registry import build
 from qcuda.models.weights import on_lattice
 from qcuda.nn import BatchStair, MultiStep, fuse_
 from qcuda.nn.kept import as_trits
 from qtheory import DST, Lattice
+from qtheory.optimisers import Adam
 
 
 def lattice(model):
@@ -351,3 +353,28 @@ def test_trits_keep_strides_and_refuse_gaps():
         made = as_trits(lying).numbers()
         assert torch.equal(made, lying) and made.stride() == lying.stride()
     assert as_trits(x[:, ::2]) is None and as_trits(x[:1].expand(3, 4, 5, 6)) is None
+
+
+def test_the_table_of_memory_counts_what_is_kept():
+    model = lattice(nn.Sequential(nn.Linear(64, 32, bias=False), nn.BatchNorm1d(32), MultiStep()))
+    optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(Lattice.ternary()), base=Adam(0.1))
+    x = torch.randint(-1, 2, (16, 64)).float()
+    model(x).sum().backward()
+    optimizer.step()
+    before = [t.clone() for t in model.state_dict().values()]
+    table = memory_table(model, x, optimizer)
+    assert same(list(model.state_dict().values()), before)
+    layer, activations = table.rows[0], (16 * 64 + 16 * 32) * 4
+    assert (layer.name, layer.optimizer, layer.gradients) == ("0", 8 * 64 * 32, 4 * 64 * 32)
+    assert layer.saved == 16 * 64 * 4 and layer.transient == 2 * activations + 8 * 64 * 32
+    assert 64 * 32 // 4 < layer.weights < 64 * 32 // 4 + 64
+    whole, real, half = table.whole
+    assert (
+        real.weights == half.weights == real.gradients == real.optimizer // 2 == 4 * (64 * 32 + 64)
+    )
+    assert half.saved < real.saved + 2 * 64 * 32 and whole.transient == layer.transient
+    assert whole.saved == sum(row.saved for row in table.rows) >= activations
+    least = memory_table(qcuda.least_memory_(model), x)
+    assert least.whole[0].saved == 16 * 64 // 4
+    assert least.to_dict()["whole"][1] == table.to_dict()["whole"][1]
+    assert "bfloat16 AMP, Adam" in str(table)

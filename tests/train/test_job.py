@@ -135,6 +135,11 @@ def test_audit_reads_a_run_or_a_checkpoint(
     assert found["weight_bits"] == 2.0
     assert found["float_copies"] == 0
     assert all(layer["moment_bits"] == 64 for layer in found["layers"])
+    told = ["audit", str(finished / what), "--memory", "4", "--json", str(table)]
+    assert main(told) == 0 and "bfloat16 AMP, Adam" in capsys.readouterr().out
+    found = json.loads(table.read_text())[str(finished / "checkpoints/dst-0.ckpt")]
+    ours, real, _ = found["memory"]["whole"]
+    assert ours["weights"] < real["weights"] / 4 and ours["saved"] > 0
 
 
 def test_another_seed_is_another_run(

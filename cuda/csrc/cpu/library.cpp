@@ -8,6 +8,7 @@
 #include "pool.h"
 #include "readings.h"
 #include "squares.h"
+#include "trits.h"
 
 #define QT_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -278,36 +279,6 @@ QT_EXPORT int qt_unpack(int32_t storage, const uint8_t *bytes, int64_t count, in
   if (storage == STORAGE_INT8 || !bits_of(storage)) return BAD_STORAGE;
   unpack(bits_of(storage), bytes, count, codes);
   return OK;
-}
-
-// Numbers as trits. Returns 1 if one of them is not -1, 0 or 1; what is written then means nothing.
-QT_EXPORT int qt_trits(int32_t real, const void *numbers, int64_t count, uint8_t *bytes,
-                       int32_t threads) {
-  std::atomic<int> other{0};
-  const auto write = [&](auto as) {
-    using Stored = typename decltype(as)::Stored;
-    parallel((count + TASK - 1) / TASK, threads, [&](int64_t number) {
-      alignas(64) float wide[RUN];
-      alignas(64) int8_t codes[RUN];
-      int32_t bad = 0;
-      const int64_t end = minimum64((number + 1) * TASK, count);
-      for (int64_t start = number * TASK; start < end; start += RUN) {
-        const int64_t length = minimum64(RUN, end - start);
-        const float *x = widened_run(as, (const Stored *)numbers + start, length, wide);
-        for (int64_t i = 0; i < length; ++i) {
-          const int32_t code = int32_t(x[i] > 0.0f) - int32_t(x[i] < 0.0f);
-          bad |= int32_t(float(code) != x[i]);
-          codes[i] = int8_t(code);
-        }
-        pack(2, codes, length, bytes + start / 4);
-        if (bad) break;
-      }
-      if (bad) other = 1;
-    });
-    return int(other);
-  };
-  if (real == REAL_FLOAT32) return write(AsFloat32{});
-  return real == REAL_BFLOAT16 ? write(AsBFloat16{}) : write(AsFloat16{});
 }
 
 // The name of a rule or of an optimiser, null past the last: how Python learns their numbers.

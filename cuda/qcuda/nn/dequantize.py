@@ -104,7 +104,7 @@ def dequantize(model: nn.Module) -> nn.Module:
         elif isinstance(module, NoisyStair):
             become(module, _plain_stair(module), OF_STAIRS)
         elif isinstance(module, Units):
-            module.__class__ = nn.Sequential
+            module.__class__ = nn.Sequential  # pyright: ignore[reportAttributeAccessIssue]
     return twin
 
 

@@ -141,7 +141,7 @@ def keeping_little(weight: Tensor, again: Again) -> AbstractContextManager[Any]:
         return nullcontext()
     place, count, dtype = weight.data_ptr(), weight.numel(), weight.dtype
 
-    outer = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    outer: Any = getattr(torch._C, "_autograd")._top_saved_tensors_default_hooks(False)  # noqa: B009
 
     def kept(t: Tensor) -> _Handle:
         about = t._version, t.shape, t.stride()
