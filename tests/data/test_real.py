@@ -67,7 +67,8 @@ def test_a_ternary_network_tells_textures_apart(tmp_path: Path, monkeypatch: pyt
     assert main(["data", "shards", files, shards, "--size", "32", "--per-shard", "100"]) == 0
     options = [
         "--data.name", "shards", "--data.folder", shards, "--data.size", "32", "--grey",
-        "--least_area", "0.7", "--centre", "1", "--validation", "60", "--batch", "32",
+        "--least_area", "1", "--centre", "1", "--restate", "400", "--validation", "60",
+        "--batch", "32",
         "--methods", "dst", "--seeds", "1", "--epochs", "4", "--channels", "8", "--hidden", "32",
     ]  # fmt: skip
     assert main(["train", *options, "--run", run]) == 0
