@@ -3,7 +3,9 @@ them on its copy of the packages."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 
@@ -24,6 +26,7 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
                 reach.test_baselines_have_the_levels_and_the_activations_of_their_method(m, n)
             ),
         )
+    yield "least memory", lambda: reach.test_a_model_keeps_as_little_as_is_asked("least")
     yield "values of the base", reach.test_a_base_optimiser_has_its_numbers
     yield "rates of methods", reach.test_rates_belong_to_their_methods
     yield "values of the algorithm", reach.test_knobs_of_an_algorithm_reach_its_optimiser
@@ -96,6 +99,13 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
     yield "unequal parts", learning.test_unequal_parts_count_by_their_examples
     yield "shares of ranks", learning.test_shares_of_ranks_count_by_their_examples
     yield "replays", learning.test_a_replay_counts_what_went_elsewhere
+    yield "teachers", learning.test_what_a_teacher_says_is_learned_by_its_probabilities
+
+    def taught() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            learning.test_a_teacher_has_its_share_of_the_loss(0.25, Path(folder))
+
+    yield "shares of teachers", taught
     yield "clipped gradients", learning.test_gradients_are_clipped_together
     anew = learning.test_statistics_are_taken_anew_from_the_first_examples_of_an_epoch
     for restate, batches in ((0, 0), (4, 1), (5, 2)):
@@ -109,4 +119,14 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
     yield "what rules see", follows
     yield "probes under a schedule", loop.test_probes_follow_a_knob_that_has_a_schedule
     yield "e-values", law.test_terms_are_e_values_and_those_of_the_evidence_package
+    for name in law.MANY:
+        yield "laws kept", lambda n=name: law.test_every_algorithm_keeps_its_law(n)
+        yield (
+            "laws of many places",
+            lambda n=name: law.test_another_temperature_is_noticed_where_there_are_many_places(n),
+        )
+    yield (
+        "impossible places",
+        law.test_a_level_that_is_not_possible_is_counted_where_there_are_many,
+    )
     yield "the stated bias", law.test_the_stated_bias_is_noticed

@@ -11,6 +11,7 @@ from torch import nn
 from qcuda.data.source import opened
 from qcuda.models.weights import weight_layers
 from qcuda.nn import LatticeLayer, NoisyStair
+from qcuda.nn.fused import BatchStair
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train.config import make
 from qcuda.train.door import begin
@@ -48,6 +49,15 @@ def test_baselines_have_the_levels_and_the_activations_of_their_method(method: s
     assert set(layers) == {levels}
     assert bool(every(made, NoisyStair)) == (method == "ste")
     assert bool(every(made, nn.ReLU)) == (method == "full")
+
+
+@pytest.mark.parametrize("memory", ["plain", "least"])
+def test_a_model_keeps_as_little_as_is_asked(memory: str):
+    made = trainee(learning={"memory": memory}, model={"name": "mlp", "hidden": 7}).model
+    assert {layer.frugal for layer in every(made, LatticeLayer)} == {memory == "least"}
+    assert bool(every(made, BatchStair)) == (memory == "least")
+    plain = trainee(model={"name": "mlp", "hidden": 7}).model
+    assert made.state_dict().keys() == plain.state_dict().keys()
 
 
 def test_a_base_optimiser_has_its_numbers():

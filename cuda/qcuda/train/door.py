@@ -10,6 +10,7 @@ from torch import nn
 
 from qcuda.data import source
 from qcuda.errors import require
+from qcuda.memory.least import least_memory_
 from qcuda.models.registry import build
 from qcuda.models.weights import on_lattice, real, relu, stepped
 from qcuda.nn.model_file import load
@@ -28,6 +29,8 @@ def begin(config: Config, method: str, seed: int) -> Trainee:
     """A trainee before its first epoch."""
     row, spec = METHODS[method], config.algorithm.get(method)
     model = _network(config, method, seed)
+    if config.learning.memory == "least":
+        least_memory_(model)
     rate = config.base.learning_rate[method]
     base, others = config.base.of(rate), None
     if row.normalized:

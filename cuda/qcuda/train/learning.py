@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 from qcuda.errors import require
 
 Losses: TypeAlias = Literal["hinge", "cross_entropy"]
+Memory: TypeAlias = Literal["plain", "least"]
 Types: TypeAlias = Literal["float32", "bfloat16", "auto"]
 
 
@@ -29,6 +30,9 @@ class Learning:
         int, "last training examples of an epoch, which give norms new statistics; 0: keep them"
     ] = 0
 
+    memory: Annotated[
+        Memory, "least: norms and stairs are fused, and what they make is made again going back"
+    ] = "plain"
     teacher: Annotated[
         str, "safetensors of a model of the method `full`, whose outputs are learned too; '': none"
     ] = ""
@@ -36,7 +40,7 @@ class Learning:
     temperature: Annotated[float, "that divides both logits where outputs are compared"] = 4.0
 
     def __post_init__(self) -> None:
-        for name, kinds in (("loss", Losses), ("compute", Types)):
+        for name, kinds in (("loss", Losses), ("compute", Types), ("memory", Memory)):
             value, words = getattr(self, name), get_args(kinds)
             require(value in words, f"{name} is one of {', '.join(words)}, got {value!r}")
         require(0 <= self.smoothing < 1, f"smoothing is in [0, 1), got {self.smoothing}")
