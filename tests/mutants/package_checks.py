@@ -25,7 +25,14 @@ from types import ModuleType
 
 import hypothesis
 import torch
-from mutants import optimizer_checks, reader_checks, stair_checks, training, training_checks
+from mutants import (
+    memory_checks,
+    optimizer_checks,
+    reader_checks,
+    stair_checks,
+    training,
+    training_checks,
+)
 from mutants.builds import ROOT, out_of_date
 from mutants.catalogue import Mutant, few
 from mutants.forks import Outcome, Verdict, caught_by, judge, try_out
@@ -208,6 +215,8 @@ def inside(folder: Path, mutant: Mutant, statistics: bool, only: set[str] | None
         ladders.pop(1)
     if mutant.file.endswith(STEPS) or not mutant.file:
         ladders.append(("exact", optimizer_checks.exact(load)))
+    if mutant.file.startswith(memory_checks.PLACE) or mutant.file.endswith("kept.py"):
+        return judge([("exact", memory_checks.exact(load))], only=only)
     if mutant.file.endswith(("stairs.py", "activations.py", "fused.py")):
         return judge(stairs(room), only=only)
     if not mutant.file:

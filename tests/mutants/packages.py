@@ -22,6 +22,8 @@ PLAIN = "reference/qreference"
 STAIRS, PLAIN_STAIRS = "cuda/qcuda/nn/stairs.py", "reference/qreference/stairs.py"
 ACTIVATIONS = "cuda/qcuda/nn/activations.py"
 FUSED, KERNELS_OF_STAIRS = "cuda/qcuda/nn/fused.py", "cuda/qcuda/kernels/stairs.py"
+UNITS, CHUNKS = "cuda/qcuda/memory/units.py", "cuda/qcuda/memory/chunks.py"
+KEPT, TABLE = "cuda/qcuda/nn/kept.py", "cuda/qcuda/memory/table.py"
 READING, READER = "cuda/qcuda/nn/reading.py", "cuda/qcuda/nn/reader.py"
 FREEZING, LATENT = "cuda/qcuda/nn/freezing.py", "cuda/qcuda/nn/latent.py"
 PLAIN_READER, LAW_OF_READERS = "reference/qreference/reader.py", "qtheory/algorithms/reader.py"
@@ -214,6 +216,28 @@ MUTANTS = [
            "self._register_state_dict_hook(_without_norm)", "pass"),
     Mutant("batch norm: watched pairs fused", FUSED,
            "odd and not (hooked(norm) or hooked(stair))", "odd"),
+    # What is kept for the backward pass, and made again there
+    Mutant("kept: strides forgotten", KEPT, "return flat.as_strided(self.shape, self.stride)",
+           "return flat.reshape(self.shape)"),
+    Mutant("kept: gaps taken for numbers", KEPT, "if size != 1 and stride != expected:",
+           "if size != 1 and stride < 0:"),
+    Mutant("kept: a weight that moved", KEPT, "self.state._version != self.version", "False"),
+    Mutant("units: a weight that moved", UNITS, "unit.versions() != ctx.versions", "False"),
+    Mutant("units: running numbers move twice", UNITS, "k: b if b is None else b.clone()", "k: b"),
+    Mutant("units: autocast forgotten", UNITS, "torch.autocast(*ctx.autocast), unit", "unit"),
+    Mutant("units: watched modules called twice", UNITS, "or any(hooked(m) for m in self.all())",
+           "or False"),
+    Mutant("units: blocks that draw", UNITS, "return 0 if draws else place + 1",
+           "return place + 1"),
+    Mutant("units: pools behind a stair left out", UNITS, "_after_pools(modules, at + 2) if pair",
+           "at + 1 if pair"),
+    Mutant("chunks: mean of d forgotten", CHUNKS, "_laid((total / count).to(d.dtype), d)",
+           "_laid((0 * total).to(d.dtype), d)"),
+    Mutant("chunks: slant of the other sign", CHUNKS, "d -= deviation", "d += deviation"),
+    Mutant("chunks: biased variance in the running numbers", CHUNKS,
+           "variance * (count / (count - 1))", "variance"),
+    Mutant("chunks: the last chunk's slopes", CHUNKS, "[s.add_(f) for", "[f for"),
+    Mutant("table: moments twice", TABLE, "_bytes(moments),", "2 * _bytes(moments),"),
     # Noisy stairs of the plain reference
     Mutant("plain stairs: sign of the mean", PLAIN_STAIRS,
            "x.astype(np.float64) - spec.mean\n", "x.astype(np.float64) + spec.mean\n"),

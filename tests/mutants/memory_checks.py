@@ -1,0 +1,43 @@
+"""Checks that a mistake in what is kept, and made again, could break."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+PLACE = "cuda/qcuda/memory/"
+
+
+def exact(load: Callable[[str], ModuleType]) -> Iterator:
+    """Bits, bytes, and what is refused."""
+    import torch
+    from torch import nn
+
+    tests = load("qcuda/test_units")
+    yield (
+        "trits",
+        lambda: tests.test_trits_are_the_numbers_and_nothing_else_is_trits(torch.float32, 5),
+    )
+    yield "strides", tests.test_trits_keep_strides_and_refuse_gaps
+    for how in ("units", "frugal"):
+        yield (
+            "weights that moved",
+            lambda h=how: tests.test_a_weight_that_moved_before_the_backward_pass_is_refused(h),
+        )
+    yield "bytes of a unit", tests.test_a_unit_keeps_a_quarter_of_a_byte_an_element
+    yield (
+        "bytes of a layer",
+        tests.test_a_frugal_layer_keeps_two_bits_of_its_input_and_nothing_of_its_weight,
+    )
+    for kind in ({}, {"momentum": None}):
+        for half in (False, True):
+            yield (
+                "bits",
+                lambda k=kind, h=half: tests.test_units_have_the_bits_of_their_modules(k, False, h),
+            )
+    yield "hooks", tests.test_hooks_of_modules_in_a_unit_are_called
+    yield "blocks that draw", tests.test_blocks_that_draw_are_no_units
+    for training in (True, False):
+        test = tests.test_chunks_of_images_are_the_modules_but_for_roundings
+        yield "chunks", lambda t=training, f=test: f(None, nn.Identity, t)
+    yield "table", tests.test_the_table_of_memory_counts_what_is_kept
