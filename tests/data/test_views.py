@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from qcuda.data.config import Images
 from qcuda.data.decoding import RATIO, TRIES, WORDS, centre, random_box, view
 from qcuda.data.images import Folder, Views
+from qcuda.data.reading import stacked
 from qcuda.data.source import inked
 
 ANY = st.integers(0, 2**32 - 1)
@@ -91,6 +92,11 @@ def test_pixels_of_a_batch_are_ink():
     found = inked(torch.tensor([0, 51, 255], dtype=torch.uint8))
     assert found.dtype == torch.float32
     assert torch.equal(found, torch.tensor([0.0, 51.0, 255.0]) / 255)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), np.uint8)
+    batch = stacked([pixels[0], pixels[1, :, ::-1]])  # the second in a mirror
+    assert batch.is_contiguous()
+    expected = [pixels[0].transpose(2, 0, 1), pixels[1, :, ::-1].transpose(2, 0, 1)]
+    assert torch.equal(batch, inked(torch.from_numpy(np.stack(expected))))
 
 
 @pytest.mark.parametrize(("flip", "word", "mirrored"), [

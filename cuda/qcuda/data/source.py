@@ -40,6 +40,7 @@ class Place(NamedTuple):
 
 
 ALONE = Place()
+WHITE = 255  # the byte that is ink 1
 
 
 class Parts(Protocol):
@@ -80,7 +81,7 @@ class Source(Protocol):
 
 def inked(images: Tensor) -> Tensor:
     """Bytes as ink in [0, 1], float32."""
-    return images / 255
+    return images / WHITE
 
 
 def task(config: Any) -> Task:
