@@ -17,12 +17,13 @@ import pytest
 from qcuda.kernels.readings import described
 from qcuda.nn.fused_reading import NOISES, covered, row
 from qreference import philox, reader
-from qtheory.algorithms import LearnedSteps, Spec, rows
+from qtheory.algorithms import LearnedSteps, PruneQuantize, Spec, rows
 from qtheory.algorithms.reader import Clip, Reading, Window, group_shape, reading_of
 from qtheory.stairs.stair import Stair
 from qtheory.streams import Stream
 
 ROWS = {name: one.spec for name, one in rows().items() if covered(reading_of(one.spec))}
+ROWS["pruned by size, filter by filter"] = PruneQuantize(group="filter")
 EDGE, WORD = 8 * 2.0**-24, 2**12
 SEED, ITERATION, TENSOR = 2**63 + 5, 3, 7
 RUN, LANES = 576, 16

@@ -6,6 +6,8 @@
 #include "pool.h"
 #include "sums.h"
 
+#include <algorithm>
+
 namespace qt {
 
 constexpr int64_t READ_RUN = 576;              // latents, as many as words are made at once
@@ -72,6 +74,33 @@ void for_groups(const Work &work, int64_t groups, int64_t row, int32_t threads) 
 template <class Body>
 void for_runs_of(int64_t start, int64_t count, const Body &body) {
   for (int64_t i = 0; i < count; i += READ_RUN) body(start + i, minimum64(READ_RUN, count - i));
+}
+
+// The size of rank floor(zeros n + 1/2) among n latents from the smallest on, 0 before the first. The
+// upper bits, whose order is that of sizes, say where it is; those who share them are sorted.
+template <class As>
+float size_of_rank(const typename As::Stored *x, int64_t count, double zeros) {
+  constexpr int dropped = 19;
+  int64_t rank = int64_t(zeros * double(count) + 0.5);
+  if (rank == 0) return 0.0f;
+  std::vector<int64_t> counts(size_t(1) << (31 - dropped));
+  const auto each = [&](const auto &body) {
+    for_runs_of(0, count, [&](int64_t at, int64_t length) {
+      alignas(64) float wide[READ_RUN];
+      const float *from = widened_run(As{}, x + at, length, wide);
+      for (int64_t i = 0; i < length; ++i) body(bits(absolute(from[i])));
+    });
+  };
+  each([&](uint32_t size) { ++counts[size >> dropped]; });
+  uint32_t place = 0;
+  for (; rank > counts[place]; ++place) rank -= counts[place];
+  std::vector<uint32_t> sizes;
+  sizes.reserve(size_t(counts[place]));
+  each([&](uint32_t size) {
+    if (size >> dropped == place) sizes.push_back(size);
+  });
+  std::nth_element(sizes.begin(), sizes.begin() + (rank - 1), sizes.end());
+  return real(sizes[size_t(rank - 1)]);
 }
 
 }  // namespace qt

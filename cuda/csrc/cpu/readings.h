@@ -7,8 +7,6 @@
 #include "philox_fill.h"
 #include "picks.h"
 
-#include <algorithm>
-
 namespace qt {
 
 // Where the words of a random reading are: in memory, or drawn for elements 0, 1, ...
@@ -30,33 +28,6 @@ struct ReadWords {
 inline float scale_of(int32_t which, float one, const float *learned, int64_t group) {
   if (which == SCALE_ONE) return 1.0f;
   return which == SCALE_STEP || which == SCALE_THRESHOLD ? learned[group] : one;
-}
-
-// The size of rank floor(zeros n + 1/2) among n latents from the smallest on, 0 before the first. The
-// upper bits, whose order is that of sizes, say where it is; those who share them are sorted.
-template <class As>
-float size_of_rank(const typename As::Stored *x, int64_t count, double zeros) {
-  constexpr int dropped = 19;
-  int64_t rank = int64_t(zeros * double(count) + 0.5);
-  if (rank == 0) return 0.0f;
-  std::vector<int64_t> counts(size_t(1) << (31 - dropped));
-  const auto each = [&](const auto &body) {
-    for_runs_of(0, count, [&](int64_t at, int64_t length) {
-      alignas(64) float wide[READ_RUN];
-      const float *from = widened_run(As{}, x + at, length, wide);
-      for (int64_t i = 0; i < length; ++i) body(bits(absolute(from[i])));
-    });
-  };
-  each([&](uint32_t size) { ++counts[size >> dropped]; });
-  uint32_t place = 0;
-  for (; rank > counts[place]; ++place) rank -= counts[place];
-  std::vector<uint32_t> sizes;
-  sizes.reserve(size_t(counts[place]));
-  each([&](uint32_t size) {
-    if (size >> dropped == place) sizes.push_back(size);
-  });
-  std::nth_element(sizes.begin(), sizes.begin() + (rank - 1), sizes.end());
-  return real(sizes[size_t(rank - 1)]);
 }
 
 // Statistics, then what is seen. Stage 0 has sizes, stage 1 survivors.
@@ -197,9 +168,33 @@ struct ReadBackward {
     return {low, high, r.window == WINDOW_NONE};
   }
 
+  // What a learned threshold feels of a part; gradients of the latents are those of what is seen.
+  ReadSums felt(int64_t group, int64_t start, int64_t count) const {
+    const float a = unit[group], gained = gain[group];
+    LaneSum sum;
+    for_runs_of(group * row + start, count, [&](int64_t at, int64_t length) {
+      alignas(64) float wide[READ_RUN], wider[READ_RUN], part[READ_RUN], buffer[READ_RUN];
+      const float *__restrict from = widened_run(As{}, x + at, length, wide);
+      const float *__restrict up = widened_run(As{}, g + at, length, wider);
+      float *__restrict to = room_for_run(As{}, out + at, buffer);
+      for (int64_t i = 0; i < length; ++i) {
+        const float u = from[i] / a, size = absolute(u);
+        const uint32_t near = (size >= NEAR_LEAST) & (size < NEAR_END);
+        part[i] = real(bits(up[i] * gained * u) & (0u - near));  // no branch
+        to[i] = up[i];
+      }
+      sum.add(part, length);
+      round_run(As{}, to, length, out + at);
+    });
+    ReadSums sums;
+    sums.first = sum.finish();
+    return sums;
+  }
+
   // Sums of a part; with them what is written, unless that needs the sums.
   ReadSums measure(int, int64_t group, int64_t start, int64_t count) const {
-    const float a = unit[group], inverse = 1.0f / a, gained = gain[group];
+    if (r.unit == SCALE_THRESHOLD) return felt(group, start, count);
+    const float a = unit[group], inverse = 1.0f / a;
     const bool split = r.gain == SCALE_SIDES, straight = r.factor == FACTOR_STRAIGHT;
     const float p = split && !straight ? positive[group] : 1.0f;
     const float m = split && !straight ? negative[group] : 1.0f;
@@ -214,15 +209,7 @@ struct ReadBackward {
       const float *__restrict from = widened_run(As{}, x + at, length, wide);
       const float *__restrict up = widened_run(As{}, g + at, length, wider);
       float *__restrict to = room_for_run(As{}, out + at, buffer);
-      if (r.unit == SCALE_THRESHOLD) {
-        for (int64_t i = 0; i < length; ++i) {
-          const float u = from[i] / a, size = absolute(u);
-          const uint32_t near = (size >= NEAR_LEAST) & (size < NEAR_END);
-          part[i] = real(bits(up[i] * gained * u) & (0u - near));  // no branch
-          to[i] = up[i];
-        }
-      } else
-        picks.each(from, length, level, [&](auto n) {
+      picks.each(from, length, level, [&](auto n) {
         if (apart) {
           for (int64_t i = 0; i < length; ++i) part[i] = up[i] * picks.at<n()>(from[i], level[i]);
         } else if (split) {

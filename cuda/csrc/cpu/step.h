@@ -93,11 +93,12 @@ uint32_t largest_size(const typename Real::Stored *__restrict x, int64_t count) 
   return uint32_t(largest);
 }
 
-// The next code of a weight. One level up or down is added to the code as it is stored, a byte.
+// The next code of a weight. A level up or down that is certain is added to the code as it is stored, a
+// byte: comparisons with words are as wide as these, and the loop would be no vector code.
 template <class Rule, class AnySpec>
 QT_FN int8_t next_code(const AnySpec &spec, int8_t code, float increment, uint32_t word) {
   const int32_t index = code + centre(spec);
-  if constexpr (std::is_same_v<decltype(Rule::outcomes(spec, index, increment)), Neighbours>) {
+  if constexpr (certain<Rule> && std::is_same_v<decltype(Rule::outcomes(spec, index, increment)), Neighbours>) {
     const Neighbours outcomes = Rule::outcomes(spec, index, increment);
     const int8_t lowest = int8_t(-centre(spec)), highest = int8_t(spec.size - 1 - centre(spec));
     const bool number = is_number(spec, increment);
