@@ -31,6 +31,7 @@ from qcuda.data.config import Digits
 from qcuda.data.digits import TASK, batches, load, shifted, split
 from qcuda.data.source import Examples
 from qcuda.models.baselines import RealLayer
+from qcuda.models.weights import draw, on_lattice, real, weight_layers
 from qcuda.nn import Conv2d
 from qcuda.nn.latent import stop_latents
 from qcuda.optimizer import LatticeOptimizer
@@ -119,28 +120,22 @@ def network(setting: Setting, method: Method, seed: int) -> nn.Sequential:
         modules[f"active{number}"] = nn.ReLU()
         inputs = outputs
     modules["flat"] = nn.Flatten()
-    modules["linear"] = RealLayer((CLASSES, inputs * (SIDE // 4) ** 2), levels=None)
-    weights = (m for m in modules.values() if isinstance(m, Conv2d | RealLayer))
-    for tensor, layer in enumerate(weights):
-        if isinstance(layer, Conv2d):
-            layer.draw_levels(seed, tensor)
-        else:
-            layer.draw(seed, tensor)
-    return nn.Sequential(modules)
+    modules["linear"] = real(None)((CLASSES, inputs * (SIDE // 4) ** 2))
+    model = nn.Sequential(modules)
+    draw(model, seed)
+    return model
 
 
-def _convolution(method: Method, inputs: int, outputs: int) -> Conv2d | RealLayer:
-    if method.weights in ("real", "latent"):
-        levels = 2 if method.weights == "latent" else None
-        return RealLayer((outputs, inputs, 3, 3), levels=levels)
-    return Conv2d(inputs, outputs, 3, BINARY, padding=1)
+def _convolution(method: Method, inputs: int, outputs: int) -> nn.Module:
+    kinds = {"real": real(None), "latent": real(2)}
+    return kinds.get(method.weights, on_lattice(BINARY))((outputs, inputs, 3, 3))
 
 
 @torch.no_grad()
 def signs(model: nn.Module) -> Tensor:
     """Whether each convolution weight (a latent one for BC) is >= 0, in order, flat."""
-    found = [m.latent for m in model.modules() if isinstance(m, RealLayer) and m.latent.dim() == 4]
-    found += [m.weight for m in model.modules() if isinstance(m, Conv2d)]
+    layers = [m for name, m in weight_layers(model).items() if name.startswith("conv")]
+    found = [m.latent if isinstance(m, RealLayer) else m.weight for m in layers]
     return torch.cat([(weight >= 0).reshape(-1) for weight in found])
 
 
