@@ -188,5 +188,4 @@ def test_a_synchronised_norm_alone_is_torchs():
     assert all(own[name] is parameter for name, parameter in model.named_parameters())
     x = torch.randn(5, 4)
     assert torch.equal(model(x), twin(x))
-    with pytest.raises(ValueError, match="has a batch norm of torch's three, got none"):
-        qcuda.synchronise_norms_(nn.Linear(4, 3))
+    assert type(qcuda.synchronise_norms_(nn.Linear(4, 3))) is nn.Linear

@@ -12,8 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from qcuda.errors import require
-
 
 class _Together(torch.autograd.Function):
     """(x - mean) / std of all ranks, x of the shape (N, channels, ...)."""
@@ -101,11 +99,9 @@ def synchronise_norms_(model: nn.Module) -> nn.Module:
     """Have the batch norms of a model take their statistics from the batches of all ranks.
 
     In place: parameters, buffers, hooks and names stay, so that it may be called before or after an
-    optimiser is made, on every rank. Alone, or in evaluation, a norm does what it did before.
-    Returns the model. Raises ValueError if it has no batch norm.
+    optimiser is made, on every rank. Alone, or in evaluation, a norm does what it did before, and a
+    model without batch norms, as of a text, stays as it is. Returns the model.
     """
-    norms = [module for module in model.modules() if type(module) in KINDS]
-    require(bool(norms), "a model to synchronise has a batch norm of torch's three, got none")
-    for norm in norms:
-        norm.__class__ = KINDS[type(norm)]
+    for module in model.modules():
+        module.__class__ = KINDS.get(type(module), type(module))
     return model
