@@ -50,7 +50,7 @@ def test_methods_start_from_the_same_numbers(outcomes: dict[str, Outcome]):
     binary = [outcome.first for name, outcome in outcomes.items() if name != "adam"]
     assert all(torch.equal(first, binary[0]) for first in binary)
     models = {name: network(TINY, method, 3) for name, method in METHODS.items()}
-    linear = [m.get_submodule("linear").get_parameter("latent") for m in models.values()]
+    linear = [m.get_submodule("linear").get_parameter("weight") for m in models.values()]
     assert all(torch.equal(weight, linear[0]) for weight in linear)
     assert not torch.equal(signs(models["sr"]), signs(network(TINY, METHODS["sr"], 4)))
 

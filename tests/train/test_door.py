@@ -13,7 +13,8 @@ from qcuda.train.methods import METHODS
 from qtheory.algorithms import STEMS
 
 QCUDA = Path(__file__).resolve().parents[2] / "cuda" / "qcuda"
-DOOR = {("train/door.py", "begin"), ("train/job.py", "run")}
+DOOR = {("train/door.py", "begin"), ("train/door.py", "_network"), ("train/door.py", "_teacher")}
+DOOR |= {("train/job.py", "run")}
 OWN = ("full", "ste", "walker8", "walker6", "stochastic_rounding")
 ROOMS = ("train", "models", "data", "schedules", "bench", "cli")
 

@@ -9,7 +9,7 @@ to give pages back at once. Linux alone tells such numbers. One thread.
     amp        the same under bfloat16 autocast, where the processor has bfloat16 products
     ternary    ternary weights and activations, DST on Adam, as built
     least      the same by `qcuda.least_memory_`, stepped in the backward pass, bfloat16 momentum
-    walker8    8-bit weights that are read as ternary, likewise, without moments; bfloat16 gradients
+    hidden8    8-bit weights that are read as ternary, likewise, without moments; bfloat16 gradients
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _walker(name: str, shape: tuple[int, ...]) -> Made:
 
 
 ROWS: dict[str, Callable[[str, tuple[int, ...]], Made]] = {
-    "float": _float, "amp": _float, "ternary": _ternary, "least": _least, "walker8": _walker,
+    "float": _float, "amp": _float, "ternary": _ternary, "least": _least, "hidden8": _walker,
 }  # fmt: skip
 
 
@@ -163,7 +163,7 @@ def memory(
 def _ratios(rows: dict[str, dict[str, float]]) -> str:
     """Peak and time of each row over those of the float rows."""
     said = []
-    for row in ("ternary", "least", "walker8"):
+    for row in ("ternary", "least", "hidden8"):
         beside = [
             f"{rows[row]['peak'] / rows[other]['peak']:.2f} of {other}'s"
             for other in ("float", "amp")

@@ -19,10 +19,8 @@ from qcuda.train import folder, optimisers
 from qcuda.train.checkpoint import restore
 from qcuda.train.config import RATE, Config, make
 from qcuda.train.loop import Trainee, start
-from qcuda.train.methods import METHODS, knobs, values_of
+from qcuda.train.methods import METHODS, TEACHER, knobs, values_of
 from qcuda.train.tree import difference
-
-TEACHER = "full"  # the method of a model that others learn from
 
 
 def begin(config: Config, method: str, seed: int) -> Trainee:

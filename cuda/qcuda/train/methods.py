@@ -63,6 +63,7 @@ def _walking(stem: str, number: int) -> Method:
 METHODS: dict[str, Method] = {stem: _walking(stem, number) for number, stem in enumerate(walkers())}
 METHODS |= {"walker8": _hidden(8, palette.HIDDEN[0]), "walker6": _hidden(6, palette.HIDDEN[1])}
 METHODS |= BASELINES
+TEACHER = "full"  # the method of a model that others learn from
 DEFAULT = (walkers()[0], "walker8", *BASELINES)
 
 
