@@ -271,6 +271,23 @@ def test_text_is_held_out_by_name_and_read_once(tmp_path: Path):
     ]
 
 
+def test_an_epoch_of_text_is_as_long_as_asked(tmp_path: Path):
+    for number in range(40):
+        (tmp_path / f"m{number}.py").write_bytes(bytes(range(number, number + 50)))
+    whole = opened(Text(folder=str(tmp_path), length=7, batch=4))
+    short = opened(Text(folder=str(tmp_path), length=7, batch=4, examples=30))
+    starts = []
+    for epoch in (1, 2):
+        seen = torch.cat([batch.images for batch in short.epoch(0, epoch)])
+        every = {tuple(row.tolist()) for batch in whole.epoch(0, epoch) for row in batch.images}
+        assert len(seen) == 30 and {tuple(row.tolist()) for row in seen} <= every
+        starts.append(seen[:, 0].tolist())
+    assert starts[0] != starts[1]
+    for wrong in (3, 300):
+        with pytest.raises(InputError, match=f"from batch, 4, to the .* windows.*got {wrong}"):
+            opened(Text(folder=str(tmp_path), length=7, batch=4, examples=wrong))
+
+
 def test_pythons_own_library_is_a_text():
     data = opened(Text())
     assert task(Text()) == ((128,), 256)

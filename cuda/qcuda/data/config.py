@@ -166,9 +166,10 @@ class Text:
     held: Annotated[float, "share of the files, by name, that chooses the model; another tests"] = (
         0.05
     )
+    examples: Annotated[int, "windows of an epoch, drawn anew for each; 0: every one once"] = 0
 
     def __post_init__(self) -> None:
-        _at_least(self, length=1, batch=2)
+        _at_least(self, length=1, batch=2, examples=0)
         require(0 < self.held < 0.5, f"held is in (0, 0.5), got {self.held}")
 
 

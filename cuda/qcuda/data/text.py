@@ -86,11 +86,15 @@ class Opened:
     def epoch(
         self, seed: int, number: int, place: Place = ALONE, start: int = 0
     ) -> Iterator[Examples]:
-        """Every window of the training text once; where the first begins, a word says."""
+        """Windows of the training text, every one once or as many as the config says.
+
+        Where the first begins in the text, a word says.
+        """
         length = self.config.length
         word = int(words(seed, number, Purpose.WINDOW, 1, stream=Stream.DATA))
         before, after = windows(self.train, length, (word * length) >> 32)
         order = permutation(seed, number, Purpose.ORDER, len(before))
+        order = order[: self.config.examples or len(order)]
         for part in shares(batches(len(order), self.config.batch), place, start):
             yield Examples(before[order[part]].long(), after[order[part]].long())
 
@@ -115,6 +119,12 @@ def opened(config: Text) -> Opened:
             f"the part {part} has more than {least * config.length} bytes, got "
             f"{len(texts[part])} in {folder}",
         )
+    most = (len(texts["train"]) - config.length) // config.length
+    require(
+        config.examples == 0 or config.batch <= config.examples <= most,
+        f"data.examples is 0 or from batch, {config.batch}, to the {most} windows of the text, "
+        f"got {config.examples}",
+    )
     held = {
         part: Examples(*(one.long() for one in windows(texts[part], config.length)))
         for part in ("validation", "test")
