@@ -32,15 +32,15 @@ OPTIONS = {
     "--base.learning_rate.dst nan": "base.learning_rate.dst is a finite number, got nan",
     "--base.learning_rate.full inf": "base.learning_rate.full is a finite number, got inf",
     "--base.learning_rate.ste -0.1": "learning_rate.ste: a learning rate is finite and >= 0, got",
-    "--base.learning_rate.dst 0.1 --methods full": "has the keys full, got 'dst'",
+    "--base.learning_rate.dst nan --methods full": "base.learning_rate.dst is a finite number, got",
     "--base.name lion": "base.name is one of adam, momentum, sgd, got 'lion'",
     "--moments int8": "moments is one of float32, bfloat16, got 'int8'",
     "--betas 0.9": "base.betas has 2 values, got [0.9]",
     "--momentum 0.9": "base adam has the keys learning_rate, betas, epsilon, moments, got",
     "--schedules.learning_rate.final 0": "final is finite and positive, got 0",
     "--nonlinearity 0": "algorithm.dst: the nonlinearity is positive and finite in float32, got 0",
-    "--algorithm.nonlinearity 2 --methods ste": "algorithm, for methods ste, has the keys none",
-    "--schedules.nonlinearity.final 2 --methods full": "for methods full, has the keys learning_ra",
+    "--algorithm.nonlinearity 0 --methods ste": "dst: the nonlinearity is positive and finite in f",
+    "--schedules.nonlinearity.final 0 --methods full": "final is finite and positive, got 0",
     "--model.activation.threshold 1": "threshold is in [0, 1), got 1",
     "--methods dst adam": "a method is one of dst, stochastic_rounding, deterministic_rounding, ",
     "--methods dst dst": "methods are given once each",
@@ -253,3 +253,19 @@ def test_help_needs_no_torch(command: str):
     arguments = [sys.executable, "-c", code, *command.split(), "--help"]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert "usage: qtheory" in done.stdout
+
+
+def test_values_of_methods_that_are_not_trained_are_left_out():
+    values = {
+        "algorithm": {"dst": {"nonlinearity": 2.0}, "bop": {"threshold": 0.5}},
+        "base": {"learning_rate": {"bop": 0.5, "full": 0.25, "ste": 0.125}},
+        "schedules": {"nonlinearity": {"name": "exponential", "final": 9.0}},
+    }
+    one = make({**values, "run": {"methods": ["bop"]}}).to_dict()
+    assert one["algorithm"] == {"bop": {"threshold": 0.5}}
+    assert one["base"]["learning_rate"] == {"bop": 0.5}
+    assert list(one["schedules"]) == ["learning_rate"]
+    two = make({**values, "run": {"methods": ["full", "dst"]}}).to_dict()
+    assert two["algorithm"] == {"dst": {"nonlinearity": 2.0}}
+    assert two["base"]["learning_rate"] == {"full": 0.25, "dst": 0.05}
+    assert set(two["schedules"]) == {"learning_rate", "nonlinearity"}

@@ -9,6 +9,9 @@
     learning     loss, clip, compute, ...              Learning, of qcuda.train.learning
     run          methods, seeds, epochs, ...    Run, below
 
+A table may also hold values of methods that are not trained, as a recipe does of which a user wants
+one method alone: they are checked, and left out of the config.
+
 A tree of tables, as YAML and JSON have it, is made a `Config` at the door (`qcuda.train.door` and
 `qcuda.train.job`), and no function behind the door is handed more than its part.
 """
@@ -16,7 +19,7 @@ A tree of tables, as YAML and JSON have it, is made a `Config` at the door (`qcu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from qcuda.data.config import DATA
@@ -139,9 +142,13 @@ def make(values: Any = (), *, source: str = "", quick: bool = False) -> Config:
 
 def _algorithm(values: Any, methods: tuple[str, ...]) -> dict[str, Spec]:
     given = table(values, "algorithm")
-    walking = on_lattices(methods)
-    known(given, walking, f"algorithm, for methods {', '.join(methods)},")
-    return {method: _spec(method, stem, given.get(method, {})) for method, stem in walking.items()}
+    walking = on_lattices(METHODS)
+    known(given, walking, "algorithm")
+    specs = {
+        method: _spec(method, walking[method], given.get(method, {}))
+        for method in [*on_lattices(methods), *given]
+    }
+    return {method: specs[method] for method in on_lattices(methods)}
 
 
 def _spec(method: str, stem: str, given: Any) -> Spec:
@@ -160,19 +167,20 @@ def _spec(method: str, stem: str, given: Any) -> Spec:
 def _base(values: Any, methods: tuple[str, ...], quick: bool) -> Base:
     given = table(values, "base")
     rates = table(given.get(RATE, {}), f"base.{RATE}")
-    known(rates, methods, f"base.{RATE}")
+    known(rates, METHODS, f"base.{RATE}")
     given[RATE] = {method: METHODS[method].learning_rate for method in methods} | rates
-    return choose(BASES, given, "base", quick=quick)
+    made = choose(BASES, given, "base", quick=quick)
+    return replace(made, learning_rate={method: made.learning_rate[method] for method in methods})
 
 
 def _schedules(values: Any, methods: tuple[str, ...], quick: bool) -> dict[str, Shape | Rule]:
     given = {RATE: {}} | table(values, "schedules")
-    movable = [RATE, *_numbers(methods)]
-    known(given, movable, f"schedules, for methods {', '.join(methods)},")
-    found = {
+    known(given, [RATE, *_numbers(METHODS)], "schedules")
+    every = {
         knob: choose(SCHEDULES, one, f"schedules.{knob}", default=SHAPE, quick=quick)
         for knob, one in given.items()
     }
+    found = {knob: every[knob] for knob in every if knob in (RATE, *_numbers(methods))}
     blind = [method for method in methods if METHODS[method].stem is None]
     require(
         not (blind and isinstance(found[RATE], Moved)),
