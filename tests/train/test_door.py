@@ -15,7 +15,8 @@ from qtheory.algorithms import STEMS
 QCUDA = Path(__file__).resolve().parents[2] / "cuda" / "qcuda"
 DOOR = {("train/door.py", "begin"), ("train/door.py", "_network"), ("train/door.py", "_teacher")}
 DOOR |= {("train/job.py", "run")}
-OWN = ("full", "ste", "walker8", "walker6", "stochastic_rounding")
+OWN = ("full", "ste", "walker8", "walker6", "walker4", "ternary_bop10")
+OWN += ("stochastic_rounding", "ternary_bop")
 ROOMS = ("train", "models", "data", "schedules", "bench", "cli")
 
 

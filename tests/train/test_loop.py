@@ -114,7 +114,8 @@ def test_methods_differ_in_weights_and_activations_alone(model: dict[str, Any]):
 
 @pytest.mark.parametrize("stem", walkers())
 def test_every_walker_is_a_method_with_its_own_knobs(stem: str):
-    (method,) = [name for name, row in METHODS.items() if (row.stem, row.bits) == (stem, None)]
+    rows = METHODS.items()
+    (method,) = [n for n, row in rows if row.stem == stem and not (row.bits or row.normalized)]
     tree = {**SMALL, "run": {"epochs": 1, "methods": [method], "law_audit": True}}
     trainee = trained(method, **tree)
     assert isinstance(trainee.optimizer, LatticeOptimizer)
@@ -145,6 +146,18 @@ def test_a_walker_with_hidden_levels_keeps_no_moments_and_shows_three():
         assert trainee.records[-1]["levels"][name] == counts
         assert torch.equal(layer.visible_index, shown.long() + 1)
         assert layer.index.max() > 3
+
+
+def test_ternary_bop_keeps_a_byte_of_momentum():
+    tree = {**SMALL, "run": {"epochs": 3, "methods": ["ternary_bop10"]}}
+    trainee = trained("ternary_bop10", **tree)
+    lattice, rest = trainee.optimizer.param_groups
+    assert [group["base"] for group in (lattice, rest)] == ["normalized", "adam"]
+    assert lattice["momentum"] == 0.97
+    for slot in lattice["params"]:
+        state = trainee.optimizer.state[slot]
+        assert state["first"].dtype == torch.int8 and state["first"].any()
+        assert state.keys() == {"first", "square"}
 
 
 @pytest.mark.parametrize("method", DEFAULT)

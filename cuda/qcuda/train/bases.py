@@ -67,7 +67,7 @@ class SGDBase:
 
 @dataclass(frozen=True)
 class Normalizing:
-    """What moves lattice weights by their gradient over its running rms, and keeps no moments.
+    """What moves lattice weights by their gradient over its running rms.
 
     The base optimiser trains the other parameters, with a learning rate of their own.
     """
@@ -81,9 +81,9 @@ class Normalizing:
     def __post_init__(self) -> None:
         self.of(self.others_learning_rate)
 
-    def of(self, learning_rate: float) -> Optimiser:
+    def of(self, learning_rate: float, momentum: float = 0.0) -> Optimiser:
         """The optimiser of lattice weights with a learning rate."""
-        return Normalized(learning_rate, decay=self.decay, over=self.over)
+        return Normalized(learning_rate, momentum, decay=self.decay, over=self.over)
 
 
 Base: TypeAlias = AdamBase | MomentumBase | SGDBase

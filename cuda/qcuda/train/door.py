@@ -30,15 +30,16 @@ def begin(config: Config, method: str, seed: int) -> Trainee:
     if config.learning.memory == "least":
         least_memory_(model)
     rate = config.base.learning_rate[method]
-    base, others = config.base.of(rate), None
+    base, others, moments = config.base.of(rate), None, config.base.moments
     if row.normalized:
-        base = config.normalized.of(rate)
+        base = config.normalized.of(rate, row.momentum)
+        moments = "int8" if row.momentum else moments
         others = config.base.of(config.normalized.others_learning_rate)
     if spec is None:
         optimizer = optimisers.plain(base, model)
     else:
         optimizer = optimisers.on_lattice(
-            base, spec, model, others=others, seed=seed, moments=config.base.moments
+            base, spec, model, others=others, seed=seed, moments=moments
         )
     first = {RATE: rate, **({} if spec is None else values_of(spec))}
     highest = {} if row.stem is None else {n: knob.high for n, knob in knobs(row.stem).items()}

@@ -1,7 +1,8 @@
 """The methods of training: a row says how weights are held, and what figures call it.
 
 Every walker of `qtheory.algorithms` is a method under its stem. `walker8` and `walker6` are walkers
-on 255 and 63 levels that are read as three; they need no moments. The others are baselines. The
+on 255 and 63 levels that are read as three, `walker4` on 15; they need no moments. `ternary_bop10`
+is ternary Bop on normalised gradients, whose momentum is a byte. The others are baselines. The
 default job trains the registry's first walker, the walker of eight bits, and the baselines.
 """
 
@@ -28,6 +29,7 @@ class Method:
     and trained by the base optimiser. bits: of a weight whose levels are hidden, and read as three;
     None: the levels are visible. normalized: whether lattice weights are moved by their gradient
     over its running rms, in place of the base optimiser, which trains the other parameters.
+    momentum: of the normalised gradient, in a byte a weight; 0: none.
     levels: to how many levels the forward pass rounds real weights; None: to none. stepped: whether
     activations are ternary.
     """
@@ -38,6 +40,7 @@ class Method:
     stem: str | None = None
     bits: int | None = None
     normalized: bool = False
+    momentum: float = 0.0
     levels: Literal[2, 3] | None = None
     stepped: bool = True
 
@@ -48,9 +51,9 @@ BASELINES = {
 }
 
 
-def _hidden(bits: int, colour: str) -> Method:
+def _hidden(bits: int, rate: float, colour: str) -> Method:
     label = f"{bits}-bit walker: read as ternary, no moments"
-    return Method(0.1, label, colour, "stochastic_rounding", bits, normalized=True)
+    return Method(rate, label, colour, "stochastic_rounding", bits, normalized=True)
 
 
 def _walking(stem: str, number: int) -> Method:
@@ -61,7 +64,14 @@ def _walking(stem: str, number: int) -> Method:
 
 
 METHODS: dict[str, Method] = {stem: _walking(stem, number) for number, stem in enumerate(walkers())}
-METHODS |= {"walker8": _hidden(8, palette.HIDDEN[0]), "walker6": _hidden(6, palette.HIDDEN[1])}
+METHODS |= {
+    "walker8": _hidden(8, 0.1, palette.HIDDEN[0]),
+    "walker6": _hidden(6, 0.1, palette.HIDDEN[1]),
+    "walker4": _hidden(4, 0.2, palette.HIDDEN[2]),
+}
+METHODS["ternary_bop10"] = Method(
+    1.0, "Ternary Bop: int8 momentum", palette.BYTE, "ternary_bop", normalized=True, momentum=0.97
+)
 METHODS |= BASELINES
 TEACHER = "full"  # the method of a model that others learn from
 DEFAULT = (walkers()[0], "walker8", *BASELINES)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 # Walkers as registered; those with hidden levels.
 WALKERS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#661100")
-HIDDEN = ("#117733", "#44AA99")
+HIDDEN = ("#117733", "#44AA99", "#88CCEE")
+BYTE = "#AA4499"  # momentum in a byte
 REAL = "#555555"  # full precision
 COPIED = "#D55E00"  # straight-through, with a float copy
 LEVELS = {"-1": "#882255", "0": "#DDDDDD", "+1": "#999933"}
