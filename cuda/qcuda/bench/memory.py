@@ -10,6 +10,8 @@ to give pages back at once. Linux alone tells such numbers. One thread.
     ternary    ternary weights and activations, DST on Adam, as built
     least      the same by `qcuda.least_memory_`, stepped in the backward pass, bfloat16 momentum
     hidden8    8-bit weights that are read as ternary, likewise, without moments; bfloat16 gradients
+
+On a GPU the memory is what torch has allocated there, and every row but float is autocast.
 """
 
 from __future__ import annotations
@@ -17,23 +19,26 @@ from __future__ import annotations
 import gc
 import json as json_module
 import os
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 import qcuda
 from qcuda.errors import require
 from qcuda.models.config import MODELS, Residual
 from qcuda.models.registry import build
 from qcuda.models.weights import on_lattice, relu
+from qcuda.train.gradients import has_bfloat16
+from qcuda.validate.device.card import Card
 from qtheory import DST, Lattice, StochasticRounding
 from qtheory.algorithms import hidden
 from qtheory.optimisers import Adam, Momentum, Normalized
@@ -42,35 +47,41 @@ SIDES = {"resnet18": 224, "resnet34": 224, "resnet50": 224, "alexnet": 224}  # o
 CLASSES = 1000
 PAGES_BACK = {"MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_MMAP_THRESHOLD_": "65536"}
 MIB = 2**20
+NO_BFLOAT16 = "this processor has no bfloat16 products"
 
 Made = tuple[nn.Module, torch.optim.Optimizer, AbstractContextManager[Any]]
 
 
-def _float(name: str, shape: tuple[int, ...]) -> Made:
+def _placed(model: nn.Module, device: str) -> nn.Module:
+    return model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def _float(name: str, shape: tuple[int, ...], device: str) -> Made:
     kind = MODELS[name]
     config = kind(order="torchvision") if issubclass(kind, Residual) else kind()
-    model = build(config, shape, CLASSES, activation=relu)
+    model = _placed(build(config, shape, CLASSES, activation=relu), device)
     return model, torch.optim.Adam(model.parameters(), lr=1e-3), nullcontext()
 
 
-def _ternary(name: str, shape: tuple[int, ...]) -> Made:
-    model = build(name, shape, CLASSES, on_lattice(Lattice.ternary()))
+def _ternary(name: str, shape: tuple[int, ...], device: str) -> Made:
+    model = _placed(build(name, shape, CLASSES, on_lattice(Lattice.ternary())), device)
     optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(Lattice.ternary()), base=Adam(1e-3))
     return model, optimizer, nullcontext()
 
 
-def _least(name: str, shape: tuple[int, ...]) -> Made:
-    model = qcuda.least_memory_(build(name, shape, CLASSES, on_lattice(Lattice.ternary())))
+def _least(name: str, shape: tuple[int, ...], device: str) -> Made:
+    model = build(name, shape, CLASSES, on_lattice(Lattice.ternary()))
+    model = _placed(qcuda.least_memory_(model), device)
     optimizer = qcuda.LatticeOptimizer(
         model.parameters(), DST(Lattice.ternary()), base=Momentum(1e-3, 0.9), moments="bfloat16"
     )
     return model, optimizer, qcuda.StepInBackward(optimizer)
 
 
-def _walker(name: str, shape: tuple[int, ...]) -> Made:
+def _walker(name: str, shape: tuple[int, ...], device: str) -> Made:
     eight = hidden(8)
     model = build(name, shape, CLASSES, on_lattice(eight["lattice"], eight["readout"]))
-    model = qcuda.least_memory_(model, gradients=torch.bfloat16)
+    model = _placed(qcuda.least_memory_(model, gradients=torch.bfloat16), device)
     optimizer = qcuda.LatticeOptimizer(
         model.parameters(), StochasticRounding(**eight), base=Normalized(0.1),
         others=Momentum(1e-3, 0.9),
@@ -78,17 +89,18 @@ def _walker(name: str, shape: tuple[int, ...]) -> Made:
     return model, optimizer, qcuda.StepInBackward(optimizer)
 
 
-ROWS: dict[str, Callable[[str, tuple[int, ...]], Made]] = {
+ROWS: dict[str, Callable[[str, tuple[int, ...], str], Made]] = {
     "float": _float, "amp": _float, "ternary": _ternary, "least": _least, "hidden8": _walker,
 }  # fmt: skip
 
 
 class Peak(NamedTuple):
-    """Bytes that were resident, less those before the network was built."""
+    """Bytes in use, less those before the network was built, and medians over the timed steps."""
 
     peak: int
-    kept: int  # after the forward pass of the second step
-    seconds: float  # of the processor, for the second step
+    kept: int  # after the forward pass of the last step
+    seconds: float  # of the processor, for a step
+    wall: float  # seconds of a clock on the wall, for a step
 
 
 def _resident(key: str) -> int:
@@ -96,61 +108,97 @@ def _resident(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
-def _step(made: Made, row: str, x: Tensor, y: Tensor) -> int:
-    """One step; what is resident after its forward pass."""
-    model, optimizer, _ = made
-    optimizer.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16, row == "amp"):
-        out = model(x)
-    loss = F.cross_entropy(out.float(), y)
-    del out
-    kept = _resident("VmRSS")
-    loss.backward()
-    optimizer.step()
-    return kept
+def _in_use(device: str) -> int:
+    return torch.cuda.memory_allocated() if device == "cuda" else _resident("VmRSS")
 
 
-def measure(name: str, row: str, batch: int) -> Peak:
-    """A row's numbers; of use in a process that does nothing else."""
+def _highest(device: str) -> int:
+    return torch.cuda.max_memory_allocated() if device == "cuda" else _resident("VmHWM")
+
+
+def _mark_anew(device: str) -> None:
+    """The highest use so far is forgotten."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def measure(
+    name: str, row: str, batch: int, device: str = "cpu", *, compiled: bool = False, steps: int = 1
+) -> Peak:
+    """A row's numbers; of use in a process that does nothing else.
+
+    compiled: whether torch.compile has the network; what it keeps for itself is counted on a CPU.
+    steps: those that are timed, after a first one.
+    """
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    shape = (3, SIDES.get(name, 32), SIDES.get(name, 32))
+    side, kind, card = SIDES.get(name, 32), torch.device(device).type, Card(device)
+    lower = row == "amp" or (kind == "cuda" and row != "float")
 
     def train(name: str, shape: tuple[int, ...], batch: int) -> Peak:
-        x = torch.randn(batch, *shape).to(memory_format=torch.channels_last)
-        y = torch.randint(0, CLASSES, (batch,))
-        before = _resident("VmRSS")
-        model, optimizer, context = ROWS[row](name, shape)
-        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        made = model, optimizer, context
-        Path("/proc/self/clear_refs").write_text("5")  # the mark begins anew
-        kept, seconds = 0, 0.0
+        x = torch.randn(batch, *shape, device=device).to(memory_format=torch.channels_last)
+        y = torch.randint(0, CLASSES, (batch,), device=device)
+        before = _in_use(kind)
+        model, optimizer, context = ROWS[row](name, shape, device)
+        network = torch.compile(model) if compiled else model
+        times: list[tuple[float, float]] = []
+        kept = 0
+
+        def step() -> None:
+            nonlocal kept
+            optimizer.zero_grad()
+            with torch.autocast(kind, torch.bfloat16, lower):
+                out = network(x)
+            loss = F.cross_entropy(out.float(), y)
+            del out
+            kept = _in_use(kind)
+            loss.backward()
+            optimizer.step()
+
+        _mark_anew(kind)
         with context:
-            for _ in range(2):
-                begin = time.process_time()
-                kept = _step(made, row, x, y)
-                seconds = time.process_time() - begin
-        return Peak(_resident("VmHWM") - before, kept - before, seconds)
+            for _ in range(steps + 1):
+                card.synchronize()
+                began = time.process_time(), time.perf_counter()
+                step()
+                card.synchronize()
+                now = time.process_time(), time.perf_counter()
+                times.append((now[0] - began[0], now[1] - began[1]))
+        seconds, wall = (statistics.median(some) for some in zip(*times[1:], strict=True))
+        return Peak(_highest(kind) - before, kept - before, seconds, wall)
 
     train("resnet20", (3, 32, 32), 2)
     gc.collect()
-    return train(name, shape, batch)
+    return train(name, (3, side, side), batch)
+
+
+def linux() -> None:
+    """Raises InputError where nothing tells what is resident."""
+    require(sys.platform == "linux", f"memory is measured where Linux tells it, got {sys.platform}")
+
+
+def chosen(what: str, text: str, known: Iterable[str]) -> list[str]:
+    """Names with commas between. Raises InputError if one is not known."""
+    names, known = text.split(","), list(known)
+    unknown = [name for name in names if name not in known]
+    require(not unknown, f"{what} are some of {', '.join(known)}, got {', '.join(unknown)}")
+    return names
 
 
 def memory(
     models: str = "vgg7,resnet20,resnet18", batch: int = 16, json: str | None = None
 ) -> None:
     """Measure all rows of some models, and print them."""
-    require(sys.platform == "linux", f"memory is measured where Linux tells it, got {sys.platform}")
-    names = models.split(",")
-    unknown = [name for name in names if name not in MODELS]
-    require(not unknown, f"models are some of {', '.join(MODELS)}, got {', '.join(unknown)}")
+    names = chosen("models", models, MODELS)
+    linux()
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in names:
         print(f"{name}, batch {batch}\n{'':<10}{'peak, MiB':>12}{'kept, MiB':>12}{'CPU, s':>10}")
         for row in ROWS:
-            if row == "amp" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-                print(f"{row:<10}this processor has no bfloat16 products")
+            if row == "amp" and not has_bfloat16():
+                print(f"{row:<10}{NO_BFLOAT16}")
                 continue
             one = in_process(name, row, batch)
             found.setdefault(name, {})[row] = one._asdict()
@@ -174,11 +222,11 @@ def _ratios(rows: dict[str, dict[str, float]]) -> str:
     return "\n".join(said)
 
 
-def in_process(name: str, row: str, batch: int) -> Peak:
+def in_process(name: str, row: str, batch: int, device: str = "cpu", **how: Any) -> Peak:
     """`measure` in a process of its own."""
     program = (
         "import json; from qcuda.bench.memory import measure; "
-        f"print(json.dumps(measure({name!r}, {row!r}, {batch})))"
+        f"print(json.dumps(measure({name!r}, {row!r}, {batch}, {device!r}, **{how!r})))"
     )
     environment = {**os.environ, **PAGES_BACK}
     done = subprocess.run(

@@ -16,6 +16,10 @@ BENCHMARKS = {
     "activation": ("qcuda.bench.activation", ("repeats", "threads")),
     "step": ("qcuda.bench.step", ("repeats",)),
     "memory": ("qcuda.bench.memory", ("models", "batch")),
+    "train": (
+        "qcuda.bench.train",
+        ("model", "batch", "rows", "forms", "steps", "device"),
+    ),
     "audit": ("qcuda.bench.watch", ("rounds", "epochs", "model")),
     "loader": ("qcuda.bench.loader", ("repeats", "images")),
     "chain": ("qcuda.bench.chain.run", ("others", "repeats", "states", "longest")),
@@ -67,6 +71,23 @@ def subcommands(parser: ArgumentParser) -> None:
     )
     peak.add_argument("--batch", type=int, default=16, help="examples of a batch")
     commands.add_subcommand("memory", peak, help="the peak of a step, for several networks")
+    whole = common("Time steps of training and measure their memory, ternary beside float.")
+    whole.add_argument(
+        "--model", type=str, default="resnet18", metavar=choices(MODELS), help="what is trained"
+    )
+    whole.add_argument("--batch", type=int, default=16, help="images of a step")
+    whole.add_argument(
+        "--rows",
+        type=str,
+        default="float,amp,ternary,least,hidden8",
+        help="ways to train, with commas between",
+    )
+    whole.add_argument(
+        "--forms", type=str, default="eager,compiled", help="eager, compiled by torch, or both"
+    )
+    whole.add_argument("--steps", type=int, default=5, help="timed steps; the median counts")
+    whole.add_argument("--device", type=str, default="cpu", help="cpu or cuda")
+    commands.add_subcommand("train", whole, help="images a second and memory of a network")
     law = common("Time training on digits with and without the audit of the law.")
     law.add_argument("--rounds", type=int, default=3, help="runs of each that count")
     law.add_argument("--epochs", type=int, default=60, help="epochs of a run")
