@@ -8,6 +8,7 @@ LOOP, JOB, DOOR, GRADIENTS = (
     f"cuda/qcuda/train/{name}.py" for name in ("loop", "job", "door", "gradients")
 )
 CHECKPOINT, RESULTS = "cuda/qcuda/train/checkpoint.py", "cuda/qcuda/train/results.py"
+AVERAGE = "cuda/qcuda/train/average.py"
 BASES, OPTIMISERS = "cuda/qcuda/train/bases.py", "cuda/qcuda/train/optimisers.py"
 TABLE, SHAPES = "cuda/qcuda/schedules/table.py", "cuda/qcuda/schedules/shapes.py"
 ADAPTIVE = "cuda/qcuda/schedules/adaptive.py"
@@ -62,6 +63,20 @@ MUTANTS = [
     Mutant("train: gradients clipped part by part", GRADIENTS,
            "    if how.clip:\n        nn", "        nn"),
     Mutant("train: labels are not smoothed", GRADIENTS, ", label_smoothing=how.smoothing", ""),
+    Mutant("train: an average of the last value alone", AVERAGE, "lerp_(value, 1 - share)",
+           "lerp_(value, 1.0)"),
+    Mutant("train: an average of first steps that keeps all it may", AVERAGE,
+           "min(self.keeps, 1 - 1 / self.steps)", "self.keeps"),
+    Mutant("train: an average without statistics", AVERAGE, "return parameters | statistics",
+           "return parameters"),
+    Mutant("train: trained with the average", AVERAGE, "            _copy(before, now)\n",
+           "            pass\n"),
+    Mutant("train: judged without the average", LOOP,
+           "trainee.average.put_into(model) if trainee.average", "nullcontext() if False"),
+    Mutant("train: an average begun anew on resuming", CHECKPOINT,
+           'trainee.average = Average(**values["average"])', "pass"),
+    Mutant("train: an average that stays where it was left", LOOP,
+           "        trainee.average.begin_at(trainee.model)\n", "        pass\n"),
     Mutant("train: best by loss", LOOP, '(best["accuracy"], -best["loss"]) >= (accuracy, -loss)',
            '-best["loss"] >= -loss'),
     Mutant("train: the last of equals is best", LOOP,

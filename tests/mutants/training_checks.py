@@ -110,11 +110,15 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
     anew = learning.test_statistics_are_taken_anew_from_the_first_examples_of_an_epoch
     for restate, batches in ((0, 0), (4, 1), (5, 2)):
         yield "statistics anew", lambda r=restate, b=batches: anew(r, b)
+    averaged = learning.test_a_model_is_judged_with_averages_and_trained_without
+    for method, restate in (("dst", 0), ("full", 4)):
+        yield "averages", lambda m=method, r=restate: averaged(m, r)
     judged = learning.test_the_loss_of_a_config_is_the_one_that_is_trained_and_judged
     yield "another loss", lambda: judged("cross_entropy")
     yield "results", epoch.test_a_job_has_the_results_of_the_plain_loop_for_each_seed
     yield "states of schedules", adaptive.test_a_checkpoint_has_the_states_of_schedules
     yield "back to the best", adaptive.test_it_goes_back_to_the_best_and_on_with_new_words
+    yield "averages anew", adaptive.test_an_average_begins_anew_where_training_goes_back_to
     follows = adaptive.test_the_knob_follows_from_the_losses_and_moves_of_each_epoch
     yield "what rules see", follows
     yield "probes under a schedule", loop.test_probes_follow_a_knob_that_has_a_schedule

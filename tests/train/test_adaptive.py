@@ -192,6 +192,16 @@ def test_it_goes_back_to_the_best_and_on_with_new_words():
     assert not all(torch.equal(a, b) for a, b in zip(third, sixth, strict=True))
 
 
+def test_an_average_begins_anew_where_training_goes_back_to():
+    with judging(0.6, 0.5):
+        run = {"epochs": 2, "methods": [METHOD], "patience": 1}
+        trainee = trained(run=run, learning={"average": 0.9})
+    assert trainee.records[-1]["went_back_to"] == 1
+    assert trainee.average is not None and trainee.average.steps == 1
+    for name, value in trainee.average.values.items():
+        assert torch.equal(value, trainee.best["model"][name])
+
+
 @pytest.mark.parametrize("method", ["full", "walker8"])
 def test_every_kind_of_state_goes_back(method: str):
     with judging(0.6, 0.5):

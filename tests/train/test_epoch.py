@@ -34,13 +34,14 @@ METHODS = ["dst", "full", "ste"]
 RATES = {"dst": 0.2, "full": 0.02, "ste": 0.3}
 
 
-def config(*methods: str, **run: Any) -> Config:
+def config(*methods: str, average: float = 0.0, **run: Any) -> Config:
     """A run of moments: two batches an epoch, and weights that reach the ends of [-1, 1]."""
     return make(
         {
             "run": {"epochs": EPOCHS, "methods": list(methods), "seeds": 2, "seed": 5, **run},
             "data": {"examples": 50, "batch": 20},
             "model": {"name": "mlp", "hidden": 6},
+            "learning": {"average": average},
             "base": {"learning_rate": {method: RATES[method] for method in methods}},
             "schedules": {"learning_rate": {"name": "exponential", "final": FINAL}},
         }
@@ -251,10 +252,12 @@ def test_a_job_has_the_results_of_the_plain_loop_for_each_seed():
 @pytest.mark.parametrize(("stop_after", "steps"), [(1, 0), (2, 0), (3, 0), (1, 1), (4, 1)])
 def test_a_job_that_was_killed_goes_on_with_its_bits(stop_after: int, steps: int):
     """Checkpoints after epochs 2 and 4 of two seeds, and if asked after the first of two steps of
-    each epoch; the evidence of the audit and the replay by the reference go on as well."""
+    each epoch; the evidence of the audit, the replay by the reference and the average of what is
+    real go on as well."""
     made = config(
-        "dst", law_audit=True, checkpoint_every=2, checkpoint_steps=steps, replay=steps * 5
-    )
+        "dst", average=0.8, law_audit=True, checkpoint_every=2, checkpoint_steps=steps,
+        replay=steps * 5,
+    )  # fmt: skip
     with plain_surroundings(), tempfile.TemporaryDirectory() as name:
         whole, broken = Path(name) / "whole", Path(name) / "broken"
         results = [job_of(made, whole), job_of(made, broken, stop_after)]
@@ -263,6 +266,9 @@ def test_a_job_that_was_killed_goes_on_with_its_bits(stop_after: int, steps: int
             ours, theirs = (reopen(kept.checkpoint_path(f, "dst", seed)) for f in (whole, broken))
             assert same(values_of(ours.model), values_of(theirs.model))
             assert ours.epoch == theirs.epoch == EPOCHS
+            assert ours.average is not None and theirs.average is not None
+            assert ours.average.steps == theirs.average.steps == 2 * EPOCHS
+            assert same(ours.average.values, theirs.average.values)
             assert ours.optimizer.moved.tolist() == theirs.optimizer.moved.tolist()
             assert steps == 0 or str(ours.replay) == "0 of 2400 weights in 5 steps went elsewhere"
         found = [{**r["methods"]["dst"], "seconds": None} for r in results]

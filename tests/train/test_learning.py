@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from unittest import mock
@@ -17,6 +18,7 @@ from qcuda.nn import LatticeLayer
 from qcuda.nn.model_file import save
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train import gradients as ways
+from qcuda.train.average import real_values
 from qcuda.train.config import make
 from qcuda.train.door import begin
 from qcuda.train.gradients import distilled, evaluate, gradients, hinge_loss, objective
@@ -216,6 +218,47 @@ def test_statistics_are_taken_anew_from_the_first_examples_of_an_epoch(restate: 
     assert trainee.records[-1]["validation_loss"] == evaluate(trainee.model, epoch[0])[1]
 
 
+@pytest.mark.parametrize("restate", [0, 4])
+@pytest.mark.parametrize("method", ["dst", "full"])
+def test_a_model_is_judged_with_averages_and_trained_without(method: str, restate: int):
+    """Four steps with a share of .7: the mean of three, then .7 of it and .3 of the fourth.
+
+    What a run without averages does is done here too, with the same bits after it."""
+    tree = {
+        "model": {"name": "mlp", "hidden": 5}, "run": {"methods": [method]},
+        "schedules": {"learning_rate": {"name": "constant"}},
+    }  # fmt: skip
+    learning = {"average": 0.7, "restate": restate}
+    ours, twin = (begin(make({**tree, "learning": how}), method, 0) for how in (learning, {}))
+    draw = torch.Generator().manual_seed(1)
+    steps = [Examples(torch.rand(4, 1, 8, 8, generator=draw), torch.arange(4)) for _ in range(4)]
+    seen: list[dict[str, Tensor]] = []
+    for number, epoch in enumerate((steps[:2], steps[2:]), start=1):
+        for one in epoch:
+            twin.optimizer.zero_grad()
+            gradients(twin.model.train(), one, Learning())
+            twin.optimizer.step()
+            seen.append({k: v.detach().clone() for k, v in real_values(twin.model).items()})
+        train_epoch(ours, epoch, steps[0], anew=epoch)
+        now = ours.model.state_dict()
+        same = {k: torch.equal(now[k], v) for k, v in twin.model.state_dict().items()}
+        assert all(equal for name, equal in same.items() if "num_batches" not in name)
+        judged, model = copy.deepcopy(twin.model), ours.best["model"]
+        assert ours.records[-1]["validation_loss"] != evaluate(twin.model, steps[0])[1]
+        if number == ours.best["epoch"]:
+            judged.load_state_dict(model)
+            loss = evaluate(judged, steps[0])[1]
+            assert ours.records[-1]["validation_loss"] == ours.best["loss"] == loss
+    assert any("norm1.running_mean" in one for one in seen)
+    assert ours.average is not None
+    for name, value in ours.average.values.items():
+        one, two, three, last = (s[name].double() for s in seen)
+        want = 0.7 * (one + two + three) / 3 + 0.3 * last
+        # seven roundings of float32, of numbers below the largest of those that are averaged
+        room = 7 * 2**-24 * max(float(s[name].abs().max()) for s in seen)
+        torch.testing.assert_close(value.double(), want, rtol=0, atol=room)
+
+
 @pytest.mark.parametrize("loss", ["hinge", "cross_entropy"])
 def test_the_loss_of_a_config_is_the_one_that_is_trained_and_judged(loss: str):
     config = make({"learning": {"loss": loss}, "model": {"name": "mlp", "hidden": 5}})
@@ -236,6 +279,7 @@ BAD = {
     "trust": (1.5, r"trust is in \[0, 1\], got 1.5"),
     "temperature": (0.0, "temperature is finite and positive, got 0.0"),
     "compute": ("float16", "compute is one of float32, bfloat16, auto, got 'float16'"),
+    "average": (1.0, r"average is in \[0, 1\), got 1.0"),
     "restate": (-5, "restate is at least 0, got -5"),
 }
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from qcuda.errors import InputError, require
 from qcuda.schedules.table import adaptive
+from qcuda.train.average import Average
 from qcuda.train.loop import Trainee
 from qcuda.watch.law_audit import restored
 from qcuda.watch.replay import Replay
 
 PARTS = {
     "config", "method", "seed", "model", "optimizer", "records", "best", "audit", "table",
-    "seconds", "evidence", "schedules", "begun", "replay",
+    "seconds", "evidence", "schedules", "begun", "replay", "average",
 }  # fmt: skip
 
 
@@ -34,6 +35,7 @@ def pack(tree: Mapping[str, Any], trainee: Trainee) -> dict[str, Any]:
         "schedules": {k: s.state_dict() for k, s in adaptive(trainee.schedules).items()},
         "begun": trainee.begun,
         "replay": None if trainee.replay is None else trainee.replay.to_dict(),
+        "average": None if trainee.average is None else vars(trainee.average),
         "evidence": None if trainee.evidence is None else trainee.evidence.state_dict(),
     }
 
@@ -57,6 +59,8 @@ def restore(path: Path, values: Mapping[str, Any], trainee: Trainee) -> None:
             trainee.evidence = restored(values["evidence"])
         if trainee.replay is not None:
             trainee.replay = Replay(**values["replay"])
+        if trainee.average is not None:
+            trainee.average = Average(**values["average"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         text = " ".join(str(error).split())
         raise InputError(f"{path}: a checkpoint fits its own config, got: {text}") from None

@@ -29,7 +29,11 @@ class Learning:
     restate: Annotated[
         int, "last training examples of an epoch, which give norms new statistics; 0: keep them"
     ] = 0
-
+    average: Annotated[
+        float,
+        "share that the average of real parameters and running statistics, by which a model is "
+        "judged and kept, keeps in a step; lattice weights have none; 0: no average",
+    ] = 0.0
     memory: Annotated[
         Memory, "least: norms and stairs are fused, and what they make is made again going back"
     ] = "plain"
@@ -54,4 +58,5 @@ class Learning:
         require(0 <= self.trust <= 1, f"trust is in [0, 1], got {self.trust}")
         warm = math.isfinite(self.temperature) and self.temperature > 0
         require(warm, f"temperature is finite and positive, got {self.temperature}")
+        require(0 <= self.average < 1, f"average is in [0, 1), got {self.average}")
         require(self.restate >= 0, f"restate is at least 0, got {self.restate}")

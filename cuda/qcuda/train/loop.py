@@ -8,6 +8,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ from qcuda.optimizer import LatticeOptimizer
 from qcuda.schedules.adaptive import Seen
 from qcuda.schedules.table import Schedule, adaptive, apply, see
 from qcuda.step.saved import COUNTS
+from qcuda.train.average import Average
 from qcuda.train.gradients import evaluate, gradients, objective, restate
 from qcuda.train.learning import Learning
 from qcuda.train.ranks import place, total, total_of
@@ -59,6 +61,7 @@ class Trainee:
     teacher: nn.Module | None = None  # whose outputs are learned too
     network: nn.Module | None = None  # what training runs: of several ranks, a wrapper of the model
     patience: int = 0  # epochs without a better one before it goes back to the best; 0: never
+    average: Average | None = None  # of what is real in the model, which is judged with it
 
     @property
     def epoch(self) -> int:
@@ -86,6 +89,7 @@ def start(
     """
     trainee = Trainee(method, seed, model, optimizer, schedules, patience=patience)
     trainee.learning, trainee.teacher = learning or Learning(), teacher
+    trainee.average = Average(trainee.learning.average) if trainee.learning.average else None
     if place().ranks > 1:
         trainee.network = data_parallel(synchronise_norms_(model))
     trainee.evidence = LawAudit() if audited else None
@@ -141,9 +145,11 @@ def train_epoch(
         gc.collect()  # the audit counts every live tensor, also those of a model before this one
         found = audit(model, optimizer)
         trainee.audit, trainee.table = found.to_dict(), str(found)
-    if trainee.learning.restate:
-        restate(model, _first_images(anew, trainee.learning.restate))
-    accuracy, validation_loss = evaluate(model, validation, objective(trainee.learning))
+    with trainee.average.put_into(model) if trainee.average else nullcontext():
+        if trainee.learning.restate:
+            restate(model, _first_images(anew, trainee.learning.restate))
+        accuracy, validation_loss = evaluate(model, validation, objective(trainee.learning))
+        _keep_best(trainee, epoch, accuracy, validation_loss)
     record: dict[str, Any] = {
         "method": trainee.method,
         "seed": trainee.seed,
@@ -164,7 +170,6 @@ def train_epoch(
         seen = Seen(statistics.pstdev(losses), _share(optimizer, record["moved"], len(losses)))
         see(trainee.schedules, trainee.epoch, seen)
         record.update(loss_spread=seen.spread, moved_share=seen.moved)
-    _keep_best(trainee, epoch, accuracy, validation_loss)
     if (reached := _went_back(trainee, epoch)) is not None:
         record["went_back_to"] = reached
     record["seconds"] = time.perf_counter() - began
@@ -200,6 +205,8 @@ def _pass(
         else:
             _step(trainee)
         stop_latents(model)
+        if trainee.average:
+            trainee.average.follow(model)
         losses.append(loss)
         seen += len(batch.labels)
         if every and not ends and (len(known) + len(losses)) % every == 0:
@@ -260,6 +267,8 @@ def _went_back(trainee: Trainee, epoch: int) -> int | None:
         for number, found in now["state"].items()
     }
     trainee.optimizer.load_state_dict({**now, "state": state})
+    if trainee.average:
+        trainee.average.begin_at(trainee.model)
     return best["epoch"]
 
 
