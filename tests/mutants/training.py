@@ -77,6 +77,8 @@ MUTANTS = [
            'trainee.average = Average(**values["average"])', "pass"),
     Mutant("train: an average that stays where it was left", LOOP,
            "        trainee.average.begin_at(trainee.model)\n", "        pass\n"),
+    Mutant("train: gradients wait for the step", LOOP,
+           "if not trainee.learning.step_in_backward:", "if True:"),
     Mutant("train: best by loss", LOOP, '(best["accuracy"], -best["loss"]) >= (accuracy, -loss)',
            '-best["loss"] >= -loss'),
     Mutant("train: the last of equals is best", LOOP,

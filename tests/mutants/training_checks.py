@@ -93,6 +93,8 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
             "resumed jobs",
             lambda s=stop, n=steps: epoch.test_a_job_that_was_killed_goes_on_with_its_bits(s, n),
         )
+    early = epoch.test_weights_that_move_in_the_backward_pass_make_the_same_run
+    yield "steps in the backward pass", early
     learning = load("train/test_learning")
     yield "smoothed labels", learning.test_cross_entropy_with_smoothed_labels
     yield "parts of a batch", learning.test_parts_of_a_batch_have_the_gradient_of_the_whole

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from qcuda.data.source import Examples, opened
 from qcuda.models.baselines import RealLayer
 from qcuda.nn import census
+from qcuda.optimizer import LatticeOptimizer
 from qcuda.train import folder as kept
 from qcuda.train import job, progress
 from qcuda.train.config import Config, make
@@ -34,14 +35,14 @@ METHODS = ["dst", "full", "ste"]
 RATES = {"dst": 0.2, "full": 0.02, "ste": 0.3}
 
 
-def config(*methods: str, average: float = 0.0, **run: Any) -> Config:
+def config(*methods: str, learning: dict[str, Any] | None = None, **run: Any) -> Config:
     """A run of moments: two batches an epoch, and weights that reach the ends of [-1, 1]."""
     return make(
         {
             "run": {"epochs": EPOCHS, "methods": list(methods), "seeds": 2, "seed": 5, **run},
             "data": {"examples": 50, "batch": 20},
             "model": {"name": "mlp", "hidden": 6},
-            "learning": {"average": average},
+            "learning": learning or {},
             "base": {"learning_rate": {method: RATES[method] for method in methods}},
             "schedules": {"learning_rate": {"name": "exponential", "final": FINAL}},
         }
@@ -255,8 +256,8 @@ def test_a_job_that_was_killed_goes_on_with_its_bits(stop_after: int, steps: int
     each epoch; the evidence of the audit, the replay by the reference and the average of what is
     real go on as well."""
     made = config(
-        "dst", average=0.8, law_audit=True, checkpoint_every=2, checkpoint_steps=steps,
-        replay=steps * 5,
+        "dst", learning={"average": 0.8}, law_audit=True, checkpoint_every=2,
+        checkpoint_steps=steps, replay=steps * 5,
     )  # fmt: skip
     with plain_surroundings(), tempfile.TemporaryDirectory() as name:
         whole, broken = Path(name) / "whole", Path(name) / "broken"
@@ -273,6 +274,32 @@ def test_a_job_that_was_killed_goes_on_with_its_bits(stop_after: int, steps: int
             assert steps == 0 or str(ours.replay) == "0 of 2400 weights in 5 steps went elsewhere"
         found = [{**r["methods"]["dst"], "seconds": None} for r in results]
         assert found[0] == found[1]
+
+
+def test_weights_that_move_in_the_backward_pass_make_the_same_run():
+    """Killed in mid-epoch, beside a run whose steps are after the backward pass; when a step ends
+    no gradient is left."""
+    runs, left, step = [], [], LatticeOptimizer.step
+
+    def watched(self: LatticeOptimizer, closure: Any = None) -> Any:
+        left.append(sum(p.grad is not None for g in self.param_groups for p in g["params"]))
+        return step(self, closure)
+
+    for early in (False, True):
+        made = config("dst", learning={"step_in_backward": early}, checkpoint_steps=1, seeds=1)
+        watching = mock.patch.object(LatticeOptimizer, "step", watched)
+        with plain_surroundings(), tempfile.TemporaryDirectory() as name, watching:
+            folder = Path(name) / "run"
+            results = job_of(made, folder, stop_after=3 if early else 0)["methods"]["dst"]
+            log = [{k: v for k, v in record.items() if k != "probe"} for record in log_of(folder)]
+            trainee = reopen(kept.checkpoint_path(folder, "dst", 5))
+            runs.append((log, values_of(trainee.model), results))
+    many = left[: 2 * EPOCHS], left[2 * EPOCHS :]
+    assert min(many[0]) > 4 and len(many[1]) >= 2 * EPOCHS and not any(many[1])
+    assert runs[0][0] == runs[1][0]
+    assert same(runs[0][1], runs[1][1])
+    assert runs[0][2]["bits"]["gradient"] == 32 and runs[1][2]["bits"]["gradient"] == 0
+    assert runs[0][2]["test_loss"] == runs[1][2]["test_loss"]
 
 
 def test_checkpoints_are_written_when_it_is_time():

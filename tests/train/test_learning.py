@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -282,6 +283,22 @@ BAD = {
     "average": (1.0, r"average is in \[0, 1\), got 1.0"),
     "restate": (-5, "restate is at least 0, got -5"),
 }
+
+
+@pytest.mark.parametrize(
+    ("tree", "rule"),
+    [
+        ({"learning": {"parts": 2}}, "parts is 1 and clip is 0, got 2 and 0.0"),
+        ({"learning": {"clip": 1.0}}, "parts is 1 and clip is 0, got 1 and 1.0"),
+        ({"run": {"methods": ["dst", "ste"]}}, r"weights on a lattice, got \['ste'\]"),
+        ({"run": {"methods": ["dst"], "replay": 3}}, "got run.replay"),
+        ({"run": {"methods": ["dst"], "law_audit": True}}, "got run.law_audit"),
+    ],
+)
+def test_what_asks_for_all_gradients_at_once_is_refused(tree: dict[str, Any], rule: str):
+    learning = {"step_in_backward": True, **tree.get("learning", {})}
+    with pytest.raises(InputError, match=rule):
+        make({"run": {"methods": ["dst"]}, **tree, "learning": learning})
 
 
 @pytest.mark.parametrize("name", BAD)

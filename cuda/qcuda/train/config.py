@@ -100,6 +100,21 @@ class Config:
     learning: Learning
     run: Run
 
+    def __post_init__(self) -> None:
+        if not self.learning.step_in_backward:
+            return
+        real = [method for method in self.run.methods if METHODS[method].stem is None]
+        require(
+            not real,
+            f"learning.step_in_backward is for methods with weights on a lattice, got {real[:1]}",
+        )
+        watched = [name for name in ("law_audit", "replay") if getattr(self.run, name)]
+        require(
+            not watched,
+            "learning.step_in_backward moves weights before the step that is watched, "
+            f"got run.{', run.'.join(watched)}",
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The whole tree, fit for YAML and JSON."""
         return {

@@ -63,13 +63,15 @@ def _draw_method(run_folder: Path, ending: str, records: Records, curves: Any) -
     def save(name: str, *what: Any) -> str:
         return _save(run_folder / (name + ending), *what)
 
-    drawn = [
-        save("levels", (width, 3.2), len(layers), _draw_layers, first, layers),
-        save("moves", (10, 4.4), 2, _draw_moves, records),
-    ]
+    drawn = [save("levels", (width, 3.2), len(layers), _draw_layers, first, layers)]
+    probed = records[-1]["probe"] is not None
+    if probed:
+        drawn.append(save("moves", (10, 4.4), 2, _draw_moves, records))
     if "log_e" in records[-1]:
         drawn.append(save("evidence", (6, 4), 1, _draw_evidence, records))
-    drawn.append(save("digits", (13.5, 4.6), 3, _draw_all, *curves, records, first))
+    drawn.append(
+        save("digits", (4.5 * (2 + probed), 4.6), 2 + probed, _draw_all, *curves, records, first)
+    )
     return drawn
 
 
@@ -245,4 +247,5 @@ def _draw_all(
         ylabel="share of weights on each level (%)",
         title=f"All {int(counts[0].sum())} {name} weights",
     )
-    _move_rates(axes[2], records)
+    if len(axes) > 2:
+        _move_rates(axes[2], records)

@@ -37,6 +37,9 @@ class Learning:
     memory: Annotated[
         Memory, "least: norms and stairs are fused, and what they make is made again going back"
     ] = "plain"
+    step_in_backward: Annotated[
+        bool, "move each weight as soon as its gradient exists, and free that"
+    ] = False
     teacher: Annotated[
         str, "safetensors of a model of the method `full`, whose outputs are learned too; '': none"
     ] = ""
@@ -58,5 +61,11 @@ class Learning:
         require(0 <= self.trust <= 1, f"trust is in [0, 1], got {self.trust}")
         warm = math.isfinite(self.temperature) and self.temperature > 0
         require(warm, f"temperature is finite and positive, got {self.temperature}")
+        together = not self.step_in_backward or (self.parts == 1 and not self.clip)
+        require(
+            together,
+            "step_in_backward has one gradient at a time, so that parts is 1 and clip is 0, "
+            f"got {self.parts} and {self.clip}",
+        )
         require(0 <= self.average < 1, f"average is in [0, 1), got {self.average}")
         require(self.restate >= 0, f"restate is at least 0, got {self.restate}")

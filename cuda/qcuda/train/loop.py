@@ -8,7 +8,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from qcuda.nn.synchronised import synchronise_norms_
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.schedules.adaptive import Seen
 from qcuda.schedules.table import Schedule, adaptive, apply, see
+from qcuda.step.backward import StepInBackward
 from qcuda.step.saved import COUNTS
 from qcuda.train.average import Average
 from qcuda.train.gradients import evaluate, gradients, objective, restate
@@ -186,6 +187,8 @@ def _pass(
 ) -> tuple[list[float], dict[str, Any] | None]:
     """Train on every batch; the losses, and of a lattice method the probe of the last step.
 
+    Weights that move in the backward pass are not probed, which needs gradients of all of them.
+
     pause: called between steps, after each of `every`, with the losses and examples so far.
     """
     model, optimizer = trainee.model, trainee.optimizer
@@ -199,11 +202,13 @@ def _pass(
 
     for batch, ends in _marked(batches):
         optimizer.zero_grad(set_to_none=True)
-        loss = gradients(trainee.network or model, batch, trainee.learning, trainee.teacher)
-        if ends and isinstance(optimizer, LatticeOptimizer):
-            probe = _probed_step(trainee, optimizer)
-        else:
-            _step(trainee)
+        with _stepping(trainee):
+            loss = gradients(trainee.network or model, batch, trainee.learning, trainee.teacher)
+            probed = ends and not trainee.learning.step_in_backward
+            if probed and isinstance(optimizer, LatticeOptimizer):
+                probe = _probed_step(trainee, optimizer)
+            else:
+                _step(trainee)
         stop_latents(model)
         if trainee.average:
             trainee.average.follow(model)
@@ -281,6 +286,14 @@ def _step(trainee: Trainee) -> None:
         if trainee.replay is not None:
             step = partial(trainee.replay.step, optimizer, step)
     step()
+
+
+def _stepping(trainee: Trainee) -> AbstractContextManager[object]:
+    """Where weights move in the backward pass, if they are to."""
+    if not trainee.learning.step_in_backward:
+        return nullcontext()
+    assert isinstance(trainee.optimizer, LatticeOptimizer)
+    return StepInBackward(trainee.optimizer)
 
 
 def _probed_step(trainee: Trainee, optimizer: LatticeOptimizer) -> dict[str, Any]:

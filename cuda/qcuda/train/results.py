@@ -108,7 +108,10 @@ def _moves(trainees: Sequence[Trainee]) -> dict[str, Any]:
     """Moves of a weight in an epoch, of hidden levels too; how probes agree with the exact law."""
     weights = sum(map(sum, trainees[0].records[0]["levels"].values()))
     scores = [
-        probe_score(record["probe"]) for trainee in trainees for record in trainee.records[1:]
+        probe_score(record["probe"])
+        for trainee in trainees
+        for record in trainee.records[1:]
+        if record["probe"] is not None
     ]
     known = [score for score in scores if score is not None]
     return {
