@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 
 def checks(load: Callable[[str], ModuleType]) -> Iterator:
     """The cheap ones first."""
@@ -98,6 +100,12 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
     learning = load("train/test_learning")
     yield "smoothed labels", learning.test_cross_entropy_with_smoothed_labels
     yield "parts of a batch", learning.test_parts_of_a_batch_have_the_gradient_of_the_whole
+
+    def once() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            learning.test_weights_are_read_once_for_all_parts("float32", patch)
+
+    yield "weights read once", once
     yield "unequal parts", learning.test_unequal_parts_count_by_their_examples
     yield "shares of ranks", learning.test_shares_of_ranks_count_by_their_examples
     yield "replays", learning.test_a_replay_counts_what_went_elsewhere

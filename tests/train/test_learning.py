@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from qcuda.data.source import Examples, Place
 from qcuda.errors import InputError
-from qcuda.nn import LatticeLayer
+from qcuda.nn import LatticeLayer, lattice_layers, visible
 from qcuda.nn.model_file import save
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train import gradients as ways
@@ -81,6 +82,35 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole():
         loss, slopes = found(Learning(parts=parts), batch(16))
         assert torch.equal(loss, whole[0])
         assert all(map(torch.equal, slopes, whole[1]))
+
+
+@pytest.mark.parametrize("compute", ["float32", "bfloat16"])
+def test_weights_are_read_once_for_all_parts(compute: str, monkeypatch: pytest.MonkeyPatch):
+    """With the gradients, bit for bit, of parts that read them; and anew after a step."""
+    monkeypatch.setattr(ways, "has_bfloat16", lambda: True)
+    tree = {"run": {"methods": ["dst"]}, "model": {"name": "mlp", "hidden": 5}}
+    draw = torch.Generator().manual_seed(1)
+    one = Examples(torch.rand(9, 1, 8, 8, generator=draw), torch.arange(9))
+    how, reads, found = Learning(parts=4, compute=compute), [], []  # pyright: ignore
+    decode = visible.decode
+    monkeypatch.setattr(visible, "decode", lambda *a: reads.append(1) or decode(*a))
+    for context in (ways.read_once, lambda model: nullcontext()):
+        trainee = begin(make(tree), "dst", 0)
+        monkeypatch.setattr(ways, "read_once", context)
+        for _ in range(2):
+            trainee.optimizer.zero_grad()
+            gradients(trainee.model, one, how)
+            trainee.optimizer.step()
+        slots = [p.grad for p in trainee.model.parameters() if p.grad is not None]
+        many = len(reads)
+        for layer in lattice_layers(trainee.model).values():
+            assert torch.equal(layer.weight, layer.levels[layer.index])
+        found.append((many, trainee.model.state_dict(), slots))
+        reads.clear()
+    layers = 3
+    assert [many for many, _, _ in found] == [2 * layers, 2 * layers * 4]
+    assert all(map(torch.equal, found[0][2], found[1][2]))
+    assert all(torch.equal(found[0][1][name], value) for name, value in found[1][1].items())
 
 
 def test_unequal_parts_count_by_their_examples():

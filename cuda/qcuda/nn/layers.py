@@ -58,6 +58,7 @@ class LatticeLayer(nn.Module):
     slot: GradientSlot
     bias: nn.Parameter | None
     frugal: bool = False
+    held: dict[Reading, Tensor] | None = None  # of `qcuda.nn.once`
 
     def __init__(
         self,
@@ -204,7 +205,11 @@ class LatticeLayer(nn.Module):
         scaled = self._scaled(scale)
         if self._per_channel:
             scale = self._spread_scale()
-        return visible(parameters["slot"], state, levels, scale, scaled, reading)
+        if self.held is None or scaled or self.frugal or not torch.is_grad_enabled():
+            return visible(parameters["slot"], state, levels, scale, scaled, reading)
+        if reading not in self.held:
+            self.held[reading] = visible(parameters["slot"], state, levels, scale, scaled, reading)
+        return self.held[reading]
 
     def _reading_on(self, device: str) -> Reading:
         """How the weight is read now, under autocast or not."""

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import update_bn
 
 from qcuda.data.source import Examples, Held
 from qcuda.errors import require
+from qcuda.nn.once import read_once
 from qcuda.train.learning import Learning
 from qcuda.train.ranks import of_the_first, place, total_of
 
@@ -80,25 +81,32 @@ def gradients(
     count = len(batch.labels)
     require(how.parts <= count, f"a batch has an example for each part, got {count}")
     even = count * place().ranks / total_of(count)  # 1 if all ranks have as many examples
-    losses, mean = [], objective(how)
+    losses = []
     shares = zip(*(whole.tensor_split(how.parts) for whole in batch), strict=True)
-    for number, (images, labels) in enumerate(shares, start=1):
-        unshared = isinstance(model, DistributedDataParallel) and number < how.parts
-        with cast(DistributedDataParallel, model).no_sync() if unshared else nullcontext():
-            with computing(how.compute):
-                logits = model(images)
-                loss = mean(logits, labels)
-                if teacher is not None:
-                    with torch.no_grad():
-                        taught = teacher(images)
-                    both = loss, distilled(logits, taught, how.temperature)
-                    loss = torch.lerp(*both, how.trust)
-                loss = loss * (even * len(labels) / count)
-            loss.backward()
-        losses.append(loss.detach())
+    with read_once(model) if how.parts > 1 else nullcontext():
+        for number, (images, labels) in enumerate(shares, start=1):
+            unshared = isinstance(model, DistributedDataParallel) and number < how.parts
+            with cast(DistributedDataParallel, model).no_sync() if unshared else nullcontext():
+                loss = _loss(model, images, labels, how, teacher) * (even * len(labels) / count)
+                loss.backward()
+            losses.append(loss.detach())
     if how.clip:
         nn.utils.clip_grad_norm_(model.parameters(), how.clip)
     return torch.stack(losses).sum()
+
+
+def _loss(
+    model: nn.Module, images: Tensor, labels: Tensor, how: Learning, teacher: nn.Module | None
+) -> Tensor:
+    """The mean loss of a part."""
+    with computing(how.compute):
+        logits = model(images)
+        loss = objective(how)(logits, labels)
+        if teacher is None:
+            return loss
+        with torch.no_grad():
+            taught = teacher(images)
+        return torch.lerp(loss, distilled(logits, taught, how.temperature), how.trust)
 
 
 def restate(model: nn.Module, images: Iterable[Tensor]) -> None:
