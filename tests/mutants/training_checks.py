@@ -106,6 +106,12 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
             learning.test_weights_are_read_once_for_all_parts("float32", patch)
 
     yield "weights read once", once
+
+    def shared() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            load("train/test_ranks").test_ranks_share_what_they_judge(8, [6, 2], False, patch)
+
+    yield "judging by ranks", shared
     yield "unequal parts", learning.test_unequal_parts_count_by_their_examples
     yield "shares of ranks", learning.test_shares_of_ranks_count_by_their_examples
     yield "replays", learning.test_a_replay_counts_what_went_elsewhere

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,11 @@ import torch
 from torch import Tensor, nn
 
 import qcuda
+from qcuda.data.reading import Judged, Loading
+from qcuda.data.source import Examples, Held
 from qcuda.nn import synchronised
 from qcuda.train import folder as kept
+from qcuda.train import gradients, ranks
 
 SMALL = [
     "--quick", "--methods", "dst", "walker8", "--channels", "4", "--hidden", "16",
@@ -119,6 +123,9 @@ class Meeting:
     def get_world_size(self) -> int:
         return 2
 
+    def get_rank(self) -> int:
+        return self.rank.number
+
     def all_reduce(self, tensor: Tensor) -> None:
         self.given[self.rank.number] = tensor.clone()
         self.barrier.wait()
@@ -177,6 +184,46 @@ def test_norms_of_two_ranks_are_those_of_the_whole_batch(
             torch.testing.assert_close(one.get_buffer(name), buffer, **close)
         one.eval()
         torch.testing.assert_close(one(x), whole.eval()(x), **close)
+
+
+@pytest.mark.parametrize(("count", "seen"), [(11, [6, 5]), (8, [6, 2]), (3, [3, 0])])
+@pytest.mark.parametrize("files", [False, True])
+def test_ranks_share_what_they_judge(
+    count: int, seen: list[int], files: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """Parts of three or, of a training batch, two; each rank finds what one process would, from
+    logits and labels of several positions, as a text has them."""
+    draw = torch.Generator().manual_seed(2)
+    images = torch.randint(0, 9, (count, 5), generator=draw)
+    labels = torch.randint(0, 4, (count, 5), generator=draw)
+    examples: Held = Examples(images, labels)
+    if files:
+        read = SimpleNamespace(labels=labels, read=lambda number, _: images[number].numpy())
+        loading = Loading(batch=2, workers=0)
+        examples = Judged(read, torch.arange(count), loading)  # pyright: ignore[reportArgumentType]
+        seen = {11: [6, 5], 8: [4, 4], 3: [2, 1]}[count]
+    model = nn.Sequential(nn.Embedding(9, 6), nn.Linear(6, 4))
+    monkeypatch.setattr(gradients, "AT_ONCE", 3)
+    alone = gradients.evaluate(model, examples)
+    meeting = Meeting()
+    monkeypatch.setattr(ranks, "dist", meeting)
+    found: dict[int, tuple[float, float]] = {}
+    judged = [0, 0]
+
+    def count_them(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        judged[meeting.rank.number] += len(inputs[0])
+
+    model.register_forward_pre_hook(count_them)
+
+    def rank(number: int) -> None:
+        meeting.rank.number = number
+        found[number] = gradients.evaluate(model, examples)
+
+    threads = [threading.Thread(target=rank, args=(number,)) for number in range(2)]
+    [thread.start() for thread in threads]
+    [thread.join(60) for thread in threads]
+    assert found == {0: alone, 1: alone}
+    assert judged == seen
 
 
 def test_a_synchronised_norm_alone_is_torchs():

@@ -116,9 +116,12 @@ class Judged:
         """Theirs, in order."""
         return self.files.labels[self.places]
 
-    def split(self, size: int) -> Iterator[Tensor]:
-        """All of them in order, at most `size` and a batch of training at a time."""
-        parts = self.places.split(min(size, self.loading.batch))
+    def split(self, size: int, place: Place = ALONE) -> Iterator[Tensor]:
+        """All of them in order, at most `size` and a batch of training at a time.
+
+        Of several processes each reads its own parts.
+        """
+        parts = place.of(self.places.split(min(size, self.loading.batch)))
         jobs = ([(number, None) for number in part.tolist()] for part in parts)
         for read in ahead(self.files.read, jobs, threads(self.loading.workers)):
             yield stacked(read)

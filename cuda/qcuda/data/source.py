@@ -38,16 +38,22 @@ class Place(NamedTuple):
     rank: int = 0
     ranks: int = 1
 
+    def of(self, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Which parts are this process's: as many for each, as far as they go, in order."""
+        least, more = divmod(len(parts), self.ranks)
+        first = self.rank * least + min(self.rank, more)
+        return parts[first : first + least + (self.rank < more)]
+
 
 ALONE = Place()
 WHITE = 255  # the byte that is ink 1
 
 
 class Parts(Protocol):
-    """Images, or what is asked for as if it were them: a tensor, or files that are read then."""
+    """Images that are read when they are asked for."""
 
-    def split(self, split_size: int, /) -> Iterable[Tensor]:
-        """All of them in order, at most so many at a time."""
+    def split(self, size: int, place: Place = ALONE) -> Iterable[Tensor]:
+        """All of them in order, at most so many at a time; those that `Place.of` tells."""
         ...
 
 
@@ -55,7 +61,7 @@ class Held(Protocol):
     """Examples to judge a model by: `Examples`, or more than can be decoded at once."""
 
     @property
-    def images(self) -> Parts: ...
+    def images(self) -> Tensor | Parts: ...
     @property
     def labels(self) -> Tensor: ...
 

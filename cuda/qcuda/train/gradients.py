@@ -16,7 +16,7 @@ from qcuda.data.source import Examples, Held
 from qcuda.errors import require
 from qcuda.nn.once import read_once
 from qcuda.train.learning import Learning
-from qcuda.train.ranks import of_the_first, place, total_of
+from qcuda.train.ranks import gathered, place, total_of
 
 AT_ONCE = 1000  # examples that are judged together
 Objective = Callable[[Tensor, Tensor], Tensor]
@@ -122,10 +122,15 @@ def evaluate(
 ) -> tuple[float, float]:
     """Accuracy and loss, with the model's running statistics; some examples at a time.
 
-    Every rank judges all examples, and takes what the first has found.
+    Ranks share the examples, in the parts that one process has, and each finds what one would.
     """
     model.eval()
-    logits = torch.cat([model(images) for images in examples.images.split(AT_ONCE)])
-    right = (logits.argmax(-1) == examples.labels).sum().item()
-    found = right / examples.labels.numel(), loss(logits, examples.labels).item()
-    return of_the_first(found)
+    images, labels, here = examples.images, examples.labels.flatten(), place()
+    parts = (
+        here.of(images.split(AT_ONCE))
+        if isinstance(images, Tensor)
+        else images.split(AT_ONCE, here)
+    )
+    logits = gathered([model(part).flatten(0, -2) for part in parts], len(labels))
+    right = (logits.argmax(-1) == labels).sum().item()
+    return right / len(labels), loss(logits, labels).item()

@@ -58,11 +58,21 @@ def total_of(value: float) -> float:
     return total(torch.tensor(value, dtype=torch.float64)).item()
 
 
-def of_the_first(numbers: tuple[float, float]) -> tuple[float, float]:
-    """What the first process has."""
-    if place().ranks == 1:
-        return numbers
-    sent = torch.tensor(numbers, dtype=torch.float64)
-    dist.broadcast(sent, src=0)
-    first, second = sent.tolist()
-    return first, second
+def gathered(parts: list[Tensor], rows: int) -> Tensor:
+    """Tables of all processes one below the other, so many rows together; the same on each.
+
+    parts: of this process; the first has some. What they hold is added to zeros, which is exact.
+    """
+    here = place()
+    if here.ranks == 1:
+        return torch.cat(parts)
+    sizes = torch.zeros(here.ranks, 2, dtype=torch.int64)
+    if parts:
+        sizes[here.rank] = torch.tensor([sum(map(len, parts)), parts[0].shape[1]])
+    sizes = total(sizes)
+    whole = torch.zeros(rows, int(sizes[0, 1]))
+    first = int(sizes[: here.rank, 0].sum())
+    for part in parts:
+        whole[first : first + len(part)] = part
+        first += len(part)
+    return total(whole)
