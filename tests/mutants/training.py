@@ -13,6 +13,7 @@ BASES, OPTIMISERS = "cuda/qcuda/train/bases.py", "cuda/qcuda/train/optimisers.py
 TABLE, SHAPES = "cuda/qcuda/schedules/table.py", "cuda/qcuda/schedules/shapes.py"
 ADAPTIVE = "cuda/qcuda/schedules/adaptive.py"
 READING, LATENT = "cuda/qcuda/nn/fused_reading.py", "cuda/qcuda/nn/latent.py"
+METHODS = "cuda/qcuda/train/methods.py"
 WEIGHTS, BASELINES = "cuda/qcuda/models/weights.py", "cuda/qcuda/models/baselines.py"
 VGG, DIGITS = "cuda/qcuda/models/vgg.py", "cuda/qcuda/data/digits.py"
 AUDIT, CONDITIONAL = "cuda/qcuda/watch/law_audit.py", "cuda/qcuda/watch/conditional.py"
@@ -136,7 +137,7 @@ MUTANTS = [
     Mutant("train: results of the first seed for all", RESULTS,
            "trained(method, seed) for seed in seeds",
            "trained(method, seeds[0]) for seed in seeds"),
-    Mutant("train: zeros are another level", RESULTS, "(i == 1).sum()", "(i == 2).sum()"),
+    Mutant("train: zeros are another level", WEIGHTS, "(w == 0).sum()", "(w == 1).sum()"),
     Mutant("train: changes of the epoch before", RESULTS, "record = trainee.records[epoch]",
            "record = trainee.records[max(epoch - 1, 1)]"),
     Mutant("train: optimiser not restored", CHECKPOINT,
@@ -149,12 +150,12 @@ MUTANTS = [
     Mutant("config: one seed for all models", DOOR, "weight, activation, seed)",
            "weight, activation, 0)"),
     Mutant("config: one seed for all words", DOOR, "others, seed=seed,", "others, seed=0,"),
-    Mutant("config: moments do not arrive", DOOR, "moments=config.base.moments",
-           'moments="float32"'),
-    Mutant("config: levels do not arrive", DOOR, "real(row.levels)", "real(None)"),
+    Mutant("config: moments do not arrive", DOOR, "None, config.base.moments",
+           'None, "float32"'),
+    Mutant("config: levels do not arrive", DOOR, "else read_as(row.levels)", "else None"),
     Mutant("config: activations do not arrive", DOOR,
            "stepped(config.model.activation) if row.stepped", "stepped() if row.stepped"),
-    Mutant("config: baselines audited", DOOR, "config.run.law_audit and spec is not None",
+    Mutant("config: baselines audited", DOOR, "config.run.law_audit and row.walks",
            "config.run.law_audit"),
     Mutant("config: threshold does not arrive", WEIGHTS, "threshold=config.threshold",
            "threshold=0.35"),
@@ -171,6 +172,22 @@ MUTANTS = [
     Mutant("config: momentum does not arrive", BASES, "Momentum(learning_rate, self.momentum)",
            "Momentum(learning_rate)"),
     Mutant("config: betas of baselines do not arrive", OPTIMISERS, "betas=betas, ", ""),
+    # Readers
+    Mutant("readers: knobs stay as they began", LOOP, "        if own:\n", "        if not own:\n"),
+    Mutant("readers: frozen an epoch late", LOOP, "float(trainee.shares(trainee.epoch))",
+           "float(trainee.shares(trainee.epoch - 1))"),
+    Mutant("readers: the best has weights that are free", LOOP,
+           "if trainee.shares is None or trainee.shares(trainee.epoch)",
+           "if True or trainee.shares(trainee.epoch)"),
+    Mutant("readers: words of the first iteration for ever", LOOP,
+           "set_iteration(model, trainee.iterations + len(known) + len(losses))",
+           "set_iteration(model, 0)"),
+    Mutant("readers: words of the first tensor for all", BASELINES, "seed=seed, tensor=tensor)\n\n",
+           "seed=seed)\n\n"),
+    Mutant("readers: the usual lattice for any number", METHODS, "every[int(size)], **own",
+           "**own"),
+    Mutant("readers: shares in as many epochs as they are", DOOR, "len(run.shares) + 1",
+           "len(run.shares)"),
     # Baselines, data, schedules
     Mutant("models: half-way points go to 0", BASELINES, "thresholds=thresholds)",
            "thresholds=thresholds, tie='inward')"),

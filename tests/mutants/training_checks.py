@@ -150,3 +150,11 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
         law.test_a_level_that_is_not_possible_is_counted_where_there_are_many,
     )
     yield "the stated bias", law.test_the_stated_bias_is_noticed
+    read = load("train/test_readers")
+    for stem in ("ana", "learned_steps", "prune_quantize"):
+        yield "readers", lambda s=stem: read.test_every_reader_is_a_method(s)
+    inq = read.test_inq_freezes_share_after_share_and_keeps_none_before_the_last
+    yield "shares that are frozen", inq
+    yield "knobs of readers", read.test_a_schedule_turns_the_knob_of_a_reader
+    yield "words of readers", read.test_words_of_a_random_reader_are_those_of_the_iteration
+    yield "levels of readers", read.test_numbers_of_levels_choose_the_lattice

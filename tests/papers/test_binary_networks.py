@@ -9,7 +9,7 @@ from torch import nn
 
 from qcuda.data.digits import load
 from qcuda.data.source import Examples
-from qcuda.models.baselines import RealLayer
+from qcuda.models.baselines import RealLayer, read_as
 from qcuda.nn.slot import GradientSlot
 from qcuda.optimizer import LatticeOptimizer
 from qpapers.li2017.networks import above, below, paired
@@ -98,7 +98,7 @@ def test_binary_connect_is_its_definition(gradient_at: str, clipped: bool, same:
     draws = np.random.default_rng(0)
     inputs, labels = 0.1 * draws.standard_normal((12, 7)), draws.integers(0, 4, 12)
     start, rate = draws.uniform(-1, 1, (4, 7)), 0.05
-    layer = RealLayer((4, 7), levels=2).double()
+    layer = RealLayer((4, 7), read_as(2)).double()
     with torch.no_grad():
         layer.latent.copy_(torch.from_numpy(start))
     model = nn.Sequential(layer)

@@ -14,6 +14,7 @@ from torch import nn
 import qcuda
 from qcuda.errors import InputError
 from qcuda.models import MODELS, build, on_lattice, real, relu
+from qcuda.models.baselines import read_as
 from qcuda.models.resnet import Fitted, fitted
 from qcuda.models.weights import scale_of, weight_layers
 from qcuda.nn import NoisyStair, lattice_layers
@@ -23,6 +24,7 @@ from qtheory.algorithms import hidden
 from qtheory.optimisers import Adam
 
 TERNARY = Lattice.ternary()
+STE = real(read_as(3))
 SMALL = {  # an example of each model that takes another than an image of 3 x 32 x 32
     "gxnor": (1, 28, 28), "alexnet": (3, 63, 64), "pointnet": (9, 3), "pointnet_vanilla": (9, 3),
     "gpt": (8,),
@@ -49,7 +51,11 @@ def test_methods_have_the_same_layers_and_all_learn(name: str):
     """Layers, shapes and names agree; every weight and parameter gets a gradient."""
     config, inputs = config_of(name), examples(name)
     built = {}
-    for method, weight in (("lattice", on_lattice(TERNARY)), ("ste", real(3)), ("full", None)):
+    for method, weight in (
+        ("lattice", on_lattice(TERNARY)),
+        ("ste", STE),
+        ("full", None),
+    ):
         built[method] = model = build(config, tuple(inputs.shape[1:]), 10, weight)
         outputs = model(inputs)
         assert outputs.shape == ((2, 8, 10) if name == "gpt" else (2, 10))
@@ -279,7 +285,7 @@ def test_shortcuts_without_weights():
 def test_scaled_layers_keep_the_size_of_their_inputs():
     """sqrt(2 / fan in) to the nearest power of two, so within a factor of sqrt(2)."""
     assert [scale_of((5, n)) for n in (2, 8, 128, 144)] == [1.0, 0.5, 0.125, 0.125]
-    for weight in (on_lattice(TERNARY), on_lattice(**hidden(8)), real(3)):
+    for weight in (on_lattice(TERNARY), on_lattice(**hidden(8)), STE):
         layer = weight((4, 288), scaled=True, bias=True)
         assert isinstance(layer.bias, nn.Parameter)
         inputs = torch.eye(288)
@@ -291,7 +297,7 @@ def test_scaled_layers_keep_the_size_of_their_inputs():
 @pytest.mark.parametrize("method", ["lattice", "ste", "full"])
 def test_one_door_makes_every_convolution(method: str):
     """Stride, groups, no padding and single pixels, against torch's function."""
-    weight = {"lattice": on_lattice(TERNARY), "ste": real(3), "full": real(None)}[method]
+    weight = {"lattice": on_lattice(TERNARY), "ste": STE, "full": real(None)}[method]
     x = torch.randn(2, 6, 7, 9, generator=torch.Generator().manual_seed(0))
     for shape, window in (
         ((4, 6, 1, 1), {"stride": 2}),

@@ -11,7 +11,7 @@ from torch import nn
 
 import qcuda
 from qcuda.data.mnist1d import Opened
-from qcuda.models.baselines import RealLayer
+from qcuda.models.baselines import RealLayer, read_as
 from qcuda.nn import lattice_layers
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.study import training
@@ -99,7 +99,7 @@ def test_statistics_are_taken_from_the_images_given(small: Opened):
 
 
 def test_a_threshold_says_where_a_latent_shows_0():
-    layer = RealLayer((1, 4), levels=3, threshold=0.25)
+    layer = RealLayer((1, 4), read_as(3, 0.25))
     with torch.no_grad():
         layer.latent.copy_(torch.tensor([[-0.3, -0.2, 0.25, 0.24]]))
     assert layer.visible.tolist() == [[-1, 0, 1, 0]]

@@ -188,7 +188,7 @@ def test_every_option_is_a_value_of_some_config():
     for leaf in options():
         section, *words, last = leaf.key.split(".")
         if section == "schedules" and last in named:
-            walks = {"run": {"methods": [m for m, row in METHODS.items() if row.stem]}}
+            walks = {"run": {"methods": [m for m, row in METHODS.items() if row.walks]}}
             owners[leaf.key] = {**walks, "schedules": {words[0]: {"name": named[last]}}}
         default = list(leaf.default) if isinstance(leaf.default, tuple) else leaf.default
         tree: dict = {last: default}

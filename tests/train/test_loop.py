@@ -13,7 +13,7 @@ from torch import nn
 from qcuda.data.source import opened
 from qcuda.errors import InputError
 from qcuda.kernels.order import as_stored
-from qcuda.models.baselines import RealLayer
+from qcuda.models.baselines import RealLayer, read_as
 from qcuda.models.config import CNN
 from qcuda.models.vgg import network
 from qcuda.models.weights import draw, on_lattice, real, relu, weight_layers
@@ -183,7 +183,7 @@ def test_numbers_of_normalised_gradients_reach_the_optimiser():
 
 def test_a_network_takes_its_shape_from_the_data():
     """Three channels, 12 x 10 pixels, 7 classes: none of them the digits'."""
-    for weight in (on_lattice(Lattice.binary()), real(3)):
+    for weight in (on_lattice(Lattice.binary()), real(read_as(3))):
         model = network(CNN(channels=2, hidden=5), (3, 12, 10), 7, weight, relu)
         assert model(torch.zeros(4, 3, 12, 10)).shape == (4, 7)
 
@@ -201,7 +201,7 @@ def test_every_base_optimiser_trains(name: str, method: str):
 
 @pytest.mark.parametrize(("levels", "lattice"), [(2, Lattice.binary()), (3, Lattice.ternary())])
 def test_straight_through_weights_are_the_nearest_levels(levels: Literal[2, 3], lattice: Lattice):
-    layer = RealLayer((1, 9), levels=levels)
+    layer = RealLayer((1, 9), read_as(levels))
     below = math.nextafter(0.5, 0)
     points = torch.tensor([[-1.0, -0.5, -below, -0.0, 0.0, 0.3, below, 0.5, 1.0]])
     with torch.no_grad():
@@ -220,7 +220,7 @@ def test_first_weights_of_the_baselines_are_uniform():
     """10**5 words: the mean of U(-b, b) has std b / sqrt(3 n); 7 std is 3e-12 two-sided."""
     cases: list[tuple[Literal[2, 3] | None, float]] = [(3, 1.0), (2, 1.0), (None, 0.1)]
     for levels, bound in cases:
-        layer = real(levels)((1000, 100))
+        layer = real(levels and read_as(levels))((1000, 100))
         draw(layer, 0)
         (weight,) = layer.parameters()
         assert bound * 0.999 < weight.abs().max() <= bound

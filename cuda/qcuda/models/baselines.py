@@ -1,4 +1,4 @@
-"""Layers of the baselines: torch's own, and those whose weights are seen as two or three levels.
+"""Layers with real weights: torch's own, and those whose weights are seen as a reader does.
 
 Both draw their first weights from words of the INITIALISE stream, as lattice layers do.
 """
@@ -22,7 +22,7 @@ from qtheory.lattice import Lattice
 from qtheory.streams import Stream
 
 
-def read_as(levels: Literal[2, 3], threshold: float) -> Reading:
+def read_as(levels: Literal[2, 3], threshold: float = 0.5) -> Reading:
     """The registry's first reader on -1 and +1, or on -1, 0 and +1 with a threshold of its own."""
     lattice = Lattice.ternary() if levels == 3 else Lattice.binary()
     own = reading_of(spec_class(readers()[0])(lattice))
@@ -31,12 +31,10 @@ def read_as(levels: Literal[2, 3], threshold: float) -> Reading:
 
 
 class RealLayer(nn.Module):
-    """A linear layer or a convolution that keeps a real weight and sees it rounded.
+    """A linear layer or a convolution that keeps a real weight and sees it as a reader does.
 
-    levels: to -1, 0, +1 if 3, to -1, +1 if 2, as in BinaryConnect [courbariaux2015]: a
-    straight-through estimator, whose latent weight is kept in [-1, 1] by `qcuda.stop_latents`.
-    threshold: from which |weight| on three levels show -1 or +1. scale: factor of what is seen.
-    stride, padding, groups: of a convolution.
+    `qcuda.stop_latents` keeps the latent weight within the bound of the reading. scale: factor of
+    what is seen. stride, padding, groups: of a convolution.
     """
 
     bias: nn.Parameter | None
@@ -44,9 +42,8 @@ class RealLayer(nn.Module):
     def __init__(
         self,
         shape: tuple[int, ...],
+        reading: Reading,
         *,
-        levels: Literal[2, 3],
-        threshold: float = 0.5,
         scale: float = 1.0,
         bias: bool = False,
         stride: int = 1,
@@ -54,15 +51,15 @@ class RealLayer(nn.Module):
         groups: int = 1,
     ) -> None:
         super().__init__()
-        self.levels, self.threshold, self.scale = levels, threshold, scale
-        self.stride, self.padding, self.groups = stride, padding, groups
+        self.scale, self.stride, self.padding, self.groups = scale, stride, padding, groups
         self.latent = nn.Parameter(torch.zeros(shape))
         self.register_parameter("bias", nn.Parameter(torch.zeros(shape[0])) if bias else None)
-        self.reader = Reader(read_as(levels, threshold), self.latent)
+        self.reader = Reader(reading, self.latent)
 
     def draw(self, seed: int, tensor: int) -> None:
-        """Latents uniform on (-1, 1)."""
+        """Latents uniform on (-1, 1); learned numbers start from them, and words have this seed."""
         draw_real(self.latent, 1.0, seed, tensor)
+        self.reader = Reader(self.reader.reading, self.latent, seed=seed, tensor=tensor)
 
     @property
     def visible(self) -> Tensor:
@@ -71,9 +68,8 @@ class RealLayer(nn.Module):
 
     @property
     def visible_index(self) -> Tensor:
-        """Indices of the visible weights, int64, as of a lattice layer."""
-        visible = self.visible.detach()
-        return ((visible + 1) * (self.levels - 1) / 2).to(torch.int64)
+        """Places of the levels among those of the reading, int64; of a mean, of the nearest."""
+        return self.reader.place_of(self.latent)
 
     def forward(self, inputs: Tensor) -> Tensor:
         visible = self.visible if self.scale == 1 else self.visible * self.scale

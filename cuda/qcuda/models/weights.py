@@ -7,13 +7,14 @@ weight's shape, and one that makes an activation.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 import qcuda.nn as lattice_nn
 from qcuda.models.baselines import RealLayer, draw_layer
 from qcuda.models.config import Activation, Kind
+from qtheory.algorithms.reader import Reading
 from qtheory.lattice import Lattice
 from qtheory.stairs.stair import Stair
 
@@ -74,8 +75,8 @@ def on_lattice(lattice: Lattice, readout: Stair | None = None) -> MakeWeight:
     return make
 
 
-def real(levels: Literal[2, 3] | None, threshold: float = 0.5) -> MakeWeight:
-    """Layers with real weights, which the forward pass sees rounded to `levels`.
+def real(reading: Reading | None) -> MakeWeight:
+    """Layers with real weights, which the forward pass sees as a reader does.
 
     None: it sees the weights themselves; then they are torch's own layers, with its names, which
     `qcuda.quantize_` converts.
@@ -84,12 +85,12 @@ def real(levels: Literal[2, 3] | None, threshold: float = 0.5) -> MakeWeight:
     def make(
         shape: tuple[int, ...], *, scaled: bool = False, bias: bool = False, **window: Any
     ) -> RealLayer | nn.Linear | nn.Conv2d:
-        if levels is None:
+        if reading is None:
             kind = nn.Conv2d if shape[2:] else nn.Linear
             return kind(**_sizes(shape, **window), bias=bias)
         scale, sizes = scale_of(shape) if scaled else 1.0, _sizes(shape, **window)
         kept = {name: sizes[name] for name in ("stride", "padding", "groups") if name in sizes}
-        return RealLayer(shape, levels=levels, threshold=threshold, scale=scale, bias=bias, **kept)
+        return RealLayer(shape, reading, scale=scale, bias=bias, **kept)
 
     return make
 
@@ -141,6 +142,23 @@ def visible_indices(model: nn.Module) -> dict[str, Tensor]:
     """By layer, the indices of the visible levels, where weights are not real."""
     layers = weight_layers(model).items()
     return {name: m.visible_index for name, m in layers if not isinstance(m, KINDS[2:])}
+
+
+def level_counts(model: nn.Module) -> dict[str, int]:
+    """By layer, how many levels its visible weights may have, where they are not real."""
+    layers = {n: m for n, m in weight_layers(model).items() if not isinstance(m, KINDS[2:])}
+    return {
+        name: len(m.reader.reading.stair.levels if isinstance(m, RealLayer) else m.levels.unique())
+        for name, m in layers.items()
+    }
+
+
+def zeros(model: nn.Module) -> float | None:
+    """Share of the visible weights that are 0, where they are not real; None if all are."""
+    layers = [m for m in weight_layers(model).values() if not isinstance(m, KINDS[2:])]
+    shown = [m.visible if isinstance(m, RealLayer) else m.weight for m in layers]
+    total = sum(w.numel() for w in shown)
+    return sum(int((w == 0).sum()) for w in shown) / total if total else None
 
 
 def draw(model: nn.Module, seed: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from qcuda.errors import require
 from qcuda.nn.freezing import partition, places
 from qcuda.nn.fused_reading import Draw, held, shows_what_it_holds
-from qcuda.nn.reading import names_learned, seen
+from qcuda.nn.reading import names_learned, place, seen
 from qtheory.algorithms.reader import ORDERS, Reading, group_shape, learned, planes
 
 FREE = -1
@@ -100,6 +100,14 @@ class Reader(nn.Module):
             return seen(reading, kept, words, numbers, self.frozen, self.unit)
         plane = self.fixed if reading.signs == "fixed" else None
         return seen(reading, latent, words, numbers, plane)
+
+    @torch.no_grad()
+    def place_of(self, latent: Tensor) -> Tensor:
+        """Places of the levels at which latents are read without noise, from the lowest, int64."""
+        settled = self.settled
+        numbers = tuple(getattr(self, name) for name in names_learned(settled))
+        found = place(settled, latent, numbers, self.fixed if settled.signs == "fixed" else None)
+        return found if settled.order == "none" else torch.where(self.frozen, self.place, found)
 
     @torch.no_grad()
     def freeze_(self, latent: Tensor, share: float) -> None:

@@ -63,6 +63,11 @@ def _each(reading: Reading, x: Tensor) -> int:
     return x.numel() if len(_axes(reading, x)) == x.dim() else x.numel() // max(x.shape[0], 1)
 
 
+def _rank(reading: Reading, x: Tensor) -> int:
+    """Of the size that is the unit, if it is one."""
+    return taken(reading.zeros, _each(reading, x)) if reading.unit == "rank" else 0
+
+
 def _mean(reading: Reading, x: Tensor, some: Tensor | None = None) -> Tensor:
     """Mean of |x| of each group, or over some of it; 0 where that is empty."""
     size = x.abs() if some is None else torch.where(some, x.abs(), 0)
@@ -324,6 +329,16 @@ def level_and_unit(
     return _level(reading, x, own, asked), own
 
 
+def place(
+    reading: Reading, latent: Tensor, learned: tuple[Tensor, ...], fixed: Tensor | None
+) -> Tensor:
+    """Places of the levels of a reading without noise, counted from the lowest, int64."""
+    asked = _Asked(None, fixed, None, _rank(reading, latent), learned)
+    x = _carried(reading, latent, asked)
+    level = _level(reading, x, _unit(reading, x, asked), asked)
+    return torch.searchsorted(level.new_tensor(reading.stair.levels), level.contiguous())
+
+
 def seen(
     reading: Reading,
     latent: Tensor,
@@ -362,7 +377,5 @@ def seen(
     if fused_reading.suits(reading, latent):
         return fused_reading.read(reading, latent, words, learned)
     drawn = words.words(latent) if isinstance(words, Draw) else words
-    rank = 0
-    if reading.unit == "rank":  # here, as torch.compile follows no number within the function
-        rank = taken(reading.zeros, _each(reading, latent))
+    rank = _rank(reading, latent)  # here, as torch.compile follows no number within the function
     return _Read.apply(latent, drawn, plane, unit, rank, reading, *learned)

@@ -86,7 +86,7 @@ def apply(
     values = {knob: float(schedule(time)) for knob, schedule in table.items()}
     own = {KEYS.get(knob, knob): value for knob, value in values.items() if knob != OTHERS}
     for group in optimizer.param_groups:
-        group.update(own)
+        group.update({key: value for key, value in own.items() if key in group})
         if OTHERS in values and not any(map(is_slot, group["params"])):
             group["lr"] = values[OTHERS]
     return values

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from qcuda.data.config import MNIST1D
 from qcuda.data.mnist1d import TASK, Opened
 from qcuda.data.source import Examples
-from qcuda.models.baselines import RealLayer
+from qcuda.models.baselines import RealLayer, read_as
 from qcuda.models.config import MLP, Activation
 from qcuda.models.registry import build
 from qcuda.models.weights import on_lattice, real, stepped, weight_layers
@@ -85,7 +85,7 @@ def begin(
     """A network before its first step; its optimiser has the weights in its first group."""
     spec = None
     if rule.stem is None:
-        weight = real(rule.levels, values.get("threshold", 0.5))
+        weight = real(read_as(rule.levels, values.get("threshold", 0.5)) if rule.levels else None)
     else:
         spec = contract(rule.stem).spec(**rule.where, **knobs_of(rule, values))
         weight = on_lattice(spec.lattice, rule.where.get("readout"))

@@ -54,7 +54,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _on_lattice(method: str) -> bool:
-    return method in METHODS and METHODS[method].stem is not None
+    return method in METHODS and METHODS[method].walks
 
 
 def _audit(file: Path) -> Audit:

@@ -1,6 +1,6 @@
 """The config of a training run: every number that can change its bits, with its unit.
 
-    algorithm    {method: {knob: value}}           of every method that moves weights on a lattice
+    algorithm    {method: {knob: value}}                  of every method that has an algorithm
     base         {name, learning_rate: {method: value}, ...}                    the base optimiser
     normalized   {decay, over, others_learning_rate}           of methods that normalise gradients
     schedules    {knob: {name, ...}}                     how knobs change from epoch to epoch
@@ -29,7 +29,17 @@ from qcuda.schedules.adaptive import SCHEDULES, Moved, Rule
 from qcuda.schedules.shapes import Shape
 from qcuda.train.bases import BASES, Base, Normalizing
 from qcuda.train.learning import Learning
-from qcuda.train.methods import DEFAULT, METHODS, knobs, on_lattices, spec_of, values_of
+from qcuda.train.methods import (
+    DEFAULT,
+    LEVELS,
+    METHODS,
+    algorithms,
+    defaults,
+    knobs,
+    sizes,
+    spec_of,
+    values_of,
+)  # fmt: skip
 from qcuda.train.tree import Leaf, Registry, choose, known, leaves, read, table, typed, written
 from qtheory.algorithms import Knob, Spec
 from qtheory.streams import MAX_SEED
@@ -56,6 +66,10 @@ class Run:
     checkpoint_steps: Annotated[
         int, "iterations between checkpoints within an epoch; 0: at its end alone"
     ] = 0
+    shares: Annotated[
+        tuple[float, ...],
+        "of weights that INQ freezes, one after the other, as many epochs each",
+    ] = (0.5, 0.75, 0.875, 1.0)
     replay: Annotated[
         int, "first iterations whose moves the plain reference repeats and compares"
     ] = 0
@@ -75,6 +89,12 @@ class Run:
         ):  # fmt: skip
             value = getattr(self, key)
             require(value >= least, f"{key} is at least {least}, got {value}")
+        frozen = [method for method in self.methods if METHODS[method].freezes]
+        require(
+            not frozen or self.epochs > len(self.shares),
+            f"{frozen} has more epochs than shares, of which it freezes one after the other: "
+            f"{len(self.shares)}, got {self.epochs}",
+        )
         last = self.seed + self.seeds - 1
         require(last <= MAX_SEED, f"a seed is at most {MAX_SEED}, got {last}")
 
@@ -157,22 +177,21 @@ def make(values: Any = (), *, source: str = "", quick: bool = False) -> Config:
 
 def _algorithm(values: Any, methods: tuple[str, ...]) -> dict[str, Spec]:
     given = table(values, "algorithm")
-    walking = on_lattices(METHODS)
-    known(given, walking, "algorithm")
+    every = algorithms(METHODS)
+    known(given, every, "algorithm")
     specs = {
-        method: _spec(method, walking[method], given.get(method, {}))
-        for method in [*on_lattices(methods), *given]
+        method: _spec(method, every[method], given.get(method, {}))
+        for method in [*algorithms(methods), *given]
     }
-    return {method: specs[method] for method in on_lattices(methods)}
+    return {method: specs[method] for method in algorithms(methods)}
 
 
 def _spec(method: str, stem: str, given: Any) -> Spec:
-    key, own = f"algorithm.{method}", knobs(stem)
+    key, values = f"algorithm.{method}", defaults(stem)
     given = table(given, key)
-    known(given, own, key)
-    values: dict[str, Any] = {name: knob.default for name, knob in own.items()}
+    known(given, values, key)
     for name, value in given.items():
-        values[name] = typed(f"{key}.{name}", type(own[name].default), value)
+        values[name] = typed(f"{key}.{name}", type(values[name]), value)
     try:
         return spec_of(method, values)
     except ValueError as error:
@@ -196,7 +215,7 @@ def _schedules(values: Any, methods: tuple[str, ...], quick: bool) -> dict[str, 
         for knob, one in given.items()
     }
     found = {knob: every[knob] for knob in every if knob in (RATE, *_numbers(methods))}
-    blind = [method for method in methods if METHODS[method].stem is None]
+    blind = [method for method in methods if not METHODS[method].walks]
     require(
         not (blind and isinstance(found[RATE], Moved)),
         f"schedules.{RATE}: moved is for methods with weights on a lattice, got {blind[:1]}",
@@ -206,7 +225,7 @@ def _schedules(values: Any, methods: tuple[str, ...], quick: bool) -> dict[str, 
 
 def _numbers(methods: Iterable[str]) -> list[str]:
     """The knobs of methods that are numbers, each once: those that a schedule may move."""
-    every = [knob for stem in on_lattices(methods).values() for knob in knobs(stem).values()]
+    every = [knob for stem in algorithms(methods).values() for knob in knobs(stem).values()]
     return list(dict.fromkeys(knob.name for knob in every if not knob.choices))
 
 
@@ -216,7 +235,8 @@ def _meaning(method: str, knob: Knob) -> str:
 
 def options() -> list[Leaf]:
     """Every value that a config may have, for one choice of names or another; defaults as text."""
-    owned = {method: knobs(stem) for method, stem in on_lattices(METHODS).items()}
+    owned = {method: knobs(stem) for method, stem in algorithms(METHODS).items()}
+    counted = {method: sizes(stem) for method, stem in algorithms(METHODS).items()}
     rates = [(method, row.learning_rate) for method, row in METHODS.items()]
     movable = [RATE, *_numbers(METHODS)]
     return [
@@ -230,6 +250,16 @@ def options() -> list[Leaf]:
             )
             for method, own in owned.items()
             for name, knob in own.items()
+        ),
+        *(
+            Leaf(
+                f"algorithm.{method}.{LEVELS}",
+                int,
+                f"levels that {method} shows: {', '.join(map(str, every))}",
+                defaults(method)[LEVELS],
+            )
+            for method, every in counted.items()
+            if every
         ),
         *(
             leaf

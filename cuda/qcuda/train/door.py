@@ -11,16 +11,19 @@ from torch import nn
 from qcuda.data import source
 from qcuda.errors import require
 from qcuda.memory.least import least_memory_
+from qcuda.models.baselines import read_as
 from qcuda.models.registry import build
 from qcuda.models.weights import on_lattice, real, relu, stepped
 from qcuda.nn.model_file import load
 from qcuda.schedules.table import OTHERS, begun, stretched
 from qcuda.train import folder, optimisers
 from qcuda.train.checkpoint import restore
-from qcuda.train.config import RATE, Config, make
+from qcuda.train.config import RATE, Config, Run, make
 from qcuda.train.loop import Trainee, start
 from qcuda.train.methods import METHODS, TEACHER, knobs, values_of
 from qcuda.train.tree import difference
+from qtheory.algorithms.reader import reading_of
+from qtheory.schedules import Shares
 
 
 def begin(config: Config, method: str, seed: int) -> Trainee:
@@ -35,34 +38,44 @@ def begin(config: Config, method: str, seed: int) -> Trainee:
         base = config.normalized.of(rate, row.momentum)
         moments = "int8" if row.momentum else moments
         others = config.base.of(config.normalized.others_learning_rate)
-    if spec is None:
-        optimizer = optimisers.plain(base, model)
-    else:
+    if spec is not None and row.walks:
         optimizer = optimisers.on_lattice(
             base, spec, model, others=others, seed=seed, moments=moments
         )
-    first = {RATE: rate, **({} if spec is None else values_of(spec))}
+    else:
+        optimizer = optimisers.plain(base, model)
+    own = {} if spec is None else values_of(spec)
+    first = {RATE: rate, **{name: value for name, value in own.items() if type(value) is float}}
     highest = {} if row.stem is None else {n: knob.high for n, knob in knobs(row.stem).items()}
     schedules = stretched(config.schedules, first, config.run.epochs, highest)
     if others is not None:
         apart = config.normalized.others_learning_rate
         schedules[OTHERS] = begun(config.schedules[RATE], apart, config.run.epochs)
-    audited = config.run.law_audit and spec is not None
+    audited = config.run.law_audit and row.walks
     teacher = config.learning.teacher and _teacher(config, Path(config.learning.teacher))
     return start(
         method, seed, model, optimizer, schedules,
         audited=audited, learning=config.learning, patience=config.run.patience,
         replay=config.run.replay, teacher=teacher or None,
+        reads=None if row.walks else spec,
+        shares=_shares(config.run) if row.freezes else None,
     )  # fmt: skip
+
+
+def _shares(run: Run) -> Shares:
+    """Of the weights that are frozen in an epoch: as many epochs with each share, and before."""
+    steps = len(run.shares) + 1
+    return Shares(tuple(run.epochs * k / steps for k in range(1, steps)), run.shares)
 
 
 def _network(config: Config, method: str, seed: int) -> nn.Module:
     row, task, spec = METHODS[method], source.task(config.data), config.algorithm.get(method)
-    weight = (
-        real(row.levels)
-        if spec is None
-        else on_lattice(spec.lattice, getattr(spec, "readout", None))
-    )
+    if spec is None:
+        weight = real(None if row.levels is None else read_as(row.levels))
+    elif row.walks:
+        weight = on_lattice(spec.lattice, getattr(spec, "readout", None))
+    else:
+        weight = real(reading_of(spec))
     activation = stepped(config.model.activation) if row.stepped else relu
     return build(config.model, task.shape, task.classes, weight, activation, seed)
 

@@ -46,7 +46,7 @@ def draw(results: dict[str, Any], log: Records, run_folder: Path, title: str) ->
     methods = list(results["methods"])
     curves = (log, methods, title)
     drawn = [_save(run_folder / "learning_curves.png", (10, 4.6), 2, _draw_learning, *curves)]
-    lattice = [method for method in methods if METHODS[method].stem is not None]
+    lattice = [method for method in methods if METHODS[method].walks]
     for method in lattice:
         ending = ".png" if len(lattice) == 1 else f"-{method}.png"
         records = [record for record in log if record["method"] == method]

@@ -9,7 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from qcuda.data.source import Examples, Held
 from qcuda.distributed import data_parallel
 from qcuda.errors import require
-from qcuda.models.weights import visible_indices
+from qcuda.models.weights import level_counts, visible_indices
+from qcuda.nn.activations import set_iteration
 from qcuda.nn.census import audit
-from qcuda.nn.latent import stop_latents
+from qcuda.nn.latent import freeze_, stop_latents, turn_
 from qcuda.nn.slot import GradientSlot
 from qcuda.nn.synchronised import synchronise_norms_
 from qcuda.optimizer import LatticeOptimizer
@@ -37,6 +38,8 @@ from qcuda.train.ranks import place, total, total_of
 from qcuda.watch.law_audit import LawAudit, levels
 from qcuda.watch.odds import predicted_moves
 from qcuda.watch.replay import Replay
+from qtheory.algorithms import Spec, contract
+from qtheory.schedules import Shares
 
 PROBED = 2**22  # transitions of a layer that a probe follows
 
@@ -63,11 +66,18 @@ class Trainee:
     network: nn.Module | None = None  # what training runs: of several ranks, a wrapper of the model
     patience: int = 0  # epochs without a better one before it goes back to the best; 0: never
     average: Average | None = None  # of what is real in the model, which is judged with it
+    reads: Spec | None = None  # the reader through which real weights are seen
+    shares: Shares | None = None  # of its weights that are frozen in an epoch
 
     @property
     def epoch(self) -> int:
         """Epochs done."""
         return len(self.records) - 1
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the epochs done."""
+        return sum(record["iterations"] for record in self.records[1:])
 
 
 def start(
@@ -82,15 +92,19 @@ def start(
     patience: int = 0,
     replay: int = 0,
     teacher: nn.Module | None = None,
+    reads: Spec | None = None,
+    shares: Shares | None = None,
 ) -> Trainee:
     """A trainee before its first epoch. audited: hold its moves to their exact law.
 
+    reads, shares: see Trainee.
     replay: first steps that the reference repeats, of weights on a lattice.
     patience: epochs without a better one before it goes back to the best; 0: never.
     """
     trainee = Trainee(method, seed, model, optimizer, schedules, patience=patience)
     trainee.learning, trainee.teacher = learning or Learning(), teacher
     trainee.average = Average(trainee.learning.average) if trainee.learning.average else None
+    trainee.reads, trainee.shares = reads, shares
     if place().ranks > 1:
         trainee.network = data_parallel(synchronise_norms_(model))
     trainee.evidence = LawAudit() if audited else None
@@ -122,7 +136,11 @@ def train_epoch(
     began, model, optimizer = time.perf_counter(), trainee.model, trainee.optimizer
     epoch = trainee.epoch + 1
     scheduled = apply(trainee.schedules, optimizer, trainee.epoch)
+    turn(trainee, scheduled)
     if not trainee.begun:
+        if trainee.shares is not None and (share := float(trainee.shares(trainee.epoch))):
+            set_iteration(model, trainee.iterations)
+            freeze_(model, share)
         shown = {name: i.to(torch.uint8) for name, i in visible_indices(model).items()}
         counts = {"moved": _moved(optimizer), "lost": _lost(optimizer), "visible": shown}
         trainee.begun = {"examples": 0, "losses": [], "seconds": 0.0, **counts}
@@ -150,12 +168,14 @@ def train_epoch(
         if trainee.learning.restate:
             restate(model, _first_images(anew, trainee.learning.restate))
         accuracy, validation_loss = evaluate(model, validation, objective(trainee.learning))
-        _keep_best(trainee, epoch, accuracy, validation_loss)
+        if trainee.shares is None or trainee.shares(trainee.epoch) == trainee.shares.shares[-1]:
+            _keep_best(trainee, epoch, accuracy, validation_loss)
     record: dict[str, Any] = {
         "method": trainee.method,
         "seed": trainee.seed,
         "epoch": epoch,
         **scheduled,
+        "iterations": len(losses),
         "loss": mean,
         "validation_accuracy": accuracy,
         "validation_loss": validation_loss,
@@ -177,6 +197,15 @@ def train_epoch(
     trainee.seconds += record["seconds"]
     trainee.records.append(record)
     trainee.begun = {}
+
+
+def turn(trainee: Trainee, values: Mapping[str, Any]) -> None:
+    """Have the readers of a model read with these values of their knobs, where there are any."""
+    spec = trainee.reads
+    if spec is not None:
+        own = {knob.name: values[knob.name] for knob in contract(spec).knobs if knob.name in values}
+        if own:
+            turn_(trainee.model, replace(spec, **own))
 
 
 def _pass(
@@ -201,6 +230,8 @@ def _pass(
         return known + (total(torch.stack(losses)) / place().ranks).tolist()
 
     for batch, ends in _marked(batches):
+        if trainee.reads is not None:
+            set_iteration(model, trainee.iterations + len(known) + len(losses))
         optimizer.zero_grad(set_to_none=True)
         with _stepping(trainee):
             loss = gradients(trainee.network or model, batch, trainee.learning, trainee.teacher)
@@ -263,7 +294,7 @@ def _went_back(trainee: Trainee, epoch: int) -> int | None:
     """
     best = trainee.best
     before = [record["epoch"] for record in trainee.records if "went_back_to" in record]
-    if not trainee.patience or epoch - max(best["epoch"], *before, 0) < trainee.patience:
+    if not (trainee.patience and best) or epoch - max(best["epoch"], *before, 0) < trainee.patience:
         return None
     trainee.model.load_state_dict(best["model"])
     now = trainee.optimizer.state_dict()
@@ -327,8 +358,9 @@ def _first(slot: GradientSlot, count: int) -> np.ndarray:
 
 
 def _level_counts(model: nn.Module) -> dict[str, list[int]]:
+    many = level_counts(model)
     return {
-        name: torch.bincount(index.reshape(-1), minlength=3).tolist()
+        name: torch.bincount(index.reshape(-1), minlength=many[name]).tolist()
         for name, index in visible_indices(model).items()
     }
 

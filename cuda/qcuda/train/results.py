@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qcuda.data.source import Held
-from qcuda.models.weights import visible_indices, weight_layers
+from qcuda.models.weights import weight_layers, zeros
 from qcuda.optimizer import LatticeOptimizer
 from qcuda.train.gradients import evaluate, objective
-from qcuda.train.loop import Trainee
+from qcuda.train.loop import Trainee, turn
 from qcuda.watch.law_audit import describe
 from qcuda.watch.replay import Replay
 
@@ -46,6 +46,7 @@ def _method(
     lattice = all(isinstance(trainee.optimizer, LatticeOptimizer) for trainee in trainees)
     for trainee in trainees:
         trainee.model.load_state_dict(trainee.best["model"])
+        turn(trainee, trainee.records[trainee.best["epoch"]])
         keep(trainee)
     found = [evaluate(t.model, test, objective(t.learning)) for t in trainees]
     accuracies = [accuracy for accuracy, _ in found]
@@ -92,9 +93,7 @@ def _bits(trainee: Trainee) -> dict[str, float]:
 
 def _zeros(trainee: Trainee) -> float | None:
     """Share of visible weights that are 0 in the chosen model; None if they are real."""
-    index = visible_indices(trainee.model).values()
-    total = sum(i.numel() for i in index)
-    return sum(int((i == 1).sum()) for i in index) / total if total else None
+    return zeros(trainee.model)
 
 
 def _changed(trainee: Trainee, epoch: int) -> float | None:

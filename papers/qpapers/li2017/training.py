@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from qcuda.data.config import Digits
 from qcuda.data.digits import TASK, batches, load, shifted, split
 from qcuda.data.source import Examples
-from qcuda.models.baselines import RealLayer
+from qcuda.models.baselines import RealLayer, read_as
 from qcuda.models.weights import draw, on_lattice, real, weight_layers
 from qcuda.nn import Conv2d
 from qcuda.nn.latent import stop_latents
@@ -127,7 +127,7 @@ def network(setting: Setting, method: Method, seed: int) -> nn.Sequential:
 
 
 def _convolution(method: Method, inputs: int, outputs: int) -> nn.Module:
-    kinds = {"real": real(None), "latent": real(2)}
+    kinds = {"real": real(None), "latent": real(read_as(2))}
     return kinds.get(method.weights, on_lattice(BINARY))((outputs, inputs, 3, 3))
 
 
