@@ -16,7 +16,7 @@ from qcuda.data.config import DATA
 from qcuda.errors import InputError
 from qcuda.models.config import MODELS
 from qcuda.train.config import make, options
-from qcuda.train.methods import METHODS
+from qcuda.train.methods import METHODS, knobs
 from qcuda.train.tree import difference, merged
 
 OPTIONS = {
@@ -176,6 +176,17 @@ def test_a_config_survives_as_a_tree():
         make({"run": {"epochs": True}}, source="here")
 
 
+def _knobs(methods: list[str]) -> set[str]:
+    return {name for method in methods for name in knobs(METHODS[method].stem or "")}
+
+
+@pytest.mark.parametrize(("knob", "method"), [("learning_rate", "full"), ("scale", "ana")])
+def test_what_does_not_move_has_no_share_of_moves(knob: str, method: str):
+    tree = {"run": {"methods": ["dst", method]}, "schedules": {knob: {"name": "moved"}}}
+    with pytest.raises(InputError, match=rf"schedules.{knob}: moved is for .*got \['{method}'\]"):
+        make(tree)
+
+
 def test_every_option_is_a_value_of_some_config():
     """Its default, given in a run of every method, comes back at its own key."""
     every = {"run": {"methods": list(METHODS)}}
@@ -188,7 +199,10 @@ def test_every_option_is_a_value_of_some_config():
     for leaf in options():
         section, *words, last = leaf.key.split(".")
         if section == "schedules" and last in named:
-            walks = {"run": {"methods": [m for m, row in METHODS.items() if row.walks]}}
+            walking = [m for m, row in METHODS.items() if row.walks]
+            if named[last] == "moved" and words[0] not in {"learning_rate", *_knobs(walking)}:
+                continue  # refused, below
+            walks = {"run": {"methods": walking if named[last] == "moved" else list(METHODS)}}
             owners[leaf.key] = {**walks, "schedules": {words[0]: {"name": named[last]}}}
         default = list(leaf.default) if isinstance(leaf.default, tuple) else leaf.default
         tree: dict = {last: default}

@@ -68,7 +68,7 @@ class Run:
     ] = 0
     shares: Annotated[
         tuple[float, ...],
-        "of weights that INQ freezes, one after the other, as many epochs each",
+        "of weights that a reader with an order freezes, one after the other, as many epochs each",
     ] = (0.5, 0.75, 0.875, 1.0)
     replay: Annotated[
         int, "first iterations whose moves the plain reference repeats and compares"
@@ -215,11 +215,12 @@ def _schedules(values: Any, methods: tuple[str, ...], quick: bool) -> dict[str, 
         for knob, one in given.items()
     }
     found = {knob: every[knob] for knob in every if knob in (RATE, *_numbers(methods))}
-    blind = [method for method in methods if not METHODS[method].walks]
-    require(
-        not (blind and isinstance(found[RATE], Moved)),
-        f"schedules.{RATE}: moved is for methods with weights on a lattice, got {blind[:1]}",
-    )
+    for knob in found:
+        blind = [m for m in methods if not METHODS[m].walks and knob in (RATE, *_numbers([m]))]
+        require(
+            not (blind and isinstance(found[knob], Moved)),
+            f"schedules.{knob}: moved is for methods with weights on a lattice, got {blind[:1]}",
+        )
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 # Walkers as registered; those with hidden levels.
 WALKERS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#661100")
 READERS = (
-    "#999933", "#DDCC77", "#CC6677", "#882255", "#6699CC", "#997700", "#994455", "#004488",
+    "#F0E442", "#DDCC77", "#CC6677", "#997700", "#6699CC", "#994455", "#004488", "#B8860B",
 )  # fmt: skip
 HIDDEN = ("#117733", "#44AA99", "#88CCEE")
 BYTE = "#AA4499"  # momentum in a byte
