@@ -136,7 +136,7 @@ def test_both_forms_of_a_set_judge_by_the_same_images(pictures: Path, shards: Pa
     for folder in (pictures, shards):
         data = loaded(folder, 2, grey=True)
         assert sorted(data.test.labels.tolist()) == [0] * 4 + [1] * 4 + [2] * 4
-        parts = list(data.test.images.split(1000))
+        parts = [part.images for part in data.test.split(1000)]
         assert [len(part) for part in parts] == [4, 4, 4]
         assert all(part.shape[1:] == (1, 16, 16) for part in parts)
         assert 0 <= min(part.min() for part in parts) < max(part.max() for part in parts) <= 1
@@ -157,7 +157,7 @@ class Numbers:
 def test_val_chooses_the_model_beside_test():
     parts = {"train": Numbers(10), "val": Numbers(3), "test": Numbers(4)}
     data = reading.opened(parts, 0, Loading(2, 0), "here")
-    assert torch.cat(list(data.validation.images.split(2))).tolist() == [[0], [1], [2]]
+    assert torch.cat([part.images for part in data.validation.split(2)]).tolist() == [[0], [1], [2]]
     assert data.test.labels.tolist() == [0, 1, 2, 3]
     assert sorted(torch.cat([b.labels for b in data.epoch(0, 1)]).tolist()) == list(range(10))
 

@@ -203,7 +203,7 @@ def test_ranks_share_what_they_judge(
         examples = Judged(read, torch.arange(count), loading)  # pyright: ignore[reportArgumentType]
         seen = {11: [6, 5], 8: [4, 4], 3: [2, 1]}[count]
     model = nn.Sequential(nn.Embedding(9, 6), nn.Linear(6, 4))
-    monkeypatch.setattr(gradients, "AT_ONCE", 3)
+    monkeypatch.setattr(gradients, "AT_ONCE", 15)
     alone = gradients.evaluate(model, examples)
     meeting = Meeting()
     monkeypatch.setattr(ranks, "dist", meeting)

@@ -107,24 +107,20 @@ class Judged:
     loading: Loading
 
     @property
-    def images(self) -> Judged:
-        """Itself, as what can be split."""
-        return self
-
-    @property
     def labels(self) -> Tensor:
         """Theirs, in order."""
         return self.files.labels[self.places]
 
-    def split(self, size: int, place: Place = ALONE) -> Iterator[Tensor]:
+    def split(self, size: int, place: Place = ALONE) -> Iterator[Examples]:
         """All of them in order, at most `size` and a batch of training at a time.
 
         Of several processes each reads its own parts.
         """
         parts = place.of(self.places.split(min(size, self.loading.batch)))
         jobs = ([(number, None) for number in part.tolist()] for part in parts)
-        for read in ahead(self.files.read, jobs, threads(self.loading.workers)):
-            yield stacked(read)
+        read = ahead(self.files.read, jobs, threads(self.loading.workers))
+        for part, images in zip(parts, read, strict=True):
+            yield Examples(stacked(images), self.files.labels[part])
 
 
 @dataclass(frozen=True)

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
 from qcuda.data.config import DATA
-
-
-class Examples(NamedTuple):
-    """images: (n, *shape) float32, ink in [0, 1]; of a text, (n, length) int64, bytes.
-
-    labels: (n,) int64, 0 .. classes - 1; of a text, (n, length), the byte after each.
-    """
-
-    images: Tensor
-    labels: Tensor
-
-    def take(self, index: Tensor) -> Examples:
-        """The examples at an index."""
-        return Examples(self.images[index], self.labels[index])
-
-
-class Task(NamedTuple):
-    """shape: of one example: channels, height, width. classes: number of labels."""
-
-    shape: tuple[int, ...]
-    classes: int
 
 
 class Place(NamedTuple):
@@ -46,24 +25,42 @@ class Place(NamedTuple):
 
 
 ALONE = Place()
-WHITE = 255  # the byte that is ink 1
 
 
-class Parts(Protocol):
-    """Images that are read when they are asked for."""
+class Examples(NamedTuple):
+    """images: (n, *shape) float32, ink in [0, 1]; of a text, (n, length) int64, bytes.
 
-    def split(self, size: int, place: Place = ALONE) -> Iterable[Tensor]:
+    labels: (n,) int64, 0 .. classes - 1; of a text, (n, length), the byte after each.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def take(self, index: Tensor) -> Examples:
+        """The examples at an index."""
+        return Examples(self.images[index], self.labels[index])
+
+    def split(self, size: int, place: Place = ALONE) -> Iterator[Examples]:
         """All of them in order, at most so many at a time; those that `Place.of` tells."""
-        ...
+        return map(Examples, place.of(self.images.split(size)), place.of(self.labels.split(size)))
+
+
+class Task(NamedTuple):
+    """shape: of one example: channels, height, width. classes: number of labels."""
+
+    shape: tuple[int, ...]
+    classes: int
+
+
+WHITE = 255  # the byte that is ink 1
 
 
 class Held(Protocol):
     """Examples to judge a model by: `Examples`, or more than can be decoded at once."""
 
     @property
-    def images(self) -> Tensor | Parts: ...
-    @property
     def labels(self) -> Tensor: ...
+    def split(self, size: int, place: Place = ALONE) -> Iterator[Examples]: ...
 
 
 class Source(Protocol):

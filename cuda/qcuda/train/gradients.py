@@ -18,7 +18,7 @@ from qcuda.nn.once import read_once
 from qcuda.train.learning import Learning
 from qcuda.train.ranks import gathered, place, total_of
 
-AT_ONCE = 1000  # examples that are judged together
+AT_ONCE = 1000  # labels that are judged together
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -125,12 +125,12 @@ def evaluate(
     Ranks share the examples, in the parts that one process has, and each finds what one would.
     """
     model.eval()
-    images, labels, here = examples.images, examples.labels.flatten(), place()
-    parts = (
-        here.of(images.split(AT_ONCE))
-        if isinstance(images, Tensor)
-        else images.split(AT_ONCE, here)
-    )
-    logits = gathered([model(part).flatten(0, -2) for part in parts], len(labels))
-    right = (logits.argmax(-1) == labels).sum().item()
-    return right / len(labels), loss(logits, labels).item()
+    labels = examples.labels
+    size = max(1, AT_ONCE * len(labels) // labels.numel())
+    found = []
+    for part in examples.split(size, place()):
+        logits, right = model(part.images).flatten(0, -2), part.labels.flatten()
+        hits = (logits.argmax(-1) == right).sum().item()
+        found.append([hits, loss(logits, right).item() * len(right)])
+    hits, lost = gathered(found).sum(0).tolist()
+    return hits / labels.numel(), lost / labels.numel()

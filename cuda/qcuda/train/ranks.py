@@ -58,21 +58,14 @@ def total_of(value: float) -> float:
     return total(torch.tensor(value, dtype=torch.float64)).item()
 
 
-def gathered(parts: list[Tensor], rows: int) -> Tensor:
-    """Tables of all processes one below the other, so many rows together; the same on each.
-
-    parts: of this process; the first has some. What they hold is added to zeros, which is exact.
-    """
+def gathered(rows: list[list[float]]) -> Tensor:
+    """Pairs of numbers of all processes one below the other, (n, 2) float64, the same on each."""
     here = place()
-    if here.ranks == 1:
-        return torch.cat(parts)
-    sizes = torch.zeros(here.ranks, 2, dtype=torch.int64)
-    if parts:
-        sizes[here.rank] = torch.tensor([sum(map(len, parts)), parts[0].shape[1]])
-    sizes = total(sizes)
-    whole = torch.zeros(rows, int(sizes[0, 1]))
-    first = int(sizes[: here.rank, 0].sum())
-    for part in parts:
-        whole[first : first + len(part)] = part
-        first += len(part)
+    counts = torch.zeros(here.ranks, dtype=torch.int64)
+    counts[here.rank] = len(rows)
+    ends = total(counts).cumsum(0)
+    whole = torch.zeros(int(ends[-1]), 2, dtype=torch.float64)
+    whole[ends[here.rank] - len(rows) : ends[here.rank]] = torch.tensor(
+        rows, dtype=whole.dtype
+    ).view(-1, 2)
     return total(whole)
