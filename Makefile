@@ -5,10 +5,10 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint types notebooks check kernels validate mutants bench lock clean
+.PHONY: help install train test lint types notebooks check kernels validate mutants bench bench-gpu lock clean
 
 help: ## print this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 install: ## make .venv with dependencies, package and kernels, if not up to date
 	@$(PYTHON) bootstrap.py
@@ -42,6 +42,9 @@ mutants: install ## break kernels and packages in a hundred ways and print which
 
 bench: install ## time the weight update on 10^7 weights beside torch and a plain copy
 	$(BIN)/qtheory bench update $(ARGS)
+
+bench-gpu: install ## measure a GPU beside what was predicted; ARGS=--dry-run without one
+	$(BIN)/qtheory bench gpu --json cuda/benchmarks/gpu.json $(ARGS)
 
 lock: ## choose the newest versions again (needs uv), keeping torch's
 	@( sed -n '/^#/p' requirements.lock; ( grep '^torch==' requirements.lock; printf 'cmake\nninja\nscikit-build-core\n' ) | \

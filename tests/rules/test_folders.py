@@ -15,7 +15,6 @@ import pytest
 
 LEAST = 3
 SMALL = {  # folders that hold fewer things, and why
-    "cuda/benchmarks": "one file for each GPU that somebody has measured; none is recorded yet",
     "docs": "the figure of the README, until there are pages",
     "docs/figures": "the figure of the README, until there are pages",
     "reference": "its one package; the others stand beside more",

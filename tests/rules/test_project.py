@@ -50,7 +50,7 @@ def test_the_licence_is_the_one_named(root: Path, project: dict[str, Any]):
 
 def targets(makefile: str) -> set[str]:
     """Targets that `make help` lists."""
-    return set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
 
 
 def test_every_named_command_exists(root: Path):
@@ -60,7 +60,7 @@ def test_every_named_command_exists(root: Path):
     assert targets(makefile) == set(phony[1].split())
     for name in ("README.md", "CONTRIBUTING.md", ".ci/run"):
         text = (root / name).read_text()
-        used = re.findall(r"(?m)(?:^|`)make ([a-z]+(?: [a-z]+)*)", text)
+        used = re.findall(r"(?m)(?:^|`)make ([a-z-]+(?: [a-z-]+)*)", text)
         assert {word for words in used for word in words.split()} <= targets(makefile), name
 
 

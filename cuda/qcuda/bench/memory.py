@@ -222,14 +222,17 @@ def _ratios(rows: dict[str, dict[str, float]]) -> str:
     return "\n".join(said)
 
 
-def in_process(name: str, row: str, batch: int, device: str = "cpu", **how: Any) -> Peak:
-    """`measure` in a process of its own."""
+def in_process(
+    name: str, row: str, batch: int, device: str = "cpu", *, limit: float | None = None, **how: Any
+) -> Peak:
+    """`measure` in a process of its own; limit: seconds that it may take."""
     program = (
         "import json; from qcuda.bench.memory import measure; "
         f"print(json.dumps(measure({name!r}, {row!r}, {batch}, {device!r}, **{how!r})))"
     )
     environment = {**os.environ, **PAGES_BACK}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, check=True, stdout=subprocess.PIPE
-    )
+        [sys.executable, "-c", program], env=environment, check=True, stdout=subprocess.PIPE,
+        timeout=limit,
+    )  # fmt: skip
     return Peak(*json_module.loads(done.stdout.splitlines()[-1]))

@@ -20,6 +20,7 @@ BENCHMARKS = {
         "qcuda.bench.train",
         ("model", "batch", "rows", "forms", "steps", "device"),
     ),
+    "gpu": ("qcuda.bench.gpu", ("seconds", "dry_run")),
     "audit": ("qcuda.bench.watch", ("rounds", "epochs", "model")),
     "loader": ("qcuda.bench.loader", ("repeats", "images")),
     "chain": ("qcuda.bench.chain.run", ("others", "repeats", "states", "longest")),
@@ -88,6 +89,10 @@ def subcommands(parser: ArgumentParser) -> None:
     whole.add_argument("--steps", type=int, default=5, help="timed steps; the median counts")
     whole.add_argument("--device", type=str, default="cpu", help="cpu or cuda")
     commands.add_subcommand("train", whole, help="images a second and memory of a network")
+    card = common("Measure a GPU beside what was predicted of it: kernels, stages, training.")
+    card.add_argument("--seconds", type=int, default=600, help="what no time is left for is named")
+    card.add_argument("--dry_run", action="store_true", help="without a GPU: small, on the CPU")
+    commands.add_subcommand("gpu", card, help="everything about a GPU, in one call")
     law = common("Time training on digits with and without the audit of the law.")
     law.add_argument("--rounds", type=int, default=3, help="runs of each that count")
     law.add_argument("--epochs", type=int, default=60, help="epochs of a run")
@@ -119,7 +124,10 @@ def run(options: Namespace) -> int:
     chosen = options.get(name)
     values = {key: chosen[key] for key in (*keys, "json")} if chosen else {}
     for key, value in values.items():
-        require(not isinstance(value, int) or value >= 1, f"{key} is at least 1, got {value}")
+        require(
+            value is False or not isinstance(value, int) or value >= 1,
+            f"{key} is at least 1, got {value}",
+        )
     check_writable(values.get("json"))
     try:
         function(module, name)(**values)

@@ -12,6 +12,7 @@ import torch
 
 WARM = 0.3  # seconds of work after which clocks are up
 EACH = 10  # launches between two events
+ISSUED = 4 * 32  # by four schedulers in a cycle, each an instruction of 32 threads
 
 
 class Card:
@@ -36,8 +37,7 @@ class Card:
             return None
         properties = torch.cuda.get_device_properties(self.device)
         clock = getattr(properties, "clock_rate", None)  # kHz, in new versions of torch only
-        # Four schedulers of a multiprocessor each issue one instruction of 32 threads in a cycle.
-        return clock and 1e3 * clock * properties.multi_processor_count * 4 * 32
+        return clock and 1e3 * clock * properties.multi_processor_count * ISSUED
 
     @contextlib.contextmanager
     def stream(self) -> Iterator[None]:

@@ -74,18 +74,18 @@ def run_here(name: str, card: Card) -> Row:
     return Row(stage=name, result=result, seconds=seconds, facts=facts, reason=reason)
 
 
-def run_apart(name: str, device: str) -> Row:
-    """A stage in a process of its own, which may crash or hang."""
+def run_apart(name: str, device: str, limit: float = LIMIT) -> Row:
+    """A stage in a process of its own, which may crash or hang; limit: in seconds."""
     command = [sys.executable, "-m", "qcuda.validate.device.stages", name, "--device", device]
     environment = {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # for equal bits as well
     began = time.perf_counter()
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=LIMIT, check=False, env=environment
+            command, capture_output=True, text=True, timeout=limit, check=False, env=environment
         )
     except subprocess.TimeoutExpired:
-        reason = f"it took more than {LIMIT} seconds"
-        return Row(stage=name, result="FAILED", seconds=LIMIT, facts={}, reason=reason)
+        reason = f"it took more than {limit:.0f} seconds"
+        return Row(stage=name, result="FAILED", seconds=limit, facts={}, reason=reason)
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
     reason = f"the process ended with {done.returncode}:\n{done.stderr[-4000:]}"

@@ -68,6 +68,19 @@ def time_copy(card: Card) -> dict[str, float]:
     return {**found, "bytes_per_second": 2 * COPIED / found["seconds"]}
 
 
+def named(kernel: Kernel) -> str:
+    """The name of its function."""
+    rule, optimiser, storage, gradient, moment = kernel
+    reals = (gradient, moment)[: 2 if abi.MOMENTS[optimiser] else 1]
+    return source.step(rule, optimiser, storage.name.lower(), *(r.name.lower() for r in reals))
+
+
+def bytes_of(kernel: Kernel) -> float:
+    """What a weight moves: its gradient, and its state and moments there and back."""
+    _, optimiser, storage, gradient, moment = kernel
+    return gradient.bytes + 2 * (storage.bits / 8 + abi.MOMENTS[optimiser] * moment.bytes)
+
+
 def gradients(count: int, kind: str, card: Card) -> Tensor:
     """float32 gradients of a kind."""
     made = torch.randn(count, device=card.device).mul_(1e-33 if kind == "tiny" else 0.3)
@@ -82,7 +95,7 @@ def time_step(
     """A step of `tensors` equal tensors with `weights` weights together."""
     rule, optimiser, storage, gradient, moment = kernel
     count, moments = weights // tensors // 8 * 8, abi.MOMENTS[optimiser]
-    rows, kept, size = [], [], 0
+    rows, kept = [], []
     for number in range(tensors):
         state = torch.zeros(storage.bytes(count), dtype=torch.uint8, device=card.device)
         reals = [gradients(count, kind, card).to(REALS[gradient])]
@@ -91,7 +104,6 @@ def time_step(
         kept += [state, *reals]
         pointers = [array.data_ptr() for array in (state, *reals)] + [0] * (3 - moments)
         rows.append(abi.Tensor(*pointers, count, 0, number, 0))
-        size += count * gradient.bytes + 2 * state.numel() + 2 * moments * moment.bytes * count
     launch = abi.launch(
         abi.spec(1.0, 1.0, 3, [3.0, 1.0]),
         seed=1,
@@ -115,11 +127,11 @@ def time_step(
     found = card.seconds(
         lambda: launcher.step_all(launch, table, *pointers, card.handle(), allocate)
     )
-    names = (rule, optimiser, storage.name.lower(), gradient.name.lower(), moment.name.lower())
+    size = int(bytes_of(kernel) * count * tensors)  # whole: counts are of eights
     return {
-        "kernel": source.step(*names[: 5 if moments else 4]),
-        "gradient_type": names[3],
-        "moment_type": names[4] if moments else None,
+        "kernel": named(kernel),
+        "gradient_type": gradient.name.lower(),
+        "moment_type": moment.name.lower() if moments else None,
         "gradients": kind,
         "tensors": tensors,
         "weights": count * tensors,
