@@ -8,6 +8,7 @@ LOOP, JOB, DOOR, GRADIENTS = (
     f"cuda/qcuda/train/{name}.py" for name in ("loop", "job", "door", "gradients")
 )
 CHECKPOINT, RESULTS = "cuda/qcuda/train/checkpoint.py", "cuda/qcuda/train/results.py"
+FLOATS = "cuda/qcuda/models/floats.py"
 AVERAGE = "cuda/qcuda/train/average.py"
 BASES, OPTIMISERS = "cuda/qcuda/train/bases.py", "cuda/qcuda/train/optimisers.py"
 TABLE, SHAPES = "cuda/qcuda/schedules/table.py", "cuda/qcuda/schedules/shapes.py"
@@ -30,8 +31,8 @@ MUTANTS = [
     Mutant("train: step before backward", LOOP, "        loss = gradients(",
            "        _step(trainee) if not ends else None\n        loss = gradients("),
     Mutant("train: no step on the last batch of baselines", LOOP,
-           "        else:\n            _step(trainee)\n        stop",
-           "        elif not ends:\n            _step(trainee)\n        stop"),
+           "            else:\n                _step(trainee)\n        stop",
+           "            elif not ends:\n                _step(trainee)\n        stop"),
     Mutant("train: sign of the loss", GRADIENTS, "(1 - target * logits)", "(1 + target * logits)"),
     Mutant("train: loss without the square", GRADIENTS, ".clamp_min(0).square().mean()",
            ".clamp_min(0).mean()"),
@@ -78,6 +79,17 @@ MUTANTS = [
            'trainee.average = Average(**values["average"])', "pass"),
     Mutant("train: an average that stays where it was left", LOOP,
            "        trainee.average.begin_at(trainee.model)\n", "        pass\n"),
+    Mutant("train: float weights are left in their file", DOOR,
+           "    if config.learning.weights:", "    if False:"),
+    Mutant("train: only weights of a file are copied", FLOATS, "[0] not in real", "[0] in real"),
+    Mutant("train: latents of the file's scale", BASELINES, "copy_(weight / scale)",
+           "copy_(weight)"),
+    Mutant("train: latents of a file read without their scale", BASELINES,
+           "        self.scale = scale\n        self.latent", "        self.latent"),
+    Mutant("train: learned numbers of the weights before", BASELINES,
+           "        self.reader = Reader(own.reading", "        _ = Reader(own.reading"),
+    Mutant("train: hidden levels begin as visible ones", FLOATS, ", readout=layer.readout", ""),
+    Mutant("train: any file fits", FLOATS, "    fits(path, tensors, model.state_dict())\n", ""),
     Mutant("train: gradients wait for the step", LOOP,
            "if not trainee.learning.step_in_backward:", "if True:"),
     Mutant("train: weights held from step to step", "cuda/qcuda/nn/once.py",
@@ -86,8 +98,8 @@ MUTANTS = [
            "if False else"),
     Mutant("train: ranks judge some parts twice", "cuda/qcuda/data/source.py",
            " + min(self.rank, more)", ""),
-    Mutant("train: outputs of ranks in one place", "cuda/qcuda/train/ranks.py",
-           "int(sizes[: here.rank, 0].sum())", "0"),
+    Mutant("train: ranks keep what they judge to themselves", "cuda/qcuda/train/ranks.py",
+           "return total(whole)", "return whole"),
     Mutant("train: best by loss", LOOP, '(best["accuracy"], -best["loss"]) >= (accuracy, -loss)',
            '-best["loss"] >= -loss'),
     Mutant("train: the last of equals is best", LOOP,

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,22 @@ def checks(load: Callable[[str], ModuleType]) -> Iterator:
             learning.test_a_teacher_has_its_share_of_the_loss(0.25, Path(folder))
 
     yield "shares of teachers", taught
+    floats = load("train/test_floats")
+
+    def in_folder(check: Callable[..., None], *what: Any) -> Callable[[], None]:
+        def checked() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                check(*what, Path(folder))
+
+        return checked
+
+    begun = floats.test_every_method_begins_at_the_levels_nearest_to_float_weights
+    for method in ("walker8", "ste"):
+        yield "float weights", in_folder(begun, method)
+    learned = floats.test_learned_numbers_of_a_reader_follow_the_weights
+    yield "float weights of readers", in_folder(learned)
+    refused = floats.test_weights_of_another_network_are_refused
+    yield "other float weights", in_folder(refused, lambda s: s.pop("fc.bias"), "got fc.bias miss")
     yield "clipped gradients", learning.test_gradients_are_clipped_together
     anew = learning.test_statistics_are_taken_anew_from_the_first_examples_of_an_epoch
     for restate, batches in ((0, 0), (4, 1), (5, 2)):

@@ -13,7 +13,7 @@ from qcuda.train.methods import METHODS
 from qtheory.algorithms import STEMS
 
 QCUDA = Path(__file__).resolve().parents[2] / "cuda" / "qcuda"
-DOOR = {("train/door.py", "begin"), ("train/door.py", "_network"), ("train/door.py", "_teacher")}
+DOOR = {("train/door.py", "begin"), ("train/door.py", "_network"), ("train/door.py", "_floats")}
 DOOR |= {("train/job.py", "run")}
 OWN = ("full", "ste", "walker8", "walker6", "walker4", "ternary_bop10")
 OWN += ("stochastic_rounding", "ternary_bop")

@@ -61,6 +61,14 @@ class RealLayer(nn.Module):
         draw_real(self.latent, 1.0, seed, tensor)
         self.reader = Reader(self.reader.reading, self.latent, seed=seed, tensor=tensor)
 
+    @torch.no_grad()
+    def begin_at(self, weight: Tensor, scale: float) -> None:
+        """See about a weight, by latents that are it over a scale; learned numbers begin anew."""
+        self.scale = scale
+        self.latent.copy_(weight / scale)
+        own = self.reader
+        self.reader = Reader(own.reading, self.latent, seed=own.seed, tensor=own.tensor)
+
     @property
     def visible(self) -> Tensor:
         """The weight that the forward pass sees, but for its scale."""

@@ -210,11 +210,11 @@ def _scale(weight: Tensor, groups: int, config: LatticeConfig) -> float | Tensor
         return 1.0
     channels = config.scale == "channel"
     rows = by_channel(weight.detach(), groups) if channels else weight.detach().reshape(1, -1)
-    found = best_scales(rows, config.lattice if config.readout is None else _shown(config.readout))
+    found = best_scales(rows, config.lattice if config.readout is None else shown(config.readout))
     return found if channels else float(found)
 
 
-def _shown(readout: Stair) -> Lattice:
+def shown(readout: Stair) -> Lattice:
     """The visible levels. Raises InputError if they are not equally spaced."""
     low, high, size = readout.levels[0], readout.levels[-1], len(readout.levels)
     lattice = Lattice.uniform(low, high, size)

@@ -92,7 +92,7 @@ def load(model: nn.Module, path: str | Path) -> nn.Module:
         f"{path}: a model file has format {FORMAT}, got {found['format']}",
     )
     tensors |= {name: tensors[kept] for name, kept in found["shared"].items()}
-    _check(path, tensors, model.state_dict())
+    fits(path, tensors, model.state_dict())
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -101,7 +101,8 @@ def load(model: nn.Module, path: str | Path) -> nn.Module:
     return model
 
 
-def _check(path: Path, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+def fits(path: Path, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Raise InputError, naming the file, unless two have tensors of the same names and kinds."""
     missing, foreign = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     require(
         not missing and not foreign,

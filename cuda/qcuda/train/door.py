@@ -12,9 +12,9 @@ from qcuda.data import source
 from qcuda.errors import require
 from qcuda.memory.least import least_memory_
 from qcuda.models.baselines import read_as
+from qcuda.models.floats import begin_as_, load_floats
 from qcuda.models.registry import build
 from qcuda.models.weights import on_lattice, real, relu, stepped
-from qcuda.nn.model_file import load
 from qcuda.schedules.table import OTHERS, begun, stretched
 from qcuda.train import folder, optimisers
 from qcuda.train.checkpoint import restore
@@ -30,6 +30,8 @@ def begin(config: Config, method: str, seed: int) -> Trainee:
     """A trainee before its first epoch."""
     row, spec = METHODS[method], config.algorithm.get(method)
     model = _network(config, method, seed)
+    if config.learning.weights:
+        begin_as_(model, _floats(config, config.learning.weights))
     if config.learning.memory == "least":
         least_memory_(model)
     rate = config.base.learning_rate[method]
@@ -52,11 +54,13 @@ def begin(config: Config, method: str, seed: int) -> Trainee:
         apart = config.normalized.others_learning_rate
         schedules[OTHERS] = begun(config.schedules[RATE], apart, config.run.epochs)
     audited = config.run.law_audit and row.walks
-    teacher = config.learning.teacher and _teacher(config, Path(config.learning.teacher))
+    teacher = None
+    if config.learning.teacher:
+        teacher = _floats(config, config.learning.teacher).eval().requires_grad_(False)
     return start(
         method, seed, model, optimizer, schedules,
         audited=audited, learning=config.learning, patience=config.run.patience,
-        replay=config.run.replay, teacher=teacher or None,
+        replay=config.run.replay, teacher=teacher,
         reads=None if row.walks else spec,
         shares=_shares(config.run) if row.freezes else None,
     )  # fmt: skip
@@ -80,12 +84,12 @@ def _network(config: Config, method: str, seed: int) -> nn.Module:
     return build(config.model, task.shape, task.classes, weight, activation, seed)
 
 
-def _teacher(config: Config, path: Path) -> nn.Module:
-    """The network of the config with real weights and activations, of a file; it learns no more.
+def _floats(config: Config, path: str) -> nn.Module:
+    """The network of the config with real weights and activations, of a file.
 
     Raises InputError, naming the file, if it is not of that network.
     """
-    return load(_network(config, TEACHER, 0), path).eval().requires_grad_(False)
+    return load_floats(_network(config, TEACHER, 0), path)
 
 
 def reopen(path: Path, tree: Mapping[str, Any] | None = None) -> Trainee:

@@ -40,8 +40,13 @@ class Learning:
     step_in_backward: Annotated[
         bool, "move each weight as soon as its gradient exists, and free that"
     ] = False
+    weights: Annotated[
+        str,
+        "file of float weights with which every method begins: a model of the method `full`, or "
+        "with model.order torchvision one of torchvision; '': drawn ones",
+    ] = ""
     teacher: Annotated[
-        str, "safetensors of a model of the method `full`, whose outputs are learned too; '': none"
+        str, "file of the same kind, of a model whose outputs are learned too; '': none"
     ] = ""
     trust: Annotated[float, "share of the teacher's outputs in the loss"] = 0.5
     temperature: Annotated[float, "that divides both logits where outputs are compared"] = 4.0

@@ -96,7 +96,7 @@ METHODS["ternary_bop10"] = Method(
     1.0, "Ternary Bop: int8 momentum", palette.BYTE, "ternary_bop", normalized=True, momentum=0.97
 )
 METHODS |= BASELINES
-TEACHER = "full"  # the method of a model that others learn from
+TEACHER = "full"  # the method of a model that others learn from, or begin with
 DEFAULT = (walkers()[0], "walker8", *BASELINES)
 
 
