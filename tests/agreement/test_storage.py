@@ -79,6 +79,34 @@ def test_the_codes_are_the_published_ones(room):
         assert room.library.qt_unpack(storage, packed.ctypes.data, 5, codes.ctypes.data) != 0
 
 
+@pytest.mark.parametrize("real", abi.VISIBLE, ids=lambda one: one.name)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_numbers_that_are_trits_are_packed_and_others_refused(room, real, threads):
+    as_stored = {
+        abi.Real.FLOAT32: lambda x: x.copy(),
+        abi.Real.BFLOAT16: lambda x: (x.view(np.uint32) >> 16).astype(np.uint16),
+        abi.Real.FLOAT16: lambda x: x.astype(np.float16),
+    }[real]
+
+    def packed(values, room_for):
+        data, made = as_stored(values), np.full(room_for, 0x5A, np.uint8)
+        pointers = data.ctypes.data, len(data), made.ctypes.data
+        return room.library.qt_trits(int(real), *pointers, threads), made
+
+    for count in SIZES:
+        codes = np.random.default_rng(count).integers(-1, 2, count)
+        numbers = -(-codes).astype(np.float32)  # a zero is -0
+        size = abi.Storage.TRITS.bytes(count)
+        error, made = packed(numbers, size + 1)
+        assert error == 0 and made[-1] == 0x5A
+        assert (made[:-1] == plain.pack(codes.astype(np.int8), 2)).all()
+        for place in sorted({0, count // 2, count - 1}) if count else ():
+            for other in (0.5, -1.5, 2.0, np.inf, np.nan) if count < 600 else (0.5,):
+                wrong = numbers.copy()
+                wrong[place] = other
+                assert packed(wrong, size)[0] != 0
+
+
 def test_illegal_trits_are_counted(room):
     """All 256 bytes, at every length that ends inside them; padding is not looked at."""
     for byte in range(256):

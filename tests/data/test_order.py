@@ -19,6 +19,8 @@ from qcuda.data.order import Purpose, batches, permutation, shares
 from qcuda.data.reading import Loading, Opened
 from qcuda.data.source import ALONE, Examples, Place, opened
 from qcuda.errors import InputError
+from qcuda.kernels.words import words
+from qtheory.streams import Stream
 
 
 @given(count=st.integers(1, 200), size=st.integers(1, 50), even=st.booleans())
@@ -154,12 +156,30 @@ class Numbers:
         return np.array([number], np.float32)
 
 
+@pytest.mark.parametrize(("seed", "epoch"), [(0, 1), (0, 2), (3, 1)])
+def test_an_example_is_seen_by_words_of_seed_epoch_and_position(seed: int, epoch: int):
+    class Seen(Numbers):
+        words = 2
+
+        def read(self, number: int, drawn: Any) -> np.ndarray:
+            return np.array([number, *(drawn or ())], np.float64)
+
+    parts = {"train": Seen(10), "test": Seen(4)}
+    data = reading.opened(parts, 1, Loading(2, 0), "here")
+    found = torch.cat([batch.images for batch in data.epoch(seed, epoch)]).long()
+    order = data.places[permutation(seed, epoch, Purpose.ORDER, 9)]
+    drawn = words(seed, epoch, Purpose.VIEW, 18, stream=Stream.DATA).reshape(9, 2)
+    assert torch.equal(found, torch.cat([order[:, None], drawn], 1))
+
+
 def test_val_chooses_the_model_beside_test():
     parts = {"train": Numbers(10), "val": Numbers(3), "test": Numbers(4)}
     data = reading.opened(parts, 0, Loading(2, 0), "here")
     assert torch.cat([part.images for part in data.validation.split(2)]).tolist() == [[0], [1], [2]]
     assert data.test.labels.tolist() == [0, 1, 2, 3]
-    assert sorted(torch.cat([b.labels for b in data.epoch(0, 1)]).tolist()) == list(range(10))
+    whole = list(data.epoch(0, 1))
+    assert sorted(torch.cat([b.labels for b in whole]).tolist()) == list(range(10))
+    assert all(b.images.flatten().tolist() == b.labels.tolist() for b in whole)
 
 
 def test_without_val_some_of_train_choose_the_same_for_every_run():

@@ -41,7 +41,14 @@ NORM, NORMS, SUMS = "batch_norm.h", "cpu/batch_norm.h", "cpu/sums.h"
 READING, READINGS, PICKS = "reading.h", "cpu/readings.h", "cpu/picks.h"
 NOISY, GROUPS = "cpu/noisy_levels.h", "cpu/groups.h"
 
+TRITS = "cpu/trits.h"
+
 MUTANTS = [
+    # What is kept of activations
+    Mutant("any number is a trit", TRITS, "bad |= int32_t(float(code) != x[i]);", ""),
+    Mutant("the last task tells what is no trit", TRITS, "if (bad) other = 1;", "other = bad;"),
+    Mutant("whole tasks of trits", TRITS, "(count + TRITS_TASK - 1) /", "count /"),
+    Mutant("trits in one another's bytes", TRITS, "bytes + start / 4", "bytes + start / 8"),
     # Decisions
     Mutant("<= for <", WALKER, "(word < t.part)", "(word <= t.part)"),
     Mutant("24-bit words", WALKER, "(word < t.part)", "((word >> 8) < (t.part >> 8))"),

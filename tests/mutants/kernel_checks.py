@@ -51,6 +51,8 @@ def exact(room: cpu_room.Room) -> Iterator[Check]:
     yield "known answers of the generator", lambda: test_words.test_known_answers(room)
     yield "every number counts", lambda: test_words.test_each_number_reaches_the_counter(room)
     yield "published codes", lambda: test_storage.test_the_codes_are_the_published_ones(room)
+    trits = test_storage.test_numbers_that_are_trits_are_packed_and_others_refused
+    yield "numbers as trits", lambda: trits(room, test_storage.abi.Real.FLOAT32, 1)
     yield "illegal trits", lambda: test_storage.test_illegal_trits_are_counted(room)
     for count in (1, 4, 7):
         yield (

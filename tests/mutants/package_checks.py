@@ -26,6 +26,7 @@ from types import ModuleType
 import hypothesis
 import torch
 from mutants import (
+    data_checks,
     memory_checks,
     optimizer_checks,
     reader_checks,
@@ -215,6 +216,8 @@ def inside(folder: Path, mutant: Mutant, statistics: bool, only: set[str] | None
         ladders.pop(1)
     if mutant.file.endswith(STEPS) or not mutant.file:
         ladders.append(("exact", optimizer_checks.exact(load)))
+    if mutant.file.startswith(data_checks.PLACE):
+        return judge([("exact", data_checks.exact(load))], only=only)
     if mutant.file.startswith(memory_checks.PLACE) or mutant.file.endswith("kept.py"):
         return judge([("exact", memory_checks.exact(load))], only=only)
     if mutant.file.endswith(("stairs.py", "activations.py", "fused.py")):

@@ -27,8 +27,40 @@ KEPT, TABLE = "cuda/qcuda/nn/kept.py", "cuda/qcuda/memory/table.py"
 READING, READER = "cuda/qcuda/nn/reading.py", "cuda/qcuda/nn/reader.py"
 FREEZING, LATENT = "cuda/qcuda/nn/freezing.py", "cuda/qcuda/nn/latent.py"
 PLAIN_READER, LAW_OF_READERS = "reference/qreference/reader.py", "qtheory/algorithms/reader.py"
+ORDER, FILES, SHARDS = (f"cuda/qcuda/data/{name}.py" for name in ("order", "reading", "shards"))
 
 MUTANTS = [
+    # Data: order, shares, index
+    Mutant("data: every epoch in one order", ORDER, "words(seed, epoch,", "words(seed, 0,"),
+    Mutant("data: one order for all seeds", ORDER, "words(seed, epoch,", "words(0, epoch,"),
+    Mutant("data: a short last batch", ORDER,
+           "torch.tensor_split(torch.arange(count), count // size)",
+           "torch.arange(count).split(size)"),
+    Mutant("data: even batches and what is left", ORDER, "count - count % size", "count"),
+    Mutant("data: one share for all ranks", ORDER, "[place.rank]", "[0]"),
+    Mutant("data: an epoch goes on a batch late", ORDER, "if done >= start:", "if done > start:"),
+    Mutant("data: an epoch goes on within a batch", ORDER,
+           'require(done == start, f"an epoch goes', 'require(True, f"an epoch goes'),
+    Mutant("data: an epoch goes on behind its end", ORDER,
+           'require(done == start, f"an epoch of', 'require(True, f"an epoch of'),
+    Mutant("data: ranks see by the same words", FILES, "offset=each * first", "offset=0"),
+    Mutant("data: views of one epoch for all", FILES, "seed, number, Purpose.VIEW",
+           "seed, 1, Purpose.VIEW"),
+    Mutant("data: what was read last comes first", FILES,
+           "> AHEAD:\n                yield [one.result() for one in waiting.popleft()]",
+           "> AHEAD:\n                yield [one.result() for one in waiting.pop()]"),
+    Mutant("data: labels in the order of files", FILES,
+           "[[number for number, _ in good]]", "[sorted(number for number, _ in good)]"),
+    Mutant("data: trained on what chooses", FILES, "order[held:]", "order"),
+    Mutant("data: a choice by the order of an epoch", FILES, "Purpose.SPLIT, count",
+           "Purpose.ORDER, count"),
+    Mutant("data: tested on val", FILES, '"test" if "test" in parts else "val"',
+           '"val" if "val" in parts else "test"'),
+    Mutant("data: all images in the first shard", SHARDS, "[(number, image.offset",
+           "[(0, image.offset"),
+    Mutant("data: images without their last byte", SHARDS, "image.size, label)",
+           "image.size - 1, label)"),
+    Mutant("data: labels count from 1", SHARDS, "int(labels[0])))", "int(labels[0]) + 1))"),
     # The optimiser of torch
     Mutant("tensors numbered in each launch", PLAN, "launch.places.append(place)",
            "launch.places.append(len(launch.places))"),
