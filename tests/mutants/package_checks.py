@@ -224,6 +224,7 @@ def inside(folder: Path, mutant: Mutant, statistics: bool, only: set[str] | None
         return judge(stairs(room), only=only)
     if not mutant.file:
         ladders += [*stairs(room), *reader_checks.ladders(load, room)]
+        ladders += [("exact", checks.exact(load)) for checks in (memory_checks, data_checks)]
     return judge(ladders, (lambda: opinion(room)) if statistics else None, only)
 
 
