@@ -6,6 +6,7 @@ The loop is written here once more, from torch's own parts, and shares the door 
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -248,6 +249,12 @@ def test_a_job_has_the_results_of_the_plain_loop_for_each_seed():
                     changed = sum(ours[-1]["changed"].values()) / sum(map(sum, levels.values()))
                     assert found["changed_last"][place] == changed
         assert f"{100 * results['methods']['dst']['test_mean']:.2f}" in table(results)
+        assert "Bits a byte" not in table(results)
+        said = {"data": {"name": "text"}, "learning": {"loss": "cross_entropy", "smoothing": 0.0}}
+        results["methods"]["dst"]["test_loss"] = [2 * math.log(2), math.log(2)]
+        assert "Bits a byte of dst: 1.500 (2.000 1.000)" in table({**results, "config": said})
+        said["learning"]["smoothing"] = 0.1
+        assert "Bits a byte" not in table({**results, "config": said})
 
 
 @pytest.mark.parametrize(("stop_after", "steps"), [(1, 0), (2, 0), (3, 0), (1, 1), (4, 1)])

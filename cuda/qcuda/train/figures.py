@@ -90,7 +90,7 @@ def _draw_learning(axes: Sequence[Axes], log: Records, methods: list[str], title
     _curves(axes[0], log, methods, "loss", 1.0)
     losses = [record["loss"] for record in log if record["epoch"]]
     least = min((loss for loss in losses if loss > 0), default=1.0)
-    _logarithmic(axes[0], "training loss (mean squared hinge)", losses, least, f"{least:.1g}")
+    _logarithmic(axes[0], "training loss", losses, least, f"{least:.1g}")
     axes[0].set_title("Training")
     _legend(axes[0])
     _accuracy(axes[1], log, methods, title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -162,6 +163,10 @@ def table(results: dict[str, Any]) -> str:
     for method, found in results["methods"].items():
         each = " ".join(f"{loss:.4f}" for loss in found["test_loss"])
         rows.append(f"Test loss of {method}: {statistics.fmean(found['test_loss']):.4f} ({each})")
+        if results["config"]["data"]["name"] == "text" and _is_likelihood(results["config"]):
+            bits = [loss / math.log(2) for loss in found["test_loss"]]
+            each = " ".join(f"{bit:.3f}" for bit in bits)
+            rows.append(f"Bits a byte of {method}: {statistics.fmean(bits):.3f} ({each})")
     for method, found in results["methods"].items():
         for seed, replay in zip(results["seeds"], found.get("replays", []), strict=False):
             rows.append(f"Replay by the reference, {method} seed {seed}: {Replay(**replay)}.")
@@ -176,6 +181,11 @@ def table(results: dict[str, Any]) -> str:
         for seed, report in zip(results["seeds"], found.get("law_audits", []), strict=False):
             rows.append(f"Audit of the law, {method} seed {seed}: {describe(report)}")
     return "\n".join(rows)
+
+
+def _is_likelihood(config: Mapping[str, Any]) -> bool:
+    """Whether the loss is the mean of -log of the probability of a label."""
+    return config["learning"]["loss"] == "cross_entropy" and not config["learning"]["smoothing"]
 
 
 def unlawful(results: dict[str, Any]) -> bool:
