@@ -102,7 +102,7 @@ def _accuracy(axis: Axes, log: Records, methods: list[str], title: str) -> None:
     seeds = len({record["seed"] for record in log})
     over = f"mean and range of {seeds} seeds" if seeds > 1 else "one seed"
     axis.set(ylabel="validation accuracy (%)", title=f"{title}: {over}")
-    axis.set_ylim(max(np.quantile(shown, 0.05) - 1, 0), 100.2)
+    axis.set_ylim(max(np.quantile(shown, 0.05) - 1, 0), min(max(shown) + 1, 100.2))
     _legend(axis)
 
 
