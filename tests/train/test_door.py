@@ -84,7 +84,7 @@ def test_methods_are_named_in_their_table_alone():
     }
     own = {("train/methods.py", name) for name in OWN}
     torchs = {("bench/eager.py", name) for name in {*MOVES, *READINGS}}  # a user's form of each
-    assert found == own | torchs | {("bench/algorithms.py", "stochastic_rounding")}
+    assert found == own | torchs
 
 
 @pytest.mark.parametrize(

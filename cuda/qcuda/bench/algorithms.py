@@ -31,7 +31,8 @@ from qcuda.errors import BackendUnavailable, require
 from qcuda.kernels import native
 from qcuda.nn.fused_reading import covered
 from qcuda.nn.reader import Reader
-from qtheory.algorithms import Spec, hidden, rows, spec_class, stem, usual, walkers
+from qcuda.train.methods import METHODS, spec_of
+from qtheory.algorithms import Spec, rows, stem, usual, walkers
 from qtheory.algorithms.reader import reading_of
 from qtheory.optimisers import SGD, Normalized
 
@@ -126,9 +127,9 @@ def reading(spec: Spec, weights: int) -> Actions:
 def cases() -> dict[str, Case]:
     """Every walker's stem, the walker of hidden levels, and readers' rows with a kernel."""
     found = {name: Case("walkers", partial(plain_update, usual(name))) for name in walkers()}
-    deep = spec_class("stochastic_rounding")(**hidden(HIDDEN_BITS))
+    trained = next(name for name, method in METHODS.items() if method.bits == HIDDEN_BITS)
     found[f"walker of {HIDDEN_BITS} bits, normalised"] = Case(
-        "walkers", partial(normalised_update, deep)
+        "walkers", partial(normalised_update, spec_of(trained, {}))
     )
     for name, row in rows().items():
         if covered(reading_of(row.spec)):

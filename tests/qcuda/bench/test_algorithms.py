@@ -115,8 +115,8 @@ def test_the_table_is_printed_and_written(few, tmp_path, capsys):
     walkers = written["ratios"]["walkers, compiled"]
     slower = [
         row["compiled"] / row["kernel"]
-        for name, row in written["median_ms"].items()
-        if row["family"] == "walkers" and name != "bop"
+        for row in written["median_ms"].values()
+        if row["family"] == "walkers" and "compiled" in row
     ]
     assert walkers["median"] == pytest.approx(sum(slower) / 2)
     assert walkers["lowest"] == pytest.approx(min(slower))
