@@ -109,7 +109,7 @@ CONTRACT = Contract(
     rows=(
         Row("pruned by size", PruneQuantize(), "zhu2017, code: a share of zeros"),
         Row("pruned by a threshold", PruneQuantize(rule="threshold"), "derived"),
-        Row("edge-popup", PruneQuantize(rule="scores", zeros=0.7), "ramanujan2020, code"),
+        Row("edge-popup", PruneQuantize(rule="scores", zeros=0.7), "ramanujan2020; share: noted"),
         Row("multi-prize", PruneQuantize(rule="scores", zeros=0.8), "diffenderfer2021, code"),
     ),
     reading=reading,

@@ -72,6 +72,7 @@ def test_a_learned_threshold_by_hand():
 
 def test_rows_have_the_published_shares():
     assert rows()["edge-popup"].spec.zeros == 0.7  # 30 % of the weights are kept
+    assert rows()["multi-prize"].spec.zeros == 0.8  # 20 %, ImageNet, binary weights
     assert {row.spec.rule for row in rows().values() if isinstance(row.spec, PruneQuantize)} == {
         "size", "threshold", "scores",
     }  # fmt: skip
