@@ -290,7 +290,7 @@ class LatticeOptimizer(torch.optim.Optimizer):
         runs = list(moves.runs(launch.places))
         straight = len(runs) == 1 and found_inf is None and self._counters.device == device
         if straight:
-            counters = self._counters[launch.places[0] :][:rows]
+            counters = self._counters.narrow(0, launch.places[0], rows)
         else:
             counters = torch.zeros(rows, 2, dtype=torch.int64, device=device)
         moves.move(

@@ -101,7 +101,8 @@ def check_reals(
 
     Messages are made where a rule is broken: this runs for every tensor of every step.
     """
-    require(len(tensors) == n, f"there is one {name} for each state, got {len(tensors)} for {n}")
+    if len(tensors) != n:
+        raise InputError(f"there is one {name} for each state, got {len(tensors)} for {n}")
     dtype = tensors[0].dtype
     for tensor, other in zip(tensors, like, strict=True):
         if tensor.dtype != dtype or dtype not in types:
@@ -175,23 +176,19 @@ def _launch(
 def _check_small(
     device: torch.device, n: int, counters: Tensor, scalars: Tensor, iteration: Tensor
 ) -> None:
-    require(
-        counters.dtype == torch.int64 and counters.shape == (n, 2) and counters.is_contiguous(),
-        f"counters are int64 of shape ({n}, 2), got {counters.dtype} {tuple(counters.shape)}",
-    )
-    require(
-        scalars.dtype == torch.float32 and scalars.shape == (7,) and scalars.is_contiguous(),
-        f"scalars are 7 float32, got {scalars.dtype} {tuple(scalars.shape)}",
-    )
-    require(
-        iteration.dtype == torch.int64 and iteration.numel() == 1,
-        f"the iteration is one int64, got {iteration.dtype} {tuple(iteration.shape)}",
-    )
-    for name, small in (("counters", counters), ("scalars", scalars), ("iteration", iteration)):
-        require(
-            small.device == device,
-            f"{name} are on the gradients' device, {device}, got {small.device}",
+    if counters.dtype != torch.int64 or counters.shape != (n, 2) or not counters.is_contiguous():
+        raise InputError(
+            f"counters are int64 of shape ({n}, 2), got {counters.dtype} {tuple(counters.shape)}"
         )
+    if scalars.dtype != torch.float32 or scalars.shape != (7,) or not scalars.is_contiguous():
+        raise InputError(f"scalars are 7 float32, got {scalars.dtype} {tuple(scalars.shape)}")
+    if iteration.dtype != torch.int64 or iteration.numel() != 1:
+        raise InputError(
+            f"the iteration is one int64, got {iteration.dtype} {tuple(iteration.shape)}"
+        )
+    for name, small in (("counters", counters), ("scalars", scalars), ("iteration", iteration)):
+        if small.device != device:
+            raise InputError(f"{name} are on the gradients' device, {device}, got {small.device}")
 
 
 def _describe(
@@ -218,12 +215,12 @@ def _describe(
     """Check every argument of a step and write them as the C ABI wants them."""
     n, storage = len(states), abi.Storage(storage_number)
     gradient_type = check_reals("gradient", gradients, gradients, n)
-    require(
-        optimiser in abi.OPTIMISERS, f"an optimiser is one of {abi.OPTIMISERS}, got {optimiser!r}"
-    )
+    if optimiser not in abi.OPTIMISERS:
+        raise InputError(f"an optimiser is one of {abi.OPTIMISERS}, got {optimiser!r}")
     moments = [first, second][: abi.MOMENTS[optimiser]]
     types = [check_reals("moment", moment, gradients, n, MOMENTS) for moment in moments]
-    require(len(set(types)) < 2, f"both moments have the same dtype, got {types}")
+    if len(set(types)) > 1:
+        raise InputError(f"both moments have the same dtype, got {types}")
     require(
         torch.int8 not in types or (len(types) == 1 and len(gains) > 0),
         "moments in int8 are one for each weight, of a normalised gradient, got another launch",
@@ -240,10 +237,11 @@ def _describe(
                 f"a state is on its gradient's device, {gradient.device}, got {state.device}"
             )
     _check_small(gradients[0].device, n, counters, scalars, iteration)
-    require(
-        len(tensors) == len(offsets) == n,
-        f"there is one number and one offset for each state, got {len(tensors)} and {len(offsets)}",
-    )
+    if not len(tensors) == len(offsets) == n:
+        raise InputError(
+            "there is one number and one offset for each state, "
+            f"got {len(tensors)} and {len(offsets)}"
+        )
     for number, offset, count in zip(tensors, offsets, counts, strict=True):
         if not 0 <= number <= MAX_TENSOR:
             raise InputError(f"a tensor number is in 0..{MAX_TENSOR}, got {number}")
@@ -300,7 +298,8 @@ def _step_cpu(states: list[Tensor], *arguments: Any) -> None:
         counters.data_ptr(),
         torch.get_num_threads(),
     )
-    require(error == 0, f"the kernel takes this launch, got {abi.Error(error).words}")
+    if error:
+        raise InputError(f"the kernel takes this launch, got {abi.Error(error).words}")
     increment_version(states)  # torch would, if it had written; `qcuda.nn.kept` asks
 
 

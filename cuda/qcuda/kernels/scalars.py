@@ -12,7 +12,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from qcuda.errors import InputError, require
+from qcuda.errors import InputError
 from qcuda.kernels import abi, native
 from qcuda.kernels.gpu import launcher
 from qcuda.kernels.ops import LIBRARY, REALS, check_gains, check_reals, memory, of_gains
@@ -54,10 +54,10 @@ def _check_squares(
 ) -> None:
     check_reals("gradient", gradients, gradients, len(gradients))
     for numbers in (squares, gains):
-        require(
-            len(numbers) == len(gradients),
-            f"there are rows for each gradient, got {len(numbers)} for {len(gradients)}",
-        )
+        if len(numbers) != len(gradients):
+            raise InputError(
+                f"there are rows for each gradient, got {len(numbers)} for {len(gradients)}"
+            )
         check_gains(numbers, gradients)
     for square, gain in zip(squares, gains, strict=True):
         if square.numel() != gain.numel():
@@ -67,7 +67,8 @@ def _check_squares(
     if scalars.dtype != torch.float32 or scalars.numel() != 7 or not scalars.is_contiguous():
         raise InputError(f"scalars are 7 float32, got {scalars.dtype} {tuple(scalars.shape)}")
     device = gradients[0].device
-    require(scalars.device == device, f"scalars are on {device}, got {scalars.device}")
+    if scalars.device != device:
+        raise InputError(f"scalars are on {device}, got {scalars.device}")
 
 
 def _squares_cpu(
@@ -83,7 +84,8 @@ def _squares_cpu(
         scalars.data_ptr(),
         torch.get_num_threads(),
     )
-    require(error == 0, f"the kernel takes these gradients, got {abi.Error(error).words}")
+    if error:
+        raise InputError(f"the kernel takes these gradients, got {abi.Error(error).words}")
 
 
 def _squares_cuda(
@@ -121,7 +123,8 @@ def _squares_fake(
 def _check_scalars(
     iteration: Tensor, scalars: Tensor, numbers: Tensor, optimiser: str, found_inf: Tensor | None
 ) -> None:
-    require(optimiser in abi.SCALARS, f"an optimiser is one of {abi.SCALARS}, got {optimiser!r}")
+    if optimiser not in abi.SCALARS:
+        raise InputError(f"an optimiser is one of {abi.SCALARS}, got {optimiser!r}")
     given = [("iteration", iteration, torch.int64, 1), ("scalars", scalars, torch.float32, 7)]
     given.append(("numbers", numbers, torch.float64, 4))
     if found_inf is not None:
@@ -146,7 +149,8 @@ def _scalars_cpu(
         None if found_inf is None else found_inf.data_ptr(),
         scalars.data_ptr(),
     )
-    require(error == 0, f"the kernel takes this optimiser, got {abi.Error(error).words}")
+    if error:
+        raise InputError(f"the kernel takes this optimiser, got {abi.Error(error).words}")
 
 
 def _scalars_cuda(

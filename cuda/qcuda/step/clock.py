@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcuda.errors import require
+from qcuda.errors import InputError, require
 from qcuda.step.groups import Remembered, StepNumbers, on_host, whole
 from qtheory.optimisers import Adam, Momentum, Normalized
 from qtheory.streams import MAX_ITERATION
@@ -66,10 +66,10 @@ def iteration_of(group: dict[str, Any], device: torch.device) -> Tensor:
     """
     found = group["iteration"]
     if isinstance(found, Tensor):
-        require(
-            found.numel() == 1 and found.dtype == torch.int64,
-            f"an iteration is one int64, got {found.dtype} of shape {tuple(found.shape)}",
-        )
+        if found.numel() != 1 or found.dtype != torch.int64:
+            raise InputError(
+                f"an iteration is one int64, got {found.dtype} of shape {tuple(found.shape)}"
+            )
         if on_host(found.device):
             _check_iteration(int(found))
         return found if found.device == device else found.to(device)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import operator
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from qcuda.errors import InputError, require
 from qcuda.kernels import abi
 from qcuda.nn.slot import is_slot
-from qtheory.algorithms import Spec, contract, spec_class, stem, walkers
+from qtheory.algorithms import Spec, contract, parameters, spec_class, stem, walkers
 from qtheory.optimisers import OPTIMISERS, SGD, Adam, Momentum, Normalized, Optimiser
 from qtheory.streams import MAX_SEED
 
@@ -26,26 +27,38 @@ NO_DECAY = (
 )
 
 
-class StepNumbers(NamedTuple):
-    """A group's numbers, checked."""
+@dataclasses.dataclass(frozen=True)
+class StepNumbers:
+    """A group's numbers, checked; what follows from them is found once, not in every step."""
 
     base: Optimiser
     spec: Spec
     seed: int
     weight_decay: float
 
-    @property
+    @cached_property
     def kernel(self) -> str:
         """The optimiser of the kernel that moves lattice weights."""
         if isinstance(self.base, Normalized):
             return "momentum" if self.base.momentum else "sgd"
         return name_of(self.base)
 
-    @property
+    @cached_property
     def kept(self) -> tuple[str, ...]:
         """The names of what is kept for a lattice weight, in the order of the kernels."""
         rows = ("square",) if isinstance(self.base, Normalized) else ()
         return (*MOMENTS[: abi.MOMENTS[self.kernel]], *rows)
+
+    @cached_property
+    def rule(self) -> str:
+        """The stem of the spec."""
+        return stem(self.spec)
+
+    @cached_property
+    def levels(self) -> tuple[float, float, int, list[float]]:
+        """Spacing, zero and size of the lattice, and the spec's parameters."""
+        lattice = self.spec.lattice
+        return lattice.spacing, lattice.zero, lattice.size, list(parameters(self.spec))
 
 
 def on_host(device: torch.device) -> bool:
@@ -70,7 +83,8 @@ def whole(name: str, value: Any, most: int) -> int:
         number = -1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = -1
-    require(0 <= number <= most, f"{name} is in 0..{most}, got {value!r}")
+    if not 0 <= number <= most:  # a message costs more than the rule, and iterations come here
+        raise InputError(f"{name} is in 0..{most}, got {value!r}")
     return number
 
 

@@ -16,7 +16,7 @@ from qcuda.kernels.words import as_signed
 from qcuda.nn.slot import GradientSlot, Owner
 from qcuda.step.clock import Clock
 from qcuda.step.groups import MOMENTS, StepNumbers
-from qtheory.algorithms import Spec, parameters, stem
+from qtheory.algorithms import Spec
 
 KEPT = (*MOMENTS, "square")
 
@@ -108,7 +108,7 @@ def move(
     increments: list[Tensor],
 ) -> None:
     """Move every weight of a launch. counters: int64, a row for each of its slots, added to."""
-    spec, device = numbers.spec, kind.device
+    device = kind.device
     now = clock.scalars.to(device)
     squares = launch.kept["square"]
     torch.ops.qtheory.step_(
@@ -124,11 +124,8 @@ def move(
         launch.places,
         [0] * len(launch.places),
         as_signed(numbers.seed),
-        stem(spec),
+        numbers.rule,
         numbers.kernel,
         int(kind.storage),
-        spec.lattice.spacing,
-        spec.lattice.zero,
-        spec.lattice.size,
-        list(parameters(spec)),
+        *numbers.levels,
     )

@@ -18,7 +18,6 @@ from qcuda.step.clock import Clock, iteration_of
 from qcuda.step.groups import MOMENTS, StepNumbers, on_host
 from qcuda.step.groups import name_of as name_of_base
 from qcuda.step.moves import Kind, Launch
-from qtheory.algorithms import stem
 from qtheory.optimisers import Normalized
 
 State = dict[str, Tensor]
@@ -101,7 +100,7 @@ def planned(
             batch.params.append(param)
             batch.gradients.append(gradient)
             batch.states.append(state)
-    rule, kernel = stem(numbers.spec), numbers.kernel
+    rule, kernel = numbers.rule, numbers.kernel
     for kind, launch in plan.launches.items():
         first = launch.kept["first"]
         types = kind.gradient_type, first[0].dtype if first else torch.float32

@@ -10,7 +10,7 @@ from torch import nn
 import qcuda
 from qcuda import LatticeOptimizer
 from qcuda.kernels.abi import Storage
-from qcuda.step.groups import numbers_of
+from qcuda.step.groups import StepNumbers, numbers_of
 from qreference import optimisers as plain
 from qtheory import DST, Lattice, StochasticRounding
 from qtheory.algorithms import BinaryConnect
@@ -274,4 +274,4 @@ def test_options_in_a_group_name_the_way_for_many_processes():
 def test_a_checked_number_is_what_the_step_uses():
     group = {"spec": DST(TERNARY), "base": "sgd", "lr": 0.5, "nonlinearity": 2.0, "seed": 1}
     numbers = numbers_of({**group, "weight_decay": 0.0}, 1)
-    assert numbers == (SGD(0.5), DST(TERNARY, 2.0), 1, 0.0)
+    assert numbers == StepNumbers(SGD(0.5), DST(TERNARY, 2.0), 1, 0.0)
