@@ -4,8 +4,10 @@ A walker's update is a plain gradient step of `LatticeOptimizer`; one more has 8
 `Normalized`. A reader's row is read and differentiated, forward and backward, in its latent and in
 what it learns; rows that have no kernel are named. Torch forms are those of `qcuda.bench.eager`, as
 they are and compiled; a compiled form is compiled before its time counts. Rounds of the three are
-interleaved, and medians taken. Where others use the machine, the processor's time of one thread is
-steadier than the clock on the wall.
+interleaved, and medians taken. With them runs a copy that reads and writes as many bytes as the
+kernel must (`MUST_MOVE`), the limit that memory sets: "over streaming" is the kernel's time over
+the copy's, both in caches if the tensors fit there. Where others use the machine, the processor's
+time of one thread is steadier than the clock on the wall.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from qcuda.bench.eager import MOVES, READINGS, moved
-from qcuda.bench.update import lattice_step, measure
+from qcuda.bench.update import lattice_step, measure, streaming
 from qcuda.errors import BackendUnavailable, require
 from qcuda.kernels import native
 from qcuda.nn.fused_reading import covered
@@ -41,14 +43,23 @@ HIDDEN_BITS = 8
 FORMS = ("kernel", "eager", "compiled")
 ASKED = {"walkers": 8.0, "readers": 3.0, "each": 1.5}
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+# Bytes a weight that a kernel must read or write: a float32 gradient, and an int8 code both ways;
+# for a mean square the gradient once more. Of readers forward a latent and what is seen of it, and
+# backward latent, upstream gradient and the latent's.
+MUST_MOVE = {"plain": 4 + 2, "normalised": 4 + 4 + 2, "reading": 2 * 4 + 3 * 4}
 Actions = dict[str, Callable[[], Any]]
 
 
 class Case(NamedTuple):
-    """What is timed: its family, and the three actions from a number of weights."""
+    """What is timed: its family, the forms from a number of weights, and bytes moved a weight."""
 
     family: str
     make: Callable[[int], Actions]
+    moved: int
+
+    def actions(self, weights: int) -> Actions:
+        """The forms, and beside them a copy that moves the kernel's bytes."""
+        return {**self.make(weights), "streaming": streaming(self.moved * weights)}
 
 
 def _codes(spec: Spec, weights: int) -> Tensor:
@@ -126,14 +137,15 @@ def reading(spec: Spec, weights: int) -> Actions:
 
 def cases() -> dict[str, Case]:
     """Every walker's stem, the walker of hidden levels, and readers' rows with a kernel."""
-    found = {name: Case("walkers", partial(plain_update, usual(name))) for name in walkers()}
+    plain, normalised, read = MUST_MOVE.values()
+    found = {name: Case("walkers", partial(plain_update, usual(name)), plain) for name in walkers()}
     trained = next(name for name, method in METHODS.items() if method.bits == HIDDEN_BITS)
     found[f"walker of {HIDDEN_BITS} bits, normalised"] = Case(
-        "walkers", partial(normalised_update, spec_of(trained, {}))
+        "walkers", partial(normalised_update, spec_of(trained, {})), normalised
     )
     for name, row in rows().items():
         if covered(reading_of(row.spec)):
-            found[name] = Case("readers", partial(reading, row.spec))
+            found[name] = Case("readers", partial(reading, row.spec), read)
     return found
 
 
@@ -214,7 +226,7 @@ def algorithms(
                 torch.manual_seed(0)
                 table[name] = {
                     "family": case.family,
-                    **measure(case.make(weights), repeats, CLOCKS[clock]),
+                    **measure(case.actions(weights), repeats, CLOCKS[clock]),
                 }
                 torch.compiler.reset()
             result = {
@@ -244,9 +256,12 @@ def _print(result: dict[str, Any]) -> None:
         f"{result['weights']} weights, {result['threads']} threads, {result['repeats']} rounds, "
         f"{result['library']}, torch {result['torch_level']}; medians in ms, {result['clock']}\n"
     )
-    print(f"{'':<30}{'kernel':>9}{'eager':>9}{'compiled':>10}{'ratios: eager':>15}{'compiled':>10}")
+    print(
+        f"{'':<30}{'kernel':>9}{'over streaming':>16}{'eager':>9}{'compiled':>10}"
+        f"{'ratios: eager':>15}{'compiled':>10}"
+    )
     for name, row in result["median_ms"].items():
-        line = f"{name:<30}{row['kernel']:>9.3f}"
+        line = f"{name:<30}{row['kernel']:>9.3f}{row['kernel'] / row['streaming']:>16.2f}"
         if "eager" in row:
             ratios = (row[form] / row["kernel"] for form in FORMS[1:])
             line += f"{row['eager']:>9.3f}{row['compiled']:>10.3f}"

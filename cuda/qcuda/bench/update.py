@@ -81,7 +81,7 @@ def _fused_adam(weights: Tensor, gradient: Tensor) -> Callable[[], Any]:
     return torch.optim.Adam([weights], lr=LEARNING_RATE, fused=True).step
 
 
-def _streaming(bytes_moved: int) -> Callable[[], Any]:
+def streaming(bytes_moved: int) -> Callable[[], Any]:
     """A plain copy that reads and writes as many bytes in all."""
     source = torch.zeros(bytes_moved // 2, dtype=torch.uint8)
     target = torch.zeros_like(source)
@@ -115,14 +115,14 @@ def contestants(weights: int) -> list[Contestant]:
         ours("SR, int8", rounding, sgd, Storage.INT8),
         Contestant("DST, torch eager", lambda: eager_dst(code, gradient), 6, 1),
         Contestant("DST, torch.compile", lambda: compiled(code, gradient), 6, 1),
-        Contestant("copy of 6 bytes/weight", _streaming(6 * weights), 6, 0),
+        Contestant("copy of 6 bytes/weight", streaming(6 * weights), 6, 0),
         ours("Adam+DST, int8", dst, adam, Storage.INT8),
         ours("Adam+DST, 2 bits", dst, adam, Storage.TRITS),
         ours("Adam+DST, 2 bits, bf16 moments", dst, adam, Storage.TRITS, "bfloat16"),
         Contestant("Adam+DST, torch eager", lambda: eager_adam_dst(*adam_arguments), 22, 9),
         Contestant("Adam+DST, torch.compile", lambda: compiled_adam(*adam_arguments), 22, 9),
         Contestant("torch.optim.Adam(fused)", _fused_adam(real, gradient), 28, 12),
-        Contestant("copy of 22 bytes/weight", _streaming(22 * weights), 22, 0),
+        Contestant("copy of 22 bytes/weight", streaming(22 * weights), 22, 0),
     ]
 
 

@@ -122,6 +122,19 @@ def test_the_table_is_printed_and_written(few, tmp_path, capsys):
     assert walkers["lowest"] == pytest.approx(min(slower))
     printed = capsys.readouterr().out
     assert "no torch form" in printed and all(name in printed for name in few)
+    for name, row in written["median_ms"].items():
+        over = row["kernel"] / row["streaming"]
+        assert f"{name:<30}{row['kernel']:>9.3f}{over:>16.2f}" in printed
+
+
+def test_a_copy_moves_the_bytes_that_a_kernel_must(monkeypatch):
+    """Of int8 codes, float32 gradients and latents, each as often as it must pass."""
+    found = algorithms.cases()
+    monkeypatch.setattr(algorithms, "streaming", lambda size: size)
+    wanted = {"dst": 6, "walker of 8 bits, normalised": 10, "BWN": 20}
+    for name, size in wanted.items():
+        actions = found[name]._replace(make=lambda _: {}).actions(1024)
+        assert actions == {"streaming": 1024 * size}
 
 
 def test_a_row_each_for_every_stem():
