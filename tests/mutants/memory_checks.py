@@ -8,6 +8,14 @@ from types import ModuleType
 PLACE = "cuda/qcuda/memory/"
 
 
+def patched(test: Callable[..., None], *given: object) -> None:
+    """A test whose last argument patches modules for as long as it runs."""
+    import pytest
+
+    with pytest.MonkeyPatch.context() as patch:
+        test(*given, patch)
+
+
 def exact(load: Callable[[str], ModuleType]) -> Iterator:
     """Bits, bytes, and what is refused."""
     import torch
@@ -40,4 +48,17 @@ def exact(load: Callable[[str], ModuleType]) -> Iterator:
     for training in (True, False):
         test = tests.test_chunks_of_images_are_the_modules_but_for_roundings
         yield "chunks", lambda t=training, f=test: f(None, nn.Identity, t)
+    rows = load("qcuda/test_rows")
+    for size in ((16, 2**23, 2**24), (64, 2**12, 2**12)):
+        yield (
+            "bits of rows",
+            lambda s=size: patched(rows.test_rows_have_the_bits_of_their_modules, *s, False, False),
+        )
+    for large in (1, 2**24):
+        test = rows.test_one_input_of_three_rows_is_kept_and_of_four_if_it_is_large
+        yield "bytes of rows", lambda n=large, f=test: patched(f, n)
+    yield (
+        "rows whose weight moved",
+        rows.test_a_weight_that_moved_before_the_backward_pass_is_refused,
+    )
     yield "table", tests.test_the_table_of_memory_counts_what_is_kept

@@ -24,6 +24,7 @@ ACTIVATIONS = "cuda/qcuda/nn/activations.py"
 FUSED, KERNELS_OF_STAIRS = "cuda/qcuda/nn/fused.py", "cuda/qcuda/kernels/stairs.py"
 UNITS, CHUNKS = "cuda/qcuda/memory/units.py", "cuda/qcuda/memory/chunks.py"
 KEPT, TABLE = "cuda/qcuda/nn/kept.py", "cuda/qcuda/memory/table.py"
+ROWS = "cuda/qcuda/memory/rows.py"
 READING, READER = "cuda/qcuda/nn/reading.py", "cuda/qcuda/nn/reader.py"
 FREEZING, LATENT = "cuda/qcuda/nn/freezing.py", "cuda/qcuda/nn/latent.py"
 PLAIN_READER, LAW_OF_READERS = "reference/qreference/reader.py", "qtheory/algorithms/reader.py"
@@ -269,6 +270,15 @@ MUTANTS = [
     Mutant("chunks: biased variance in the running numbers", CHUNKS,
            "variance * (count / (count - 1))", "variance"),
     Mutant("chunks: the last chunk's slopes", CHUNKS, "[s.add_(f) for", "[f for"),
+    Mutant("rows: a weight that moved", ROWS, "ctx.row.unit().versions() != ctx.versions", "False"),
+    Mutant("rows: the stream goes by no layer backwards", ROWS,
+           "torch.add(beside[:, part], slope,", "torch.add(0 * beside[:, part], slope,"),
+    Mutant("rows: numbers of the first channels", ROWS, "row.norm.numbers(part)",
+           "row.norm.numbers(slice(part.stop - part.start))"),
+    Mutant("rows: every input is kept", ROWS, "most = 3 if ctx.large else 2", "most = 0"),
+    Mutant("rows: gradient of a weight from the first channels", ROWS,
+           "q = norm.at(some, statistics, part)",
+           "q = norm.at(some, statistics, slice(part.stop - part.start))"),
     Mutant("table: moments twice", TABLE, "_bytes(moments),", "2 * _bytes(moments),"),
     # Noisy stairs of the plain reference
     Mutant("plain stairs: sign of the mean", PLAIN_STAIRS,

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -184,20 +185,26 @@ def _stair(
     return z
 
 
-def _back(
+def back(
     x: Tensor,
     gradient: Tensor,
     statistics: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
     half_width: Tensor,
-    thresholds: list[float],
-    levels: list[float],
+    thresholds: Sequence[float],
+    levels: Sequence[float],
     folded: bool,
     triangular: bool,
     of_batch: bool,
     slopes: bool,
+    *,
+    over: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """What batch_stair_back does. over: the gradient of x is put over the other, if it lies as x.
+
+    Kernels read a run of both before they write it.
+    """
     norm, statistics = _norm(x, statistics, weight, bias), statistics.contiguous()
     stair = described(tuple(thresholds), tuple(levels), folded, False, triangular)
     if gradient.dtype != x.dtype or gradient.shape != x.shape:
@@ -206,7 +213,7 @@ def _back(
             f"{tuple(gradient.shape)}"
         )
     check_numbers(half_width, x, gradient)
-    out = torch.empty_like(x)
+    out = gradient if over and gradient.stride() == x.stride() else torch.empty_like(x)
     x, batch = _as_it_lies(in_memory(x, out.stride()))
     gradient = in_memory(gradient, x.stride())
     found, sums = _rows_of_channels(x, of_batch or slopes)
@@ -249,7 +256,7 @@ def _back_fake(x: Tensor, *numbers: object) -> tuple[Tensor, Tensor, Tensor]:
 for _name, _kernel, _fake in (
     ("batch_measure", _measure, _measure_fake),
     ("batch_stair", _stair, _stair_fake),
-    ("batch_stair_back", _back, _back_fake),
+    ("batch_stair_back", back, _back_fake),
 ):
     for _device in ("CPU", "CUDA"):
         LIBRARY.impl(_name, _kernel, _device)

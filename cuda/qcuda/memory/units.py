@@ -164,7 +164,8 @@ def parts(modules: Sequence[nn.Module]) -> list[nn.Module | Unit]:
     """Modules that follow each other, units taken together.
 
     A unit is a linear layer or a convolution, pools, a batch norm and a stair, or both fused, and
-    pools; or a module of its own kind with lattice layers inside, and no dropout.
+    pools; or a module of its own kind with lattice layers inside, and no dropout, unless it says
+    that it `keeps_little` itself.
     """
     found: list[nn.Module | Unit] = []
     place = 0
@@ -179,6 +180,8 @@ def _end_of_unit(modules: Sequence[nn.Module], place: int) -> int:
     """Where the unit ends that begins at a place, 0 if none does."""
     first = modules[place]
     lattice = isinstance(first, LatticeLayer)
+    if getattr(first, "keeps_little", False):
+        return 0
     if not lattice and lattice_layers(first) and not isinstance(first, nn.Sequential):
         draws = any(isinstance(m, _DropoutNd) or getattr(m, "dropout", 0) for m in first.modules())
         return 0 if draws else place + 1

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from qcuda.errors import require
 from qcuda.memory.chunks import MOST
+from qcuda.memory.rows import Row, in_rows
 from qcuda.memory.units import Unit
 from qcuda.models.config import ResNet
 from qcuda.models.weights import MakeActivation, MakeWeight, of_kind
@@ -70,7 +71,10 @@ class Block(nn.Module):
 
     entering: the convolution, from 0, to whose outputs the block's inputs are added in the ternary
     order; other ones have shortcuts around themselves. small: the block's shortcut has no weights.
+    frugal: whether two ternary convolutions run as rows, `qcuda.memory.rows`, where they can.
     """
+
+    frugal: bool = False
 
     def __init__(
         self,
@@ -103,7 +107,22 @@ class Block(nn.Module):
             parts["1"] = nn.BatchNorm2d(self.outputs)
             self.downsample = nn.Sequential(parts)
 
+    @property
+    def keeps_little(self) -> bool:
+        """Whether it runs as rows of a residual stream now."""
+        return self.frugal and self.ternary and self.entering == 0 and in_rows(self._stream())
+
+    def _stream(self) -> list[Row]:
+        """Its rows, if the block's shortcut is around the first and all but that have one size."""
+        bn1, conv1, bn2, conv2 = (getattr(self, name) for name in ("bn1", "conv1", "bn2", "conv2"))
+        plain = type(self.downsample) is nn.Sequential and not len(self.downsample)
+        return [Row(bn1, conv1, None if plain else self.downsample), Row(bn2, conv2, None)]
+
     def forward(self, inputs: Tensor) -> Tensor:
+        if self.keeps_little:
+            for row in self._stream():
+                inputs = row(inputs)
+            return inputs
         x, last = inputs, len(self.rows)
         for number, row in enumerate(self.rows, start=1):
             layer, norm, active = (

@@ -107,12 +107,31 @@ class BatchStair(nn.Module):
             raise InputError(
                 f"a batch norm of {norm.num_features} channels takes as many, got {inputs.shape[1]}"
             )
-        of_batch = norm.training or norm.running_mean is None
-        statistics = _measured(norm, inputs) if of_batch else _running(norm)
+        of_batch, statistics = self.statistics(inputs)
         return _BatchStair.apply(
             inputs, norm.weight, norm.bias, statistics, stair.scale, stair.stair,
             stair.family == "triangular", of_batch,
         )  # fmt: skip
+
+    def statistics(self, inputs: Tensor) -> tuple[bool, Tensor]:
+        """Whether the batch is measured, and mean and 1 / std; running numbers move once."""
+        norm: Any = self.norm
+        of_batch = norm.training or norm.running_mean is None
+        return of_batch, _measured(norm, inputs) if of_batch else _running(norm)
+
+    def at(self, inputs: Tensor, statistics: Tensor, part: slice = slice(None)) -> Tensor:
+        """The stair at inputs of some channels, of mean and 1 / std; nothing flows back."""
+        stair = self.stair.stair
+        return torch.ops.qtheory.batch_stair(
+            inputs, statistics[:, part], *self.numbers(part), stair.thresholds, stair.levels,
+            is_half(stair), stair.tie == "up",
+        )  # fmt: skip
+
+    def numbers(self, part: slice) -> tuple[Tensor | None, Tensor | None]:
+        """Weight and bias of some channels."""
+        norm: Any = self.norm
+        weight, bias = (None if p is None else p.detach()[part] for p in (norm.weight, norm.bias))
+        return weight, bias
 
 
 def _measured(norm: Any, inputs: Tensor) -> Tensor:
