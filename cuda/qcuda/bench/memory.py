@@ -41,10 +41,11 @@ from qcuda.train.gradients import has_bfloat16
 from qcuda.validate.device.card import Card
 from qtheory import DST, Lattice, StochasticRounding
 from qtheory.algorithms import hidden
-from qtheory.optimisers import Adam, Momentum, Normalized
+from qtheory.optimisers import SGD, Adam, Momentum, Normalized
 
 SIDES = {"resnet18": 224, "resnet34": 224, "resnet50": 224, "alexnet": 224}  # others: 32
 CLASSES = 1000
+SIDE = 4096  # inputs and outputs of a layer in a chain
 PAGES_BACK = {"MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_MMAP_THRESHOLD_": "65536"}
 MIB = 2**20
 NO_BFLOAT16 = "this processor has no bfloat16 products"
@@ -188,11 +189,25 @@ def chosen(what: str, text: str, known: Iterable[str]) -> list[str]:
 
 
 def memory(
-    models: str = "vgg7,resnet20,resnet18", batch: int = 16, json: str | None = None
+    models: str = "vgg7,resnet20,resnet18",
+    batch: int = 16,
+    json: str | None = None,
+    weights: int = 0,
 ) -> None:
-    """Measure all rows of some models, and print them."""
+    """Measure all rows of some models, or of a chain of so many weights, and print them."""
     names = chosen("models", models, MODELS)
     linux()
+    if weights:
+        layers = -(-weights // SIDE**2)
+        one = _apart(f"measure_chain({layers}, {batch})")
+        print(
+            f"{layers} linear layers, {layers * SIDE**2:,} ternary weights, a step of {batch}: "
+            f"peak {one.peak / MIB:.1f} MiB with the weights, {one.seconds:.1f} s of CPU"
+        )
+        if json is not None:
+            row = {"batch": batch, "weights": layers * SIDE**2, **one._asdict()}
+            Path(json).write_text(json_module.dumps(row, indent=1) + "\n")
+        return
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in names:
         print(f"{name}, batch {batch}\n{'':<10}{'peak, MiB':>12}{'kept, MiB':>12}{'CPU, s':>10}")
@@ -226,13 +241,39 @@ def in_process(
     name: str, row: str, batch: int, device: str = "cpu", *, limit: float | None = None, **how: Any
 ) -> Peak:
     """`measure` in a process of its own; limit: seconds that it may take."""
-    program = (
-        "import json; from qcuda.bench.memory import measure; "
-        f"print(json.dumps(measure({name!r}, {row!r}, {batch}, {device!r}, **{how!r})))"
-    )
+    return _apart(f"measure({name!r}, {row!r}, {batch}, {device!r}, **{how!r})", limit)
+
+
+def _apart(call: str, limit: float | None = None) -> Peak:
+    """What a call of this module returns, in a process of its own."""
+    program = f"import json; from qcuda.bench.memory import *; print(json.dumps({call}))"
     environment = {**os.environ, **PAGES_BACK}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, check=True, stdout=subprocess.PIPE,
         timeout=limit,
     )  # fmt: skip
     return Peak(*json_module.loads(done.stdout.splitlines()[-1]))
+
+
+def measure_chain(layers: int, batch: int) -> Peak:
+    """A step of linear layers of SIDE x SIDE ternary weights, batch norms and stairs in between.
+
+    Without moments, stepped in the backward pass; of use in a process that does nothing else.
+    """
+    torch.set_num_threads(1)
+    lattice, x = Lattice.ternary(), torch.randn(batch, SIDE)
+    before, parts = _in_use("cpu"), []
+    for number in range(layers):
+        parts += [qcuda.nn.Linear(SIDE, SIDE, lattice), nn.BatchNorm1d(SIDE), qcuda.nn.MultiStep(1)]
+        parts[-3].draw_levels(number, 0)
+    model = qcuda.least_memory_(nn.Sequential(*parts))
+    optimizer = qcuda.LatticeOptimizer(model.parameters(), DST(lattice), base=SGD(0.1))
+    _mark_anew("cpu")
+    began = time.process_time(), time.perf_counter()
+    with qcuda.StepInBackward(optimizer):
+        loss = model(x).square().mean()
+        kept = _in_use("cpu")
+        loss.backward()
+        optimizer.step()
+    now = time.process_time(), time.perf_counter()
+    return Peak(_highest("cpu") - before, kept - before, now[0] - began[0], now[1] - began[1])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 
 from qcuda.bench import memory
+from qcuda.cli import main
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what is resident")
@@ -16,6 +18,18 @@ def test_a_step_takes_less_than_a_float_network_keeps():
     norms = 2 * stage  # and of its norms; other stages have a half and a quarter of that
     assert 0 < peak.kept < peak.peak < norms * (1 + 1 / 2 + 1 / 4)
     assert peak.seconds > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what is resident")
+def test_a_chain_takes_two_bits_a_weight_and_one_gradient(tmp_path, capsys):
+    """Beside these what is read of a weight and what torch keeps; never all layers' gradients."""
+    file, weights = tmp_path / "chain.json", 6 * 2**24
+    words = ["--weights", str(weights - 5), "--batch", "2", "--json", str(file)]
+    assert main(["bench", "memory", *words]) == 0
+    found = json.loads(file.read_text())
+    assert "6 linear layers, 100,663,296 ternary weights" in capsys.readouterr().out
+    assert found["weights"] == weights
+    assert weights / 4 + 4 * 2**24 < found["peak"] < weights / 4 + 4 * 4 * 2**24 < 4 * weights
 
 
 def test_models_that_are_not_known_are_named():
