@@ -59,8 +59,7 @@ def same(a, b):
     return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("small", [False, True])
-@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("channels_last", "small"), [(False, True), (True, False)])
 @pytest.mark.parametrize(
     ("channels", "most", "large"), [(16, 2**23, 2**24), (32, 2**12, 2**24), (64, 2**12, 2**12)]
 )

@@ -192,7 +192,7 @@ def memory(
     models: str = "vgg7,resnet20,resnet18",
     batch: int = 16,
     json: str | None = None,
-    weights: int = 0,
+    weights: int | None = None,
 ) -> None:
     """Measure all rows of some models, or of a chain of so many weights, and print them."""
     names = chosen("models", models, MODELS)

@@ -71,9 +71,7 @@ def subcommands(parser: ArgumentParser) -> None:
         "--models", type=str, default="vgg7,resnet20,resnet18", help="names, with commas between"
     )
     peak.add_argument("--batch", type=int, default=16, help="examples of a batch")
-    peak.add_argument(
-        "--weights", type=int, default=0, help="of a chain of linear layers, in place of models"
-    )
+    peak.add_argument("--weights", type=int, help="of a chain of linear layers, in place of models")
     commands.add_subcommand("memory", peak, help="the peak of a step, for several networks")
     whole = common("Time steps of training and measure their memory, ternary beside float.")
     whole.add_argument(

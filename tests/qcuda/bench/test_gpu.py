@@ -179,6 +179,24 @@ def test_what_fails_or_has_no_time_is_named(monkeypatch: pytest.MonkeyPatch, cap
     assert failed["measured"] == 0
 
 
+def test_a_stage_that_hangs_has_failed_and_takes_no_more_than_its_own_limit(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Also where as much time is left as it may take."""
+    asked: list[float] = []
+
+    def hangs(name: str, device: str, limit: float) -> stages.Row:
+        asked.append(limit)
+        return {**holds(name, device, limit), "result": "FAILED", "seconds": limit}
+
+    monkeypatch.setattr(stages, "run_apart", hangs)
+    for left in (3600.0, stages.LIMIT):
+        assert gpu._stage("threads", "cpu", left)["result"] == "FAILED"
+    with pytest.raises(subprocess.TimeoutExpired):
+        gpu._stage("threads", "cpu", stages.LIMIT - 1)
+    assert asked == [stages.LIMIT, stages.LIMIT, stages.LIMIT - 1]
+
+
 def test_without_a_gpu_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="got false; --dry-run prints what is predicted"):

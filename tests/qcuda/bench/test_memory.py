@@ -32,6 +32,18 @@ def test_a_chain_takes_two_bits_a_weight_and_one_gradient(tmp_path, capsys):
     assert weights / 4 + 4 * 2**24 < found["peak"] < weights / 4 + 4 * 4 * 2**24 < 4 * weights
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what is resident")
+def test_every_row_of_a_model_is_measured(tmp_path, capsys, monkeypatch):
+    peaks = {row: memory.Peak(2**20 * k, 0, k / 2, 1.0) for k, row in enumerate(memory.ROWS, 1)}
+    monkeypatch.setattr(memory, "in_process", lambda name, row, batch: peaks[row])
+    monkeypatch.setattr(memory, "has_bfloat16", lambda: True)
+    file = tmp_path / "rows.json"
+    assert main(["bench", "memory", "--models", "resnet20", "--json", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "least: 4.00 of float's, 2.00 of amp's peak, 4.00 of float's time" in printed
+    assert list(json.loads(file.read_text())["rows"]["resnet20"]) == list(memory.ROWS)
+
+
 def test_models_that_are_not_known_are_named():
     with pytest.raises(ValueError, match="got resnet9"):
         memory.memory("vgg7,resnet9")
